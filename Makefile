@@ -1,0 +1,38 @@
+# make quickstart | test | lint        STACK=onedl takes the maintained fork of OpenMMLab
+STACK  ?= openmmlab
+PYTHON ?= python3
+VENV   := $(if $(filter openmmlab,$(STACK)),.venv,.venv-$(STACK))
+BIN    := $(VENV)/bin
+
+.PHONY: quickstart clean-quickstart test test-slow lint format
+
+quickstart: $(VENV)/.installed
+	$(BIN)/python tools/quickstart.py
+
+clean-quickstart:
+	rm -rf work_dirs/quickstart
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest $(ARGS)
+
+test-slow: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# torch and torchvision in one command, from one place: mixed builds do not import.
+$(VENV)/.installed: setup.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet torch torchvision
+	$(BIN)/python -m pip install --quiet -e '.[$(STACK)]'
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet -e '.[$(STACK),dev]'
+	@touch $@

@@ -1,0 +1,168 @@
+"""Attention links: which student blocks feed which teacher level, the 1×1 links, the distance.
+
+# B batch, M heads of a block, C channels of a teacher level, h w map grid (P×P in the paper)
+"""
+
+from __future__ import annotations
+
+from itertools import accumulate
+from typing import List, Optional, Sequence, Tuple, Union
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Range = Tuple[int, int]
+Links = Union[str, Sequence[Range]]
+
+# AAL, Table 1: (first, last) student block, 1-based and inclusive, for each of the seven levels
+# of EfficientNet-B3, on a student of twelve blocks.
+TABLE_1 = {
+    "alpha": ((1, 3), (1, 5), (3, 5), (4, 6), (4, 6), (6, 11), (7, 12)),
+    "beta": ((1, 2), (1, 5), (3, 5), (4, 6), (4, 7), (6, 10), (7, 10)),
+}
+
+
+def link_ranges(links: Links, num_levels: int, num_blocks: int) -> List[Range]:
+    """(first, last) student block of every teacher level, 1-based and inclusive.
+
+    'full' links every block to every level. 'alpha' and 'beta' are the paper's selective links
+    (Table 1), stretched over other depths: level l of L takes Table 1's level
+    round((l-1)/(L-1)·6)+1, and its range a–b becomes floor((a-1)·N/12)+1 – ceil(b·N/12).
+    A sequence of pairs is taken as it stands.
+
+    Raises:
+        ValueError: an unknown name, a pair outside 1–num_blocks, or not one pair per level.
+    """
+    if isinstance(links, str):
+        if links == "full":
+            return [(1, num_blocks)] * num_levels
+        if links in TABLE_1:
+            rows = [TABLE_1[links][_table_level(level, num_levels)] for level in range(num_levels)]
+            return [
+                ((first - 1) * num_blocks // 12 + 1, -(-last * num_blocks // 12))
+                for first, last in rows
+            ]
+        raise ValueError(
+            f"link_head.links={links!r}; choose 'full', 'alpha', 'beta' or one (first, last) pair "
+            "per teacher level"
+        )
+    ranges = [_as_pair(pair) for pair in links]
+    if len(ranges) != num_levels:
+        raise ValueError(
+            f"link_head.links has {len(ranges)} (first, last) pairs, but the teacher has "
+            f"{num_levels} levels; give one pair per level"
+        )
+    for level, (first, last) in enumerate(ranges, start=1):
+        if not 1 <= first <= last <= num_blocks:
+            raise ValueError(
+                f"link_head.links: level {level} has ({first}, {last}); "
+                f"choose 1 <= first <= last <= {num_blocks}, the student's blocks"
+            )
+    return ranges
+
+
+def _table_level(level: int, num_levels: int) -> int:
+    return 6 if num_levels == 1 else round(level / (num_levels - 1) * 6)
+
+
+def _as_pair(pair: Sequence[int]) -> Range:
+    if isinstance(pair, str) or not hasattr(pair, "__len__") or len(pair) != 2:
+        raise ValueError(f"link_head.links: {pair!r} is not a (first, last) pair of block numbers")
+    return int(pair[0]), int(pair[1])
+
+
+class AttentionLinks(nn.ModuleList):
+    """One 1×1 convolution per teacher level, from linked attention maps to channels (AAL, Eq. 4).
+
+    A selective link is a smaller convolution, so what is not linked costs nothing. Parameters
+    are `<level>.weight` (C, maps, 1, 1) and `<level>.bias` (C,), levels counted from 0; the maps
+    of a weight are the heads of its blocks, block after block.
+
+    Args:
+        ranges: (first, last) student block per level, see `link_ranges`.
+        heads: heads of each student block.
+        channels: channels of each teacher level.
+    """
+
+    def __init__(
+        self, ranges: Sequence[Range], heads: Sequence[int], channels: Sequence[int]
+    ) -> None:
+        super().__init__(
+            nn.Conv2d(sum(heads[first - 1 : last]), count, kernel_size=1)
+            for (first, last), count in zip(ranges, channels)
+        )
+        self.ranges = list(ranges)
+
+    def distance(
+        self,
+        maps: Sequence[Tensor],
+        activations: Sequence[Tensor],
+        size: Optional[Tuple[int, int]] = None,
+        antialias: bool = False,
+    ) -> Tensor:
+        """L_att (AAL, Eq. 4 and 5) in float32, whatever autocast says.
+
+        Args:
+            maps: attention maps of every student block, (B, M, h, w) each.
+            activations: teacher maps of every level, (B, C, H, W) each.
+            size: the common grid (h, w); by default the student's, or 14×14 where its blocks
+                have several.
+            antialias: smooth before a teacher map is made smaller.
+        """
+        size = size or map_grid(maps)
+        with torch.autocast(maps[0].device.type, enabled=False):
+            augmented = self([resize_maps(block, size) for block in maps])
+            resized = [resize_maps(level, size, antialias) for level in activations]
+            return mean_link_distance(augmented, resized)
+
+    def forward(self, maps: Sequence[Tensor]) -> List[Tensor]:
+        """Attention maps of every block, (B, M, h, w) each → augmented maps, (B, C, h, w) each."""
+        # One concatenation: a range of blocks is a slice of it, not a copy.
+        stack = torch.cat(list(maps), dim=1)
+        offsets = [0, *accumulate(block.shape[1] for block in maps)]
+        return [
+            link(stack[:, offsets[first - 1] : offsets[last]])
+            for link, (first, last) in zip(self, self.ranges)
+        ]
+
+
+def resize_maps(maps: Tensor, size: Tuple[int, int], antialias: bool = False) -> Tensor:
+    """Bicubic resize of (B, C, H, W) to the common grid (B, C, h, w); itself if that is its size."""
+    if maps.shape[-2:] == size:
+        return maps
+    return F.interpolate(
+        maps, size=size, mode="bicubic", align_corners=False, antialias=antialias
+    )
+
+
+def map_grid(maps: Sequence[Tensor], fallback: int = 14) -> Tuple[int, int]:
+    """The grid that all maps share, else `fallback` × `fallback` (hierarchical students)."""
+    grids = {tuple(block.shape[-2:]) for block in maps}
+    return grids.pop() if len(grids) == 1 else (fallback, fallback)
+
+
+def link_distance(augmented: Tensor, activation: Tensor) -> Tensor:
+    """Mean squared gap between l2-normalised maps (AAL, Eq. 5). (B, C, h, w) each → scalar.
+
+    Each map is divided by its own l2 norm over the h*w positions; the mean runs over batch,
+    channels and positions. Computed in float32 or wider.
+    """
+    return F.mse_loss(_unit(augmented), _unit(activation))
+
+
+def mean_link_distance(augmented: Sequence[Tensor], activations: Sequence[Tensor]) -> Tensor:
+    """L_att over all teacher levels: `link_distance`, every channel weighing the same."""
+    channels = [level.shape[1] for level in activations]
+    distances = [
+        link_distance(a, b) * count for a, b, count in zip(augmented, activations, channels)
+    ]
+    return sum(distances) / sum(channels)
+
+
+def _unit(maps: Tensor) -> Tensor:
+    # float32: half-precision sums of squares over- and underflow. The floor under the norm keeps
+    # a map of zeros (a dead channel) at zero, with a finite gradient.
+    maps = maps.flatten(2)
+    maps = maps.to(torch.promote_types(maps.dtype, torch.float32))
+    return maps / maps.norm(dim=-1, keepdim=True).clamp_min(1e-6)

@@ -1,0 +1,268 @@
+"""A frozen CNN that yields stage maps and, when asked, logits.
+
+# B batch, C channels of a level, L levels, h w that level's grid, K classes
+"""
+
+from __future__ import annotations
+
+import difflib
+from functools import partial
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+
+import torch
+from torch import Tensor, nn
+
+
+class FrozenTeacher(nn.Module):
+    """A CNN without gradients, always in eval mode, whose stage outputs are tapped.
+
+    `model.train()` of an owner does not reach its batch norms, dropout or drop-path, and a deep
+    copy of an owner shares it: what cannot change need not be copied.
+
+    Args:
+        model: the network.
+        taps: dotted names of the modules whose outputs are the levels, in order; found from the
+            model by default, see `default_taps`.
+        features: runs the model up to its last tap, without the classifier, when no logits are
+            wanted; by default the whole model runs.
+        mean, std: normalisation that the model was trained with, in pixel values (0–255), one
+            for each of R, G, B in the order of `rgb`. None: it takes what it is given.
+        rgb: whether the model was trained on RGB images (else BGR).
+
+    Attributes:
+        channels: channels of each level.
+
+    Raises:
+        ValueError: a tap that the model lacks, or whose output is no (B, C, h, w) map.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        taps: Optional[Sequence[str]] = None,
+        features: Optional[Callable[[Tensor], Any]] = None,
+        mean: Optional[Sequence[float]] = None,
+        std: Optional[Sequence[float]] = None,
+        rgb: bool = True,
+    ) -> None:
+        super().__init__()
+        self.model = model.requires_grad_(False)
+        self.taps = list(taps) if taps is not None else default_taps(model)
+        self._features = features or model
+        self._mean, self._std, self._rgb = mean, std, rgb
+        self._flip = False
+        self.register_buffer("input_scale", None)
+        self.register_buffer("input_shift", None)
+        self._kept: Dict[int, Tensor] = {}
+        for level, module in enumerate(_named(model, self.taps)):
+            module.register_forward_hook(partial(self._keep, level))
+        self.train(False)
+        self.channels = [level.shape[1] for level in self._probe()]
+
+    def match_input(
+        self, mean: Optional[Sequence[float]], std: Optional[Sequence[float]], rgb: bool
+    ) -> None:
+        """Tell how the images to come are normalised, in pixel values; None: not at all.
+
+        From then on they are re-normalised to the teacher's own mean, std and channel order.
+        """
+        self._flip = rgb != self._rgb
+        if self._mean is None:
+            return
+        own_mean, own_std = (_channelwise(v) for v in (self._mean, self._std))
+        given_mean = _channelwise(mean if mean is not None else (0.0, 0.0, 0.0))
+        given_std = _channelwise(std if std is not None else (1.0, 1.0, 1.0))
+        if self._flip:
+            given_mean, given_std = given_mean.flip(1), given_std.flip(1)
+        scale, shift = given_std / own_std, (given_mean - own_mean) / own_std
+        if not (torch.allclose(scale, torch.ones(1)) and torch.allclose(shift, torch.zeros(1))):
+            device = next(self.model.parameters()).device
+            self.input_scale, self.input_shift = scale.to(device), shift.to(device)
+
+    @torch.no_grad()
+    def forward(
+        self, images: Tensor, with_logits: bool = False
+    ) -> Tuple[List[Tensor], Optional[Tensor]]:
+        """Images (B, 3, H, W), as the student sees them → maps (B, C, h, w) per level, logits.
+
+        Logits are (B, K), or None when not asked for; then the classifier is not run.
+        """
+        if self._flip:
+            images = images.flip(1)
+        if self.input_scale is not None:
+            images = images * self.input_scale + self.input_shift
+        logits = self.model(images) if with_logits else self._features(images)
+        kept, self._kept = self._kept, {}
+        return [kept[level] for level in range(len(self.taps))], logits if with_logits else None
+
+    def train(self, mode: bool = True) -> FrozenTeacher:
+        """Stays in eval mode, whatever `mode` says."""
+        return super().train(False)
+
+    def __deepcopy__(self, memo: Dict[int, Any]) -> FrozenTeacher:
+        return self
+
+    def _keep(self, level: int, module: nn.Module, inputs: Any, output: Any) -> None:
+        # MMPretrain's backbones answer with a tuple of stages; a tap on one means its last.
+        self._kept[level] = output[-1] if isinstance(output, (tuple, list)) else output
+
+    def _probe(self) -> List[Tensor]:
+        parameter = next(self.model.parameters())
+        maps, _ = self(parameter.new_zeros(1, 3, 224, 224))
+        for name, level in zip(self.taps, maps):
+            if level.dim() != 4:
+                raise ValueError(
+                    f"teacher.taps: {name!r} puts out {tuple(level.shape)}, not (B, C, h, w) maps"
+                )
+        return maps
+
+
+class TimmTeacher(FrozenTeacher):
+    """A teacher from timm's model factory.
+
+    Args:
+        model_name: any name of `timm.list_models()`.
+        pretrained: load timm's weights of that name.
+        checkpoint: or a file of weights for it (.pth, .safetensors).
+        taps: see `FrozenTeacher`.
+        num_classes: of the checkpoint, where it differs from the model's own.
+        allow_random_weights: for trials; a random teacher trains without a complaint and
+            regularises toward noise, so weights are demanded otherwise.
+        **model_kwargs: passed on to `timm.create_model`.
+
+    Raises:
+        ValueError: an unknown model, no weights, two sources of weights, weights that do not fit.
+        FileNotFoundError: no such checkpoint.
+    """
+
+    def __init__(
+        self,
+        model_name: str,
+        pretrained: bool = False,
+        checkpoint: Optional[str] = None,
+        taps: Optional[Sequence[str]] = None,
+        num_classes: Optional[int] = None,
+        allow_random_weights: bool = False,
+        **model_kwargs: Any,
+    ) -> None:
+        import timm
+
+        check_weights(pretrained, checkpoint, allow_random_weights)
+        if ":" not in model_name and not timm.is_model(model_name):  # "hf-hub:…" names a hub
+            raise ValueError(
+                f"teacher.model_name={model_name!r} is not a timm model; "
+                f"near names: {_near(model_name, timm.list_models())}"
+            )
+        if num_classes is not None:
+            model_kwargs["num_classes"] = num_classes
+        model = timm.create_model(model_name, pretrained=pretrained, **model_kwargs)
+        if checkpoint is not None:
+            load_weights(model, checkpoint)
+        data = model.pretrained_cfg
+        super().__init__(
+            model,
+            taps,
+            features=getattr(model, "forward_features", None),
+            mean=[255 * value for value in data["mean"]],
+            std=[255 * value for value in data["std"]],
+        )
+
+
+class Unregistered:
+    """Holds a module outside its owner's module tree.
+
+    The owner's state dict, parameters, optimizer and DDP buckets do not know it, and so neither
+    do checkpoints. A deep copy of the owner holds the same module but does not own it: the owner
+    alone moves it between devices, so that an EMA copy on the CPU leaves the teacher where it is.
+    """
+
+    def __init__(self, module: nn.Module, owned: bool = True) -> None:
+        self.module = module
+        self.owned = owned
+
+    def apply(self, fn: Callable[[Tensor], Tensor]) -> None:
+        """What the owner's `_apply` passes on: `.to()`, `.cuda()`, `.half()`."""
+        if self.owned:
+            self.module._apply(fn)
+
+    def __deepcopy__(self, memo: Dict[int, Any]) -> Unregistered:
+        return Unregistered(self.module, owned=False)
+
+
+def default_taps(model: nn.Module) -> List[str]:
+    """The outputs of a CNN's stages: `blocks.*`, `stages.*`, `layer1`… or `s1`….
+
+    After each stage's normalisation (AAL, section 3.2): seven in EfficientNet, four in ResNet.
+
+    Raises:
+        ValueError: no such stages.
+    """
+    for prefix, root in (("", model), ("backbone.", getattr(model, "backbone", None))):
+        for name in ("blocks", "stages"):
+            stages = getattr(root, name, None)
+            if isinstance(stages, (nn.Sequential, nn.ModuleList)):
+                return [f"{prefix}{name}.{index}" for index in range(len(stages))]
+        for name in ("layer", "s"):
+            numbered = [f"{name}{i}" for i in range(1, 10) if hasattr(root, f"{name}{i}")]
+            if numbered:
+                return [prefix + stage for stage in numbered]
+    raise ValueError(
+        f"teacher {type(model).__name__} shows no stages; give teacher.taps=[...], "
+        f"names among {[name for name, _ in model.named_children()]} or below them"
+    )
+
+
+def check_weights(pretrained: bool, checkpoint: Optional[str], allow_random_weights: bool) -> None:
+    """Raise ValueError unless a teacher's weights come from exactly one place."""
+    if pretrained and checkpoint is not None:
+        raise ValueError(
+            f"teacher.pretrained=True and teacher.checkpoint={checkpoint!r} are two sources of "
+            "weights; give one"
+        )
+    if not (pretrained or checkpoint is not None or allow_random_weights):
+        raise ValueError(
+            "the teacher has no weights and would regularise toward noise; give "
+            "teacher.checkpoint=FILE or teacher.pretrained=True, or for a trial "
+            "teacher.allow_random_weights=True"
+        )
+
+
+def load_weights(model: nn.Module, checkpoint: str) -> None:
+    """Load a file's weights strictly, telling a missing, a broken and a foreign file apart."""
+    from timm.models import load_state_dict
+
+    if not Path(checkpoint).is_file():
+        raise FileNotFoundError(f"teacher.checkpoint={checkpoint!r}: no such file")
+    try:
+        state_dict = load_state_dict(checkpoint, use_ema=False)
+    except Exception as error:  # torch, pickle and safetensors each have errors of their own
+        raise ValueError(
+            f"teacher.checkpoint={checkpoint!r} cannot be read; is it whole? ({error})"
+        ) from error
+    try:
+        model.load_state_dict(state_dict)
+    except RuntimeError as error:
+        raise ValueError(
+            f"teacher.checkpoint={checkpoint!r} does not fit the teacher: {error}"
+        ) from error
+
+
+def _named(model: nn.Module, taps: Sequence[str]) -> List[nn.Module]:
+    modules = dict(model.named_modules())
+    for tap in taps:
+        if tap not in modules:
+            raise ValueError(
+                f"teacher.taps: {type(model).__name__} has no module {tap!r}; "
+                f"near names: {_near(tap, modules)}"
+            )
+    return [modules[tap] for tap in taps]
+
+
+def _near(name: str, names: Any) -> str:
+    near = difflib.get_close_matches(name, list(names), n=5, cutoff=0.4)
+    return ", ".join(near) or "none"
+
+
+def _channelwise(values: Sequence[float]) -> Tensor:
+    return torch.tensor([float(value) for value in values]).view(1, -1, 1, 1)

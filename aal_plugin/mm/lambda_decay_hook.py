@@ -1,0 +1,68 @@
+"""`LambdaDecayHook`: λ of the epoch."""
+
+from __future__ import annotations
+
+from typing import Any, Optional, Sequence
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+
+from ..core import check_schedule, link_weight
+
+
+@HOOKS.register_module()
+class LambdaDecayHook(Hook):
+    """Lowers the weight λ of the attention links every epoch (AAL, section 3.3.2).
+
+    λ depends on the epoch alone, so a resumed run has the λ of an unbroken one.
+
+    Args:
+        gammas: decay per epoch; gammas[i] holds from milestones[i-1] to milestones[i].
+        milestones: epochs at which the next gamma takes over.
+        stop_epoch: λ is 0 from this epoch on, and the teacher is not run any more.
+
+    Raises:
+        ValueError: gammas, milestones and stop_epoch describe no schedule.
+    """
+
+    def __init__(
+        self,
+        gammas: Sequence[float],
+        milestones: Sequence[int] = (),
+        stop_epoch: Optional[int] = None,
+    ) -> None:
+        try:
+            check_schedule(gammas, milestones, stop_epoch)
+        except ValueError as error:
+            raise ValueError(f"LambdaDecayHook: {error}") from None
+        self.gammas = tuple(gammas)
+        self.milestones = tuple(milestones)
+        self.stop_epoch = stop_epoch
+        self._epoch: Optional[int] = None
+
+    def before_train(self, runner: Runner) -> None:
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        self._head = getattr(model, "link_head", None)
+        if self._head is None:
+            raise ValueError(
+                f"LambdaDecayHook needs a link head, and {type(model).__name__} has none; set "
+                "model.type='AALClassifier' with link_head=dict(type='AttentionLinkHead'), or "
+                "remove the hook from custom_hooks"
+            )
+        self._epoch = None
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        # Each iteration, since loops by iteration have no hook point at an epoch's start.
+        if runner.epoch != self._epoch:
+            self._epoch = runner.epoch
+            self._head.set_weight(
+                link_weight(
+                    self._epoch,
+                    self._head.loss_weight,
+                    self.gammas,
+                    self.milestones,
+                    self.stop_epoch,
+                )
+            )

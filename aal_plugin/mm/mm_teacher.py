@@ -1,0 +1,62 @@
+"""`MMTeacher`: a teacher from MMPretrain."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Optional, Sequence, Union
+
+from mmengine.config import Config
+from mmpretrain import get_model
+from mmpretrain.apis import list_models
+from mmpretrain.registry import MODELS
+
+from ..core import FrozenTeacher
+from ..core.teacher import check_weights, load_weights
+
+
+@MODELS.register_module()
+class MMTeacher(FrozenTeacher):
+    """A teacher that is an MMPretrain classifier, by config and checkpoint.
+
+    It re-normalises images to the mean, std and channel order of its own config.
+
+    Args:
+        config: a config file, a config, or a name of MMPretrain's model zoo.
+        checkpoint: a file of weights; for a name of the zoo, True fetches the zoo's.
+        taps: dotted names within the classifier, such as 'backbone.layer1'; by default the
+            stages of its backbone.
+        allow_random_weights: see `aal_plugin.core.TimmTeacher`.
+
+    Raises:
+        FileNotFoundError: no such config or checkpoint.
+        ValueError: no weights, or weights that do not fit.
+    """
+
+    def __init__(
+        self,
+        config: Union[str, Config],
+        checkpoint: Union[str, bool, None] = None,
+        taps: Optional[Sequence[str]] = None,
+        allow_random_weights: bool = False,
+    ) -> None:
+        check_weights(False, checkpoint or None, allow_random_weights)
+        if isinstance(config, str) and not Path(config).is_file() and not list_models(config):
+            raise FileNotFoundError(
+                f"teacher.config={config!r} is neither a file nor a name of MMPretrain's model zoo"
+            )
+        fetch = checkpoint is True
+        classifier = get_model(config, pretrained=fetch)
+        if checkpoint and not fetch:
+            load_weights(classifier, checkpoint)
+        pixels = classifier.data_preprocessor
+        normalised = hasattr(pixels, "mean")
+        super().__init__(
+            classifier,
+            taps,
+            features=partial(classifier.extract_feat, stage="backbone"),
+            mean=pixels.mean.flatten().tolist() if normalised else (0.0, 0.0, 0.0),
+            std=pixels.std.flatten().tolist() if normalised else (1.0, 1.0, 1.0),
+            rgb=pixels.to_rgb,
+        )
+

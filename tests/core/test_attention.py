@@ -1,0 +1,67 @@
+import math
+
+import pytest
+import torch
+
+from aal_plugin.core import class_token_attention, qkv_class_token_attention
+
+
+def slow_class_attention(qkv, heads, prefix, grid, query_norm=None, key_norm=None):
+    """Eq. 3 as loops: softmax over patch keys of q_cls·k / sqrt(D), put on the grid row by row."""
+    batch, tokens, width = qkv.shape
+    dim = width // (3 * heads)
+    h, w = grid
+    maps = torch.zeros(batch, heads, h, w, dtype=qkv.dtype)
+    for b in range(batch):
+        for m in range(heads):
+            q = qkv[b, 0, m * dim : (m + 1) * dim]
+            q = query_norm(q) if query_norm else q
+            scores = []
+            for n in range(prefix, tokens):
+                start = heads * dim + m * dim
+                k = qkv[b, n, start : start + dim]
+                k = key_norm(k) if key_norm else k
+                scores.append(sum(float(q[d]) * float(k[d]) for d in range(dim)) / math.sqrt(dim))
+            exps = [math.exp(s) for s in scores]
+            for n, e in enumerate(exps):
+                maps[b, m, n // w, n % w] = e / sum(exps)
+    return maps
+
+
+@pytest.mark.parametrize("prefix", [1, 2, 5])
+def test_maps_equal_loop_reference_on_a_non_square_grid(prefix):
+    torch.manual_seed(0)
+    qkv = torch.randn(2, prefix + 6, 3 * 2 * 4, dtype=torch.float64)
+    maps = qkv_class_token_attention(qkv, (2, 3), 2, prefix, scale=4**-0.5)
+    torch.testing.assert_close(maps, slow_class_attention(qkv, 2, prefix, (2, 3)))
+
+
+def test_query_and_key_norms_are_applied():
+    torch.manual_seed(0)
+    qkv = torch.randn(1, 5, 3 * 2 * 4, dtype=torch.float64)
+    norms = [torch.nn.LayerNorm(4).double() for _ in range(2)]
+    for norm in norms:
+        torch.nn.init.normal_(norm.weight)
+    with torch.no_grad():
+        maps = qkv_class_token_attention(qkv, (2, 2), 2, 1, 0.5, *norms)
+        torch.testing.assert_close(maps, slow_class_attention(qkv, 2, 1, (2, 2), *norms))
+
+
+def test_maps_of_half_precision_are_float32_and_sum_to_one():
+    qkv = torch.randn(2, 10, 3 * 8, dtype=torch.bfloat16)
+    maps = qkv_class_token_attention(qkv, (3, 3), 2, 1, scale=0.5)
+    assert maps.dtype == torch.float32
+    torch.testing.assert_close(maps.sum((-2, -1)), torch.ones(2, 2))
+
+
+def test_gradients_reach_query_and_key():
+    query = torch.randn(1, 2, 3, dtype=torch.float64, requires_grad=True)
+    key = torch.randn(1, 4, 2, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(
+        lambda q, k: class_token_attention(q, k, (2, 2), 0.5), (query, key)
+    )
+
+
+def test_missing_patches_are_an_error():
+    with pytest.raises(ValueError, match="3 patch tokens do not fill the patch grid 2×2"):
+        class_token_attention(torch.randn(1, 2, 4), torch.randn(1, 3, 2, 4), (2, 2), 0.5)

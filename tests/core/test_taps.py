@@ -1,0 +1,112 @@
+import copy
+
+import pytest
+import timm
+import torch
+
+from aal_plugin.core import AttentionTaps
+
+from .test_attention import slow_class_attention
+
+SMALL = dict(patch_size=8, embed_dim=16, depth=3, num_heads=2, num_classes=5)
+
+
+def timm_student(name="vit_tiny_patch16_224", size=(24, 16), **kwargs):
+    torch.manual_seed(0)
+    return timm.create_model(name, img_size=size, **{**SMALL, **kwargs}).double().eval()
+
+
+def tapped(student, images):
+    taps = AttentionTaps(student)
+    taps.start(images.shape[-2:])
+    student(images)
+    return taps.stop()
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs", "prefix"),
+    [
+        ("vit_tiny_patch16_224", {}, 1),
+        ("deit_tiny_distilled_patch16_224", {}, 2),
+        ("deit3_small_patch16_224", {}, 1),
+        ("vit_tiny_patch16_224", dict(reg_tokens=4, qk_norm=True), 5),
+    ],
+)
+def test_timm_maps_equal_the_full_attention_of_each_block(name, kwargs, prefix):
+    student = timm_student(name, **kwargs)
+    seen = []
+    for block in student.blocks:
+        block.attn.qkv.register_forward_hook(lambda m, i, out: seen.append(out))
+    with torch.no_grad():
+        maps = tapped(student, torch.randn(2, 3, 24, 16, dtype=torch.float64))
+        norms = (student.blocks[0].attn.q_norm, student.blocks[0].attn.k_norm)
+        for got, qkv in zip(maps, seen):
+            torch.testing.assert_close(got, slow_class_attention(qkv, 2, prefix, (3, 2), *norms))
+
+
+def test_taps_leave_output_and_state_dict_alone():
+    student = timm_student()
+    images = torch.randn(1, 3, 24, 16, dtype=torch.float64)
+    keys, before = list(student.state_dict()), student(images)
+    taps = AttentionTaps(student)
+    taps.start((24, 16))
+    assert torch.equal(student(images), before)
+    taps.stop()
+    assert list(student.state_dict()) == keys
+    assert torch.equal(student(images), before)
+
+
+def test_another_image_size_than_that_of_training_works():
+    student = timm_student(dynamic_img_size=True)
+    maps = tapped(student, torch.randn(1, 3, 32, 40, dtype=torch.float64))
+    assert maps[0].shape == (1, 2, 4, 5)
+
+
+def test_gradients_reach_the_student_also_under_gradient_checkpointing():
+    images = torch.randn(2, 3, 24, 16, dtype=torch.float64)
+    gradients = []
+    for checkpointing in (False, True):
+        student = timm_student().train()
+        student.set_grad_checkpointing(checkpointing)
+        sum(m.square().sum() for m in tapped(student, images)).backward()
+        gradients.append(student.blocks[0].attn.qkv.weight.grad)
+    assert gradients[0].abs().sum() > 0
+    torch.testing.assert_close(*gradients)
+
+
+def test_attention_seen_without_gradients_is_an_error():
+    student = timm_student().train()
+    forward = student.blocks[1].forward
+    student.blocks[1].forward = lambda x: torch.utils.checkpoint.checkpoint(
+        forward, x, use_reentrant=True
+    )
+    with pytest.raises(ValueError, match="block 2 ran without gradients.*use_reentrant=False"):
+        tapped(student, torch.randn(1, 3, 24, 16, dtype=torch.float64))
+
+
+def test_a_deep_copy_has_taps_of_its_own():
+    student = timm_student()
+    student.taps = AttentionTaps(student)
+    twin = copy.deepcopy(student)
+    images = torch.randn(1, 3, 24, 16, dtype=torch.float64)
+    student.taps.start((24, 16))
+    twin(images)
+    student(images)
+    assert len(student.taps.stop()) == 3
+    with pytest.raises(ValueError, match=r"no attention was seen from the student's blocks"):
+        twin.taps.start((24, 16))
+        student(images)
+        twin.taps.stop()
+
+
+@pytest.mark.parametrize("name", ["resnet18", "convit_tiny", "eva02_tiny_patch14_224"])
+def test_students_with_no_known_attention_are_told_the_families(name):
+    with pytest.raises(ValueError, match="shows no attention that AAL can read; .*timm Vision"):
+        AttentionTaps(timm.create_model(name))
+
+
+def test_image_sizes_that_the_patch_does_not_divide_are_named():
+    student = timm_student(dynamic_img_size=True)
+    taps = AttentionTaps(student)
+    with pytest.raises(ValueError, match="images of 24×20 pixels: .*patch of 8×8.*24×16"):
+        taps.start((24, 20))

@@ -1,0 +1,135 @@
+import copy
+
+import pytest
+import timm
+import torch
+from torch import nn
+
+from aal_plugin.core import FrozenTeacher, TimmTeacher, Unregistered
+
+
+class SmallCNN(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer1 = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.BatchNorm2d(4))
+        self.layer2 = nn.Sequential(nn.Conv2d(4, 6, 3, stride=2), nn.BatchNorm2d(6), nn.Dropout(0.5))
+        self.fc = nn.Linear(6, 5)
+
+    def forward_features(self, x):
+        return self.layer2(self.layer1(x))
+
+    def forward(self, x):
+        return self.fc(self.forward_features(x).mean((2, 3)))
+
+
+def test_levels_are_the_stage_outputs():
+    model = SmallCNN()
+    teacher = FrozenTeacher(model)
+    images = torch.randn(2, 3, 32, 48)
+    maps, logits = teacher(images, with_logits=True)
+    assert teacher.taps == ["layer1", "layer2"] and teacher.channels == [4, 6]
+    first = model.layer1(images)
+    torch.testing.assert_close(maps[0], first)
+    torch.testing.assert_close(maps[1], model.layer2(first))
+    torch.testing.assert_close(logits, model(images))
+
+
+def test_classifier_is_not_run_when_no_logits_are_wanted():
+    model = SmallCNN()
+    teacher = FrozenTeacher(model, features=model.forward_features)
+    model.fc.register_forward_hook(lambda *_: pytest.fail("the classifier ran"))
+    maps, logits = teacher(torch.randn(1, 3, 32, 32))
+    assert logits is None and len(maps) == 2
+
+
+def test_teacher_stays_in_eval_after_train_and_takes_no_gradient():
+    teacher = FrozenTeacher(SmallCNN())
+    teacher.train()
+    assert not any(module.training for module in teacher.modules())
+    running = teacher.model.layer1[1].running_mean.clone()
+    maps, _ = teacher(torch.randn(4, 3, 32, 32, requires_grad=True))
+    assert not any(level.requires_grad for level in maps)
+    assert not any(p.requires_grad for p in teacher.parameters())
+    assert torch.equal(teacher.model.layer1[1].running_mean, running)
+
+
+def test_images_are_renormalised_to_the_teachers_mean_std_and_channel_order():
+    pixels = torch.randint(0, 256, (2, 3, 16, 16)).float()  # R, G, B
+    student = dict(mean=[10.0, 20.0, 30.0], std=[50.0, 60.0, 70.0])
+    own_mean, own_std = torch.tensor([120.0, 110.0, 100.0]), torch.tensor([40.0, 30.0, 20.0])
+    for rgb in (True, False):
+        seen = []
+        model = SmallCNN()
+        teacher = FrozenTeacher(model, mean=own_mean.tolist(), std=own_std.tolist(), rgb=True)
+        teacher.match_input(**student, rgb=rgb)
+        model.layer1.register_forward_pre_hook(lambda m, args, seen=seen: seen.append(args[0]))
+        ordered = pixels if rgb else pixels.flip(1)
+        mean, std = (torch.tensor(student[k]).view(3, 1, 1) for k in ("mean", "std"))
+        teacher((ordered - mean) / std)
+        expected = (pixels - own_mean.view(3, 1, 1)) / own_std.view(3, 1, 1)
+        torch.testing.assert_close(seen[0], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_same_normalisation_costs_nothing():
+    teacher = FrozenTeacher(SmallCNN(), mean=[1.0, 2, 3], std=[4.0, 5, 6])
+    teacher.match_input([1.0, 2, 3], [4.0, 5, 6], rgb=True)
+    assert teacher.input_scale is None
+
+
+def test_owner_neither_registers_nor_copies_nor_moves_twice():
+    class Owner(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(2, 2)
+            self.held = Unregistered(FrozenTeacher(SmallCNN()))
+
+        def _apply(self, fn, *args):
+            self.held.apply(fn)
+            return super()._apply(fn, *args)
+
+    owner = Owner()
+    assert list(owner.state_dict()) == ["layer.weight", "layer.bias"]
+    twin = copy.deepcopy(owner)
+    assert twin.held.module is owner.held.module
+    twin.double()
+    assert owner.held.module.model.fc.weight.dtype == torch.float32
+    owner.double()
+    assert owner.held.module.model.fc.weight.dtype == torch.float64
+
+
+def test_unknown_tap_lists_near_names():
+    with pytest.raises(ValueError, match="SmallCNN has no module 'layer3'; near names: layer"):
+        FrozenTeacher(SmallCNN(), taps=["layer1", "layer3"])
+
+
+def test_tap_that_is_no_map_is_named():
+    with pytest.raises(ValueError, match=r"'fc' puts out \(1, 5\), not \(B, C, h, w\) maps"):
+        FrozenTeacher(SmallCNN(), taps=["fc"])
+
+
+def test_model_without_stages_asks_for_taps():
+    with pytest.raises(ValueError, match=r"give teacher.taps=\[...\], names among \['0'"):
+        FrozenTeacher(nn.Sequential(nn.Conv2d(3, 4, 3)))
+
+
+def test_weights_are_demanded_and_from_one_place():
+    with pytest.raises(ValueError, match="teacher has no weights .* teacher.checkpoint=FILE"):
+        TimmTeacher("resnet18")
+    with pytest.raises(ValueError, match="two sources of weights"):
+        TimmTeacher("resnet18", pretrained=True, checkpoint="x.pth")
+    with pytest.raises(ValueError, match="'resnet81' is not a timm model; near names: .*resnet"):
+        TimmTeacher("resnet81", allow_random_weights=True)
+
+
+def test_checkpoints_missing_truncated_and_foreign_are_told_apart(tmp_path):
+    path = tmp_path / "teacher.pth"
+    with pytest.raises(FileNotFoundError, match="teacher.checkpoint=.*teacher.pth.*no such file"):
+        TimmTeacher("resnet18", checkpoint=str(path))
+    torch.save(timm.create_model("resnet18", num_classes=3).state_dict(), path)
+    whole = TimmTeacher("resnet18", checkpoint=str(path), num_classes=3)
+    assert torch.equal(whole.model.fc.bias, torch.load(path)["fc.bias"])
+    with pytest.raises(ValueError, match="does not fit the teacher: (?s:.*)fc.weight"):
+        TimmTeacher("resnet18", checkpoint=str(path))
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(ValueError, match="teacher.pth' cannot be read; is it whole?"):
+        TimmTeacher("resnet18", checkpoint=str(path))

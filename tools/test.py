@@ -1,0 +1,25 @@
+#!/usr/bin/env python
+"""Test a checkpoint. Options are those of MMPretrain's tools/test.py; see --help.
+
+Beyond it, several ranks run on a machine without a GPU.
+"""
+
+from aal_plugin.mm.launch import check_checkpoint, mmpretrain_script, use_cpu_ranks
+
+
+def main() -> None:
+    script = mmpretrain_script("test")
+    merge_args = script.merge_args
+
+    def merge(cfg, args):
+        check_checkpoint(args.checkpoint)
+        cfg = merge_args(cfg, args)
+        use_cpu_ranks(cfg)
+        return cfg
+
+    script.merge_args = merge
+    script.main()
+
+
+if __name__ == "__main__":
+    main()

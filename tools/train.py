@@ -1,0 +1,32 @@
+#!/usr/bin/env python
+"""Train from a config. Options are those of MMPretrain's tools/train.py; see --help.
+
+Beyond it, several ranks run on a machine without a GPU, and --resume passes over a checkpoint
+that a killed run left half written.
+"""
+
+from mmengine.config import Config
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from aal_plugin.mm.launch import (
+    check_checkpoint,
+    mmpretrain_script,
+    resume_from_whole_checkpoint,
+    use_cpu_ranks,
+)
+
+
+def main() -> None:
+    script = mmpretrain_script("train")
+    args = script.parse_args()
+    cfg = script.merge_args(Config.fromfile(args.config), args)
+    resume_from_whole_checkpoint(cfg)
+    check_checkpoint(cfg.get("load_from"))
+    use_cpu_ranks(cfg)
+    runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
+    runner.train()
+
+
+if __name__ == "__main__":
+    main()
