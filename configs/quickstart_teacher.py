@@ -3,7 +3,8 @@
 _base_ = './_base_/shapes.py'
 model = dict(
     type='ImageClassifier',
-    backbone=dict(type='ResNet_CIFAR', depth=18, stem_channels=16, base_channels=16),
+    backbone=dict(
+        type='ResNet_CIFAR', depth=10, stem_channels=16, base_channels=16, strides=(2, 2, 2, 2)),
     neck=dict(type='GlobalAveragePooling'),
     head=dict(type='LinearClsHead', num_classes=10, in_channels=128))
 train_dataloader = dict(dataset=dict(num_images=10000))

@@ -93,6 +93,7 @@ class AttentionLinks(nn.ModuleList):
             for (first, last), count in zip(ranges, channels)
         )
         self.ranges = list(ranges)
+        self.heads = list(heads)
 
     def distance(
         self,
@@ -128,12 +129,10 @@ class AttentionLinks(nn.ModuleList):
 
 
 def resize_maps(maps: Tensor, size: Tuple[int, int], antialias: bool = False) -> Tensor:
-    """Bicubic resize of (B, C, H, W) to the common grid (B, C, h, w); itself if that is its size."""
+    """Bicubic resize of (B, C, H, W) to the common grid (B, C, h, w), or as it is."""
     if maps.shape[-2:] == size:
         return maps
-    return F.interpolate(
-        maps, size=size, mode="bicubic", align_corners=False, antialias=antialias
-    )
+    return F.interpolate(maps, size=size, mode="bicubic", align_corners=False, antialias=antialias)
 
 
 def map_grid(maps: Sequence[Tensor], fallback: int = 14) -> Tuple[int, int]:

@@ -41,7 +41,8 @@ def mmpretrain_vit(module: nn.Module) -> Optional[Tapping]:
     if module.cls_token is None:
         return None
     attentions = [layer.attn for layer in module.layers]
-    if not all(_is_a(a, "mmpretrain.models.utils.attention.MultiheadAttention") for a in attentions):
+    known = "mmpretrain.models.utils.attention.MultiheadAttention"
+    if not all(_is_a(attn, known) for attn in attentions):
         return None
     blocks = [
         _qkv_tap(attn, module.num_extra_tokens, scale=attn.head_dims**-0.5) for attn in attentions
@@ -93,6 +94,7 @@ class AttentionTaps:
 
     Attributes:
         heads: heads of each block.
+        image_size: (H, W) that the student was built for, or None where it takes any.
 
     Raises:
         ValueError: no known family; the patch does not divide the student's image size.
@@ -102,11 +104,12 @@ class AttentionTaps:
         tapping = _find_tapping(student)
         self.heads = [tap.num_heads for tap in tapping.blocks]
         self._readers = [tap.read for tap in tapping.blocks]
+        self.image_size = tapping.image_size
         self._patch = tapping.patch_conv
         self._kept: Dict[Any, Tensor] = {}
         self._recording = False
-        if tapping.image_size is not None:
-            self._check_divides(tapping.image_size)
+        if self.image_size is not None:
+            self._check_divides(self.image_size)
         for index, tap in enumerate(tapping.blocks):
             tap.module.register_forward_hook(partial(self._keep, index))
         self._patch.register_forward_hook(partial(self._keep, "patches"))

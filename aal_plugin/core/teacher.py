@@ -147,6 +147,7 @@ class TimmTeacher(FrozenTeacher):
         **model_kwargs: Any,
     ) -> None:
         import timm
+        from timm.models import load_state_dict
 
         check_weights(pretrained, checkpoint, allow_random_weights)
         if ":" not in model_name and not timm.is_model(model_name):  # "hf-hub:…" names a hub
@@ -158,7 +159,7 @@ class TimmTeacher(FrozenTeacher):
             model_kwargs["num_classes"] = num_classes
         model = timm.create_model(model_name, pretrained=pretrained, **model_kwargs)
         if checkpoint is not None:
-            load_weights(model, checkpoint)
+            load_weights(model, checkpoint, partial(load_state_dict, use_ema=False))
         data = model.pretrained_cfg
         super().__init__(
             model,
@@ -228,14 +229,14 @@ def check_weights(pretrained: bool, checkpoint: Optional[str], allow_random_weig
         )
 
 
-def load_weights(model: nn.Module, checkpoint: str) -> None:
+def load_weights(
+    model: nn.Module, checkpoint: str, read: Callable[[str], Dict[str, Tensor]]
+) -> None:
     """Load a file's weights strictly, telling a missing, a broken and a foreign file apart."""
-    from timm.models import load_state_dict
-
     if not Path(checkpoint).is_file():
         raise FileNotFoundError(f"teacher.checkpoint={checkpoint!r}: no such file")
     try:
-        state_dict = load_state_dict(checkpoint, use_ema=False)
+        state_dict = read(checkpoint)
     except Exception as error:  # torch, pickle and safetensors each have errors of their own
         raise ValueError(
             f"teacher.checkpoint={checkpoint!r} cannot be read; is it whole? ({error})"

@@ -9,7 +9,8 @@ from .class_balanced_subset import ClassBalancedSubset
 from .classifier import AALClassifier
 from .lambda_decay_hook import LambdaDecayHook
 from .mm_teacher import MMTeacher
-# from .shapes_dataset import ShapesDataset
+
+from .shapes_dataset import ShapesDataset
 
 MODELS.register_module(module=TimmTeacher)
 
@@ -19,6 +20,6 @@ __all__ = [
     "ClassBalancedSubset",
     "LambdaDecayHook",
     "MMTeacher",
-    # "ShapesDataset",
+    "ShapesDataset",
     "TimmTeacher",
 ]

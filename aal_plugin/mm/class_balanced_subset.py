@@ -29,9 +29,7 @@ class ClassBalancedSubset:
         ValueError: fraction out of its range.
     """
 
-    def __init__(
-        self, dataset: Union[dict, BaseDataset], fraction: float, seed: int = 0
-    ) -> None:
+    def __init__(self, dataset: Union[dict, BaseDataset], fraction: float, seed: int = 0) -> None:
         if not 0 < fraction <= 1:
             raise ValueError(f"ClassBalancedSubset.fraction={fraction}; choose from (0, 1]")
         self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
@@ -86,4 +84,9 @@ class ClassBalancedSubset:
 
     @force_full_init
     def __getitem__(self, idx: int) -> Any:
-        return self.dataset[self.indices[idx]]
+        """The sample through the pipeline; an error in there names the image file."""
+        try:
+            return self.dataset[self.indices[idx]]
+        except Exception as error:
+            path = self.get_data_info(idx).get("img_path", f"number {self.indices[idx]}")
+            raise RuntimeError(f"image {path} of the data set is unusable: {error}") from error

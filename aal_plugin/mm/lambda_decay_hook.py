@@ -53,6 +53,11 @@ class LambdaDecayHook(Hook):
             )
         self._epoch = None
 
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        # So that the links can be read from the file alone.
+        links = self._head.links
+        checkpoint["meta"]["attention_links"] = dict(ranges=links.ranges, heads=links.heads)
+
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         # Each iteration, since loops by iteration have no hook point at an epoch's start.
         if runner.epoch != self._epoch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import zipfile
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -63,7 +64,7 @@ def resume_from_whole_checkpoint(cfg: Config) -> None:
             )
         return
     for path in found[: found.index(whole)]:
-        print_log(f"{path} is cut short and passed over", logger="current", level="WARNING")
+        print_log(f"{path} is cut short and passed over", logger="current", level=logging.WARNING)
     cfg.load_from = str(whole)
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Optional, Sequence, Union
+from typing import Dict, Optional, Sequence, Union
 
 from mmengine.config import Config
+from mmengine.runner import CheckpointLoader
 from mmpretrain import get_model
 from mmpretrain.apis import list_models
 from mmpretrain.registry import MODELS
+from torch import Tensor
 
 from ..core import FrozenTeacher
 from ..core.teacher import check_weights, load_weights
@@ -48,7 +50,7 @@ class MMTeacher(FrozenTeacher):
         fetch = checkpoint is True
         classifier = get_model(config, pretrained=fetch)
         if checkpoint and not fetch:
-            load_weights(classifier, checkpoint)
+            load_weights(classifier, checkpoint, _read)
         pixels = classifier.data_preprocessor
         normalised = hasattr(pixels, "mean")
         super().__init__(
@@ -60,3 +62,7 @@ class MMTeacher(FrozenTeacher):
             rgb=pixels.to_rgb,
         )
 
+
+def _read(checkpoint: str) -> Dict[str, Tensor]:
+    saved = CheckpointLoader.load_checkpoint(checkpoint, map_location="cpu")
+    return saved.get("state_dict", saved)

@@ -1,26 +1,41 @@
 """Lets `torch.load(weights_only=True)` read what MMEngine writes into its checkpoints.
 
 Since torch 2.6 that is the default, and it refuses the log history that every MMEngine checkpoint
-carries. The classes below, and no others, are allowed besides torch's own list.
+carries. What is named here, and nothing else, is allowed besides torch's own list.
 """
+
+import pickle
+from typing import Any
 
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
+from mmengine.utils import digit_version
 
 try:
     from numpy._core.multiarray import _reconstruct, scalar
 except ImportError:  # NumPy 1
     from numpy.core.multiarray import _reconstruct, scalar
 
-_ALLOWED = [
-    HistoryBuffer,
-    np.ndarray,
-    np.dtype,
-    _reconstruct,
-    scalar,
-    *(type(np.dtype(kind)) for kind in (np.float32, np.float64, np.int32, np.int64)),
-]
 
-if hasattr(torch.serialization, "add_safe_globals"):  # torch 2.4
-    torch.serialization.add_safe_globals(_ALLOWED)
+def _history_statistic(owner: Any, name: str) -> Any:
+    """Stands in for `getattr`, with which a HistoryBuffer pickles its four statistics."""
+    if owner is HistoryBuffer and name in ("min", "max", "current", "mean"):
+        return getattr(owner, name)
+    raise pickle.UnpicklingError(f"refused: attribute {name!r} of {owner!r}")
+
+
+if digit_version(torch.__version__) >= digit_version("2.6.0"):
+    torch.serialization.add_safe_globals(
+        [
+            HistoryBuffer,
+            (_history_statistic, "builtins.getattr"),
+            np.ndarray,
+            np.dtype,
+            (_reconstruct, "numpy.core.multiarray._reconstruct"),
+            (_reconstruct, "numpy._core.multiarray._reconstruct"),
+            (scalar, "numpy.core.multiarray.scalar"),
+            (scalar, "numpy._core.multiarray.scalar"),
+            *(type(np.dtype(kind)) for kind in (np.float32, np.float64, np.int32, np.int64)),
+        ]
+    )

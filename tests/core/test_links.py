@@ -65,7 +65,10 @@ def test_ranges_stretch_over_other_depths():
 @pytest.mark.parametrize(
     ("links", "words"),
     [
-        ("gamma", r"link_head.links='gamma'; choose 'full', 'alpha', 'beta' or one \(first, last\)"),
+        (
+            "gamma",
+            r"link_head.links='gamma'; choose 'full', 'alpha', 'beta' or one \(first,",
+        ),
         ([(1, 12)] * 3, "3 .* pairs, but the teacher has 7 levels"),
         ([(1, 12)] * 6 + [(3, 13)], r"level 7 has \(3, 13\); choose 1 <= first <= last <= 12"),
         ([(0, 4)] * 7, r"level 1 has \(0, 4\)"),

@@ -12,7 +12,9 @@ class SmallCNN(nn.Module):
     def __init__(self):
         super().__init__()
         self.layer1 = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.BatchNorm2d(4))
-        self.layer2 = nn.Sequential(nn.Conv2d(4, 6, 3, stride=2), nn.BatchNorm2d(6), nn.Dropout(0.5))
+        self.layer2 = nn.Sequential(
+            nn.Conv2d(4, 6, 3, stride=2), nn.BatchNorm2d(6), nn.Dropout(0.5)
+        )
         self.fc = nn.Linear(6, 5)
 
     def forward_features(self, x):

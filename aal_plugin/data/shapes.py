@@ -1,0 +1,162 @@
+"""The embedded data set: ten shapes over cluttered backgrounds, drawn, not downloaded.
+
+A small stand-in for ImageNet: a CNN learns it from 10,000 images in a minute, a ViT hardly learns
+it from 2,000 without help. Drawn once, then read from a cache.
+
+    python -m aal_plugin.data.shapes --export DIR --train 2000 --val 1000
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import uuid
+import warnings
+from collections.abc import Iterable
+from functools import partial
+from numbers import Integral
+from pathlib import Path
+from typing import Callable, NamedTuple, Optional, Union
+
+import numpy as np
+
+from .scene import draw_scene
+from .silhouettes import CLASSES
+
+SPLITS = ("train", "val")
+
+# Part of a cache file's name: raise it with every change that changes a drawn byte.
+_VERSION = 1
+_MIN_SIZE = 16
+_LABEL_STREAM = 1
+
+
+class Shapes(NamedTuple):
+    """Images (N, s, s, 3) uint8 RGB, labels (N,) int64, boxes (N, 4) int64.
+
+    A box is x1, y1, x2, y2 in pixels, tight around the shape, x2 and y2 exclusive.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    boxes: np.ndarray
+
+
+Progress = Callable[[Iterable[int]], Iterable[int]]
+
+
+def draw_shapes(
+    num: int, size: int = 64, seed: int = 0, progress: Optional[Progress] = None
+) -> Shapes:
+    """Image i depends on (seed, i, size) alone, whatever `num` is, on every machine.
+
+    Every ten images from a multiple of ten hold each class once.
+
+    Args:
+        progress: wraps the loop over the images, as `tqdm.tqdm` does.
+
+    Raises:
+        ValueError: num or seed is no whole number or too small, or size is below 16.
+    """
+    check_whole("num", num, 1)
+    check_whole("size", size, _MIN_SIZE)
+    check_whole("seed", seed, 0)
+    shapes = Shapes(
+        np.empty((num, size, size, 3), np.uint8),
+        np.array([_label(seed, i) for i in range(num)], np.int64),
+        np.empty((num, 4), np.int64),
+    )
+    for i in progress(range(num)) if progress else range(num):
+        scene = draw_scene(int(shapes.labels[i]), size, _generator(seed, i))
+        shapes.images[i], shapes.boxes[i] = scene.image, scene.box()
+    return shapes
+
+
+def load_shapes(
+    num: int,
+    size: int = 64,
+    seed: int = 0,
+    cache_dir: Union[str, os.PathLike, None] = None,
+) -> Shapes:
+    """`draw_shapes`, kept in a file of `cache_dir`: $AAL_CACHE, else ~/.cache/aal_plugin.
+
+    A damaged file is drawn anew. Processes that draw the same file at once do not disturb each
+    other: each writes a file of its own and moves it into place.
+    """
+    folder = Path(cache_dir or os.environ.get("AAL_CACHE") or "~/.cache/aal_plugin").expanduser()
+    path = folder / f"shapes-v{_VERSION}_n{num}_s{size}_seed{seed}.npz"
+    cached = _read(path, num, size)
+    if cached is not None:
+        return cached
+    shapes = draw_shapes(num, size, seed, progress_bar(f"shapes, {num} of {size} px"))
+    try:
+        _write(path, shapes)
+    except OSError as error:  # a full or read-only disk costs time on the next run, no more
+        warnings.warn(f"shapes are not cached: {error}", stacklevel=2)
+    return shapes
+
+
+def split_seed(split: str, seed: int) -> int:
+    """The seed that draws a split: no two pairs of split and seed share one, hence an image."""
+    if split not in SPLITS:
+        raise ValueError(f"split={split!r}; choose 'train' or 'val'")
+    check_whole("seed", seed, 0)
+    return len(SPLITS) * seed + SPLITS.index(split)
+
+
+def check_whole(name: str, value: object, low: int) -> None:
+    """Raises ValueError unless value is a whole number, at least `low`."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < low:
+        raise ValueError(f"{name}={value!r}; choose a whole number, {low} or more")
+
+
+def progress_bar(label: str) -> Progress:
+    """A bar with the time left, on stderr."""
+    from tqdm import tqdm  # here: drawing without a bar needs NumPy alone
+
+    return partial(tqdm, desc=label, unit="image", mininterval=0.5, file=sys.stderr)
+
+
+def _generator(*key: int) -> np.random.Generator:
+    return np.random.Generator(np.random.PCG64(key))
+
+
+def _label(seed: int, index: int) -> int:
+    block, place = divmod(index, len(CLASSES))
+    # The third word keeps this stream apart from those of the images.
+    order = _generator(seed, block, _LABEL_STREAM).random(len(CLASSES)).tolist()
+    return sorted(range(len(CLASSES)), key=order.__getitem__)[place]
+
+
+def _read(path: Path, num: int, size: int) -> Optional[Shapes]:
+    """None when there is no such file, or none that can be used."""
+    if not path.exists():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            shapes = Shapes(*(file[name] for name in Shapes._fields))
+        expected = Shapes((num, size, size, 3), (num,), (num, 4))
+        if any(a.shape != shape for a, shape in zip(shapes, expected)):
+            raise ValueError(f"holds arrays of shapes {[a.shape for a in shapes]}")
+        return shapes
+    except Exception as error:  # a damaged archive raises one of a dozen types
+        warnings.warn(f"drawing shapes anew: cannot use {path}: {error}", stacklevel=3)
+        return None
+
+
+def _write(path: Path, shapes: Shapes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # In the same folder, since a move is atomic within a file system only.
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            np.savez(file, **shapes._asdict())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    from .shapes_export import main
+
+    raise SystemExit(main())

@@ -1,0 +1,98 @@
+"""The shapes set as an image folder or a contact sheet: `python -m aal_plugin.data.shapes`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Optional, Union
+
+import numpy as np
+from PIL import Image
+
+from .shapes import CLASSES, SPLITS, check_whole, draw_shapes, progress_bar, split_seed
+
+_MARKER = ".aal_shapes"  # written first into every folder made here
+_BOXES = "boxes.json"
+
+
+def export_image_folder(
+    root: Union[str, os.PathLike], train: int, val: int, size: int = 64, seed: int = 0
+) -> None:
+    """Write train/<class>/<index>.png, val/<class>/<index>.png and boxes.json under `root`.
+
+    The index is the image's place in `ShapesDataset(split, num, size, seed)`. boxes.json maps
+    "train/<class>/<index>.png" to [x1, y1, x2, y2] in pixels, x2 and y2 exclusive; it is written
+    last, so a folder that has it is complete. An earlier export in `root` is replaced.
+
+    Raises:
+        FileExistsError: root holds files and was not made by this function.
+        ValueError: a number is out of its range.
+    """
+    check_whole("train", train, 1)
+    check_whole("val", val, 1)
+    root = Path(root).expanduser()
+    _prepare(root)
+    boxes = {}
+    for split, num in zip(SPLITS, (train, val)):
+        shapes = draw_shapes(num, size, split_seed(split, seed), progress_bar(f"{split} images"))
+        for i, (image, label, box) in enumerate(zip(*shapes)):
+            name = f"{split}/{CLASSES[label]}/{i:05d}.png"
+            Image.fromarray(image).save(root / name)
+            boxes[name] = box.tolist()
+    (root / _BOXES).write_text(json.dumps(boxes, indent=0) + "\n")
+
+
+def _prepare(root: Path) -> None:
+    """Make the folders of an export, or empty those of an earlier one."""
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        if not (root / _MARKER).is_file():
+            raise FileExistsError(
+                f"{root} is not an empty folder, nor an earlier export; choose another"
+            )
+        (root / _BOXES).unlink(missing_ok=True)
+    root.mkdir(parents=True, exist_ok=True)
+    (root / _MARKER).touch()
+    for split in SPLITS:
+        for name in CLASSES:
+            folder = root / split / name
+            folder.mkdir(parents=True, exist_ok=True)
+            for old in folder.glob("[0-9]*.png"):
+                old.unlink()
+
+
+def preview(path: Union[str, os.PathLike], size: int = 64, seed: int = 0, columns: int = 12) -> None:
+    """Write a contact sheet of training images, one row a class in the order of CLASSES."""
+    shapes = draw_shapes(columns * len(CLASSES), size, split_seed("train", seed))
+    step = size + 2
+    sheet = np.full((step * len(CLASSES) - 2, step * columns - 2, 3), 255, np.uint8)
+    for row in range(len(CLASSES)):
+        for column, i in enumerate(np.flatnonzero(shapes.labels == row)):
+            y, x = row * step, column * step
+            sheet[y : y + size, x : x + size] = shapes.images[i]
+    Image.fromarray(sheet).save(path)
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m aal_plugin.data.shapes", description=__doc__)
+    parser.add_argument("--export", metavar="DIR", help="write an image folder and boxes.json")
+    parser.add_argument("--preview", metavar="PNG", help="write a contact sheet, a row per class")
+    parser.add_argument("--train", type=int, default=2000, metavar="N", help="images to export")
+    parser.add_argument("--val", type=int, default=1000, metavar="N", help="images to export")
+    parser.add_argument("--size", type=int, default=64, help="of an image's side, in pixels")
+    parser.add_argument("--seed", type=int, default=0, help="another one draws other images")
+    args = parser.parse_args(argv)
+    if not (args.export or args.preview):
+        parser.error("give --export DIR, --preview PNG or both")
+    try:
+        if args.export:
+            export_image_folder(args.export, args.train, args.val, args.size, args.seed)
+            print(f"{args.export}: {args.train} train and {args.val} val images, {_BOXES}")
+        if args.preview:
+            preview(args.preview, args.size, args.seed)
+            print(f"{args.preview}: rows are {', '.join(CLASSES)}")
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+    return 0

@@ -1,0 +1,106 @@
+"""An AAL checkpoint as one of a plain ImageClassifier."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Dict, Union
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.runner import CheckpointLoader
+from mmpretrain.registry import MODELS
+from torch import Tensor, nn
+
+from .launch import check_checkpoint
+
+LINKS = "link_head."
+
+
+def export_student(
+    config: Union[str, Config], checkpoint: str, out: str, ema: bool = False
+) -> Path:
+    """Write `out`, a checkpoint that a plain ImageClassifier loads strictly, and its config.
+
+    Args:
+        config: the config that `checkpoint` was trained with.
+        out: the file to write; the plain config goes beside it, with the ending .py.
+        ema: take the averaged weights of EMAHook, not the raw ones.
+
+    Returns:
+        The path of the plain config.
+
+    Raises:
+        FileNotFoundError: no such checkpoint.
+        ValueError: an unreadable checkpoint, one that does not fit the config or holds no
+            averaged weights, or logits that differ from the AAL model's.
+    """
+    check_checkpoint(checkpoint)
+    config = Config.fromfile(config) if isinstance(config, str) else config
+    if config.model.type != "AALClassifier":
+        raise ValueError(f"model.type={config.model.type!r}; only an AALClassifier is exported")
+    init_default_scope(config.get("default_scope", "mmpretrain"))
+    saved = CheckpointLoader.load_checkpoint(checkpoint, map_location="cpu")
+    state_dict = _weights(saved, ema, checkpoint)
+
+    plain = plain_config(config)
+    student = _load(MODELS.build(plain.model), _without_links(state_dict), checkpoint)
+    teacher = dict(config.model.teacher, checkpoint=None, allow_random_weights=True)
+    if "pretrained" in teacher:
+        teacher["pretrained"] = False
+    trained = _load(MODELS.build(dict(config.model, teacher=teacher)), state_dict, checkpoint)
+    _check_same_logits(student, trained)
+
+    meta = {k: v for k, v in saved.get("meta", {}).items() if k in ("dataset_meta", "epoch")}
+    out_path, config_path = Path(out), Path(out).with_suffix(".py")
+    out_path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out_path.with_name(out_path.name + ".part")
+    torch.save(dict(state_dict=student.state_dict(), meta=meta), temporary)
+    os.replace(temporary, out_path)
+    plain.dump(str(config_path))
+    return config_path
+
+
+def plain_config(config: Config) -> Config:
+    """The config with an ImageClassifier in place of the AALClassifier, and no AAL hook."""
+    plain = Config(config.to_dict())
+    for key in ("teacher", "link_head"):
+        plain.model.pop(key, None)
+    plain.model.type = "ImageClassifier"
+    hooks = [h for h in plain.get("custom_hooks", []) if h["type"] != "LambdaDecayHook"]
+    plain.custom_hooks = hooks
+    return plain
+
+
+def _weights(saved: dict, ema: bool, name: str) -> Dict[str, Tensor]:
+    # EMAHook swaps on saving: 'state_dict' has the averaged weights, 'ema_state_dict' the raw.
+    if "ema_state_dict" not in saved:
+        if ema:
+            raise ValueError(f"--ema: checkpoint {name!r} holds no averaged weights of EMAHook")
+        return saved["state_dict"]
+    if ema:
+        return saved["state_dict"]
+    prefix = "module."
+    raw = saved["ema_state_dict"].items()
+    return {key[len(prefix) :]: value for key, value in raw if key.startswith(prefix)}
+
+
+def _without_links(state_dict: Dict[str, Tensor]) -> Dict[str, Tensor]:
+    return {key: value for key, value in state_dict.items() if not key.startswith(LINKS)}
+
+
+def _load(model: nn.Module, state_dict: Dict[str, Tensor], name: str) -> nn.Module:
+    try:
+        model.load_state_dict(state_dict)
+    except RuntimeError as error:
+        raise ValueError(f"checkpoint {name!r} does not fit the config: {error}") from error
+    return model.eval()
+
+
+@torch.no_grad()
+def _check_same_logits(student: nn.Module, trained: nn.Module) -> None:
+    size = trained.taps.image_size or (224, 224)
+    images = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    if not torch.equal(student(images), trained(images)):
+        raise ValueError("the exported student's logits differ from the AAL model's")

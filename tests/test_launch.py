@@ -1,0 +1,186 @@
+"""The launchers as a user types them, in processes of their own."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from aal_plugin.mm.launch import mmpretrain_script, resume_from_whole_checkpoint
+
+from .mm.small import training
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def environment(**extra):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return dict(
+        os.environ, PORT=port, PYTHON=sys.executable, PYTHONPATH=os.pathsep.join(paths), **extra
+    )
+
+
+def launch(*command, ok=True, cwd=ROOT, **extra):
+    done = subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd,
+        env=environment(**extra),
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    text = done.stdout + done.stderr
+    assert (done.returncode == 0) == ok, text[-4000:]
+    return text
+
+
+def dump(config, path):
+    config.dump(str(path))
+    return path
+
+
+def load(path):
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def test_two_ranks_with_half_the_batch_each_end_as_one_rank_with_the_whole(tmp_path):
+    """Invariant 5, through tools/dist_train.sh on gloo; also at λ = 0, with its unused links."""
+    schedule = [dict(type="LambdaDecayHook", gammas=(0.5,), stop_epoch=1)]
+    for ranks in (1, 2):
+        config = training(tmp_path / str(ranks), epochs=2, custom_hooks=schedule)
+        config.train_dataloader.sampler.shuffle = False
+        # SGD: its step is the gradient itself, where Adam's hides the scale.
+        config.optim_wrapper.optimizer = dict(type="SGD", lr=0.01)
+        if ranks == 2:
+            config.train_dataloader.batch_size = 5
+        path = dump(config, tmp_path / f"{ranks}.py")
+        launch("tools/dist_train.sh", path, ranks)
+    one, two = (load(tmp_path / name / "epoch_2.pth") for name in ("1", "2"))
+    torch.testing.assert_close(one["state_dict"], two["state_dict"], rtol=1e-4, atol=1e-6)
+
+
+def test_two_ranks_test_a_checkpoint(tmp_path):
+    path = dump(training(tmp_path / "run", epochs=1), tmp_path / "config.py")
+    launch(sys.executable, "tools/train.py", path)
+    checkpoint = tmp_path / "run" / "epoch_1.pth"
+    config = Config.fromfile(path)
+    config.update(
+        test_dataloader=config.val_dataloader, test_evaluator=config.val_evaluator,
+        test_cfg=dict(), log_level="INFO",
+    )
+    path = dump(config, tmp_path / "test.py")
+    one = launch(sys.executable, "tools/test.py", path, checkpoint, "--work-dir", tmp_path / "t")
+    two = launch("tools/dist_test.sh", path, checkpoint, 2, "--work-dir", tmp_path / "t2")
+    top1 = [text.split("accuracy/top1: ")[1].split()[0] for text in (one, two)]
+    assert top1[0] == top1[1]
+
+
+def test_mmpretrains_own_train_script_takes_our_configs(tmp_path):
+    script = Path(mmpretrain_script("train").__file__)
+    path = dump(training(tmp_path / "run", epochs=1), tmp_path / "config.py")
+    launch(sys.executable, script, path, "--work-dir", tmp_path / "run")
+    launch(
+        sys.executable, script, path, "--work-dir", tmp_path / "run", "--resume",
+        "--cfg-options", "train_cfg.max_epochs=2",
+    )
+    assert (tmp_path / "run" / "epoch_2.pth").is_file()
+
+
+def test_killed_mid_epoch_and_mid_save_resumes_to_the_end_of_an_unbroken_run(tmp_path):
+    whole = dump(training(tmp_path / "whole", epochs=4, images=80), tmp_path / "whole.py")
+    launch(sys.executable, "tools/train.py", whole)
+    work_dir = tmp_path / "broken"
+    slow = training(work_dir, epochs=4, images=80)
+    path = dump(slow, tmp_path / "broken.py")
+    command = [sys.executable, "tools/train.py", str(path), "--resume"]
+
+    # Mid-epoch: as soon as the first checkpoint is there.
+    process = subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL)
+    deadline = time.time() + 300
+    while not (work_dir / "last_checkpoint").is_file() and time.time() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not (work_dir / "epoch_4.pth").exists()
+
+    # Mid-save: half of the next checkpoint is written, and last_checkpoint is emptied.
+    last = max(work_dir.glob("epoch_*.pth"), key=lambda p: int(p.stem.split("_")[1]))
+    half = work_dir / f"epoch_{int(last.stem.split('_')[1]) + 1}.pth"
+    half.write_bytes(last.read_bytes()[: last.stat().st_size // 2])
+    (work_dir / "last_checkpoint").write_text("")
+
+    text = launch(*command)
+    assert f"{half} is cut short and passed over" in text
+    ends = [load(tmp_path / name / "epoch_4.pth") for name in ("whole", "broken")]
+    assert ends[1]["meta"]["epoch"] == 4 and ends[0]["meta"]["iter"] == ends[1]["meta"]["iter"]
+    torch.testing.assert_close(ends[0]["state_dict"], ends[1]["state_dict"])
+    history = [end["message_hub"]["log_scalars"]["train/link_weight"].data[-1] for end in ends]
+    assert history[0][0] == history[1][0]
+
+
+def test_resume_without_one_whole_checkpoint_says_so(tmp_path):
+    config = Config(dict(resume=True, work_dir=str(tmp_path)))
+    resume_from_whole_checkpoint(config)
+    assert "load_from" not in config
+    (tmp_path / "epoch_1.pth").write_bytes(b"half")
+    with pytest.raises(ValueError, match=r"--resume: no checkpoint in .* is whole \(epoch_1.pth\)"):
+        resume_from_whole_checkpoint(config)
+
+
+def test_resume_takes_the_newest_by_number_not_by_name(tmp_path):
+    for epoch in (2, 10):
+        torch.save({}, tmp_path / f"epoch_{epoch}.pth")
+    torch.save({}, tmp_path / "best_accuracy_top1_epoch_11.pth")
+    config = Config(dict(resume=True, work_dir=str(tmp_path)))
+    resume_from_whole_checkpoint(config)
+    assert config.load_from == str(tmp_path / "epoch_10.pth")
+
+
+def test_missing_and_truncated_checkpoints_are_named(tmp_path):
+    path = dump(training(tmp_path / "run"), tmp_path / "config.py")
+    text = launch(sys.executable, "tools/train.py", path, "--resume", "nowhere.pth", ok=False)
+    assert "checkpoint 'nowhere.pth': no such file" in text
+    half = tmp_path / "half.pth"
+    torch.save(dict(state_dict={}), half)
+    half.write_bytes(half.read_bytes()[:200])
+    text = launch(sys.executable, "tools/test.py", path, half, ok=False)
+    assert f"checkpoint '{half}' cannot be read; is it whole?" in text
+
+
+def test_launchers_tell_their_arguments():
+    for script in ("dist_train.sh", "dist_test.sh", "slurm_train.sh"):
+        done = subprocess.run([f"tools/{script}"], cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 2 and "CONFIG" in done.stdout
+
+
+def test_slurm_launcher_hands_all_to_srun(tmp_path):
+    srun = tmp_path / "srun"
+    srun.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    srun.chmod(0o755)
+    text = launch(
+        "tools/slurm_train.sh", "gpu", "job", "c.py", "out", "--amp", "--resume",
+        PATH=f"{tmp_path}:{os.environ['PATH']}", GPUS="16", SRUN_ARGS="--time=1 --qos=x",
+    ).splitlines()
+    assert {"--ntasks=16", "--gres=gpu:8", "--time=1", "--qos=x", "--work-dir=out"} <= set(text)
+    assert text[-3:] == ["--launcher=slurm", "--amp", "--resume"]
+
+
+def test_environment_without_openmmlab_is_told_the_command(tmp_path):
+    code = (
+        "import importlib.util as u, warnings; find = u.find_spec\n"
+        "hidden = ('mmengine', 'mmcv', 'mmpretrain')\n"
+        "u.find_spec = lambda n, *a: None if n in hidden else find(n, *a)\n"
+        "import sys; sys.modules.update(dict.fromkeys(hidden))\n"
+        "import aal_plugin.core, aal_plugin.data; print(aal_plugin.core.AttentionLinks)"
+    )
+    text = launch(sys.executable, "-c", code)
+    assert "pip install 'aal_plugin[openmmlab]'" in text and "AttentionLinks" in text
