@@ -1,8 +1,13 @@
 # tools/dist_train.sh configs/aal_deit-s_in1k-10pct.py 8
 # DeiT-S with AAL on 10% of each class of ImageNet: alpha links.
-_base_ = './aal_deit-s_in1k.py'
-model = dict(link_head=dict(links='alpha'))
+_base_ = "./aal_deit-s_in1k.py"
+model = dict(link_head=dict(links="alpha"))
 train_dataloader = dict(
     dataset=dict(
-        _delete_=True, type='ClassBalancedSubset', fraction=0.1, seed=0,
-        dataset=_base_.train_dataloader.dataset))
+        _delete_=True,
+        type="ClassBalancedSubset",
+        fraction=0.1,
+        seed=0,
+        dataset=_base_.train_dataloader.dataset,
+    )
+)

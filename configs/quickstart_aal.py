@@ -1,12 +1,14 @@
 # tools/train.py configs/quickstart_aal.py    (after configs/quickstart_teacher.py)
 # The ViT of quickstart_plain.py, supervised by the CNN of quickstart_teacher.py.
-_base_ = './quickstart_plain.py'
+_base_ = "./quickstart_plain.py"
 model = dict(
-    type='AALClassifier',
+    type="AALClassifier",
     teacher=dict(
-        type='MMTeacher',
-        config='configs/quickstart_teacher.py',
-        checkpoint='work_dirs/quickstart/teacher/epoch_6.pth'),
-    link_head=dict(type='AttentionLinkHead', links='full', loss_weight=2000.0))
-custom_hooks = [dict(type='LambdaDecayHook', gammas=(0.99,))]
-work_dir = 'work_dirs/quickstart/aal'
+        type="MMTeacher",
+        config="configs/quickstart_teacher.py",
+        checkpoint="work_dirs/quickstart/teacher/epoch_6.pth",
+    ),
+    link_head=dict(type="AttentionLinkHead", links="full", loss_weight=2000.0),
+)
+custom_hooks = [dict(type="LambdaDecayHook", gammas=(0.99,))]
+work_dir = "work_dirs/quickstart/aal"

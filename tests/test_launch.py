@@ -74,8 +74,10 @@ def test_two_ranks_test_a_checkpoint(tmp_path):
     checkpoint = tmp_path / "run" / "epoch_1.pth"
     config = Config.fromfile(path)
     config.update(
-        test_dataloader=config.val_dataloader, test_evaluator=config.val_evaluator,
-        test_cfg=dict(), log_level="INFO",
+        test_dataloader=config.val_dataloader,
+        test_evaluator=config.val_evaluator,
+        test_cfg=dict(),
+        log_level="INFO",
     )
     path = dump(config, tmp_path / "test.py")
     one = launch(sys.executable, "tools/test.py", path, checkpoint, "--work-dir", tmp_path / "t")
@@ -89,8 +91,14 @@ def test_mmpretrains_own_train_script_takes_our_configs(tmp_path):
     path = dump(training(tmp_path / "run", epochs=1), tmp_path / "config.py")
     launch(sys.executable, script, path, "--work-dir", tmp_path / "run")
     launch(
-        sys.executable, script, path, "--work-dir", tmp_path / "run", "--resume",
-        "--cfg-options", "train_cfg.max_epochs=2",
+        sys.executable,
+        script,
+        path,
+        "--work-dir",
+        tmp_path / "run",
+        "--resume",
+        "--cfg-options",
+        "train_cfg.max_epochs=2",
     )
     assert (tmp_path / "run" / "epoch_2.pth").is_file()
 
@@ -167,8 +175,16 @@ def test_slurm_launcher_hands_all_to_srun(tmp_path):
     srun.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     srun.chmod(0o755)
     text = launch(
-        "tools/slurm_train.sh", "gpu", "job", "c.py", "out", "--amp", "--resume",
-        PATH=f"{tmp_path}:{os.environ['PATH']}", GPUS="16", SRUN_ARGS="--time=1 --qos=x",
+        "tools/slurm_train.sh",
+        "gpu",
+        "job",
+        "c.py",
+        "out",
+        "--amp",
+        "--resume",
+        PATH=f"{tmp_path}:{os.environ['PATH']}",
+        GPUS="16",
+        SRUN_ARGS="--time=1 --qos=x",
     ).splitlines()
     assert {"--ntasks=16", "--gres=gpu:8", "--time=1", "--qos=x", "--work-dir=out"} <= set(text)
     assert text[-3:] == ["--launcher=slurm", "--amp", "--resume"]

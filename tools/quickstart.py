@@ -74,9 +74,11 @@ def train(config: str, work_dir: Path, epochs: int, title: str) -> float:
     environment = dict(os.environ, PYTHONPATH=str(ROOT), PYTHONWARNINGS="ignore")
     lines: List[str] = []
     top1 = float("nan")
-    with (work_dir / "train.log").open("w") as log, subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, env=environment
-    ) as process, tqdm(total=epochs, desc=title, unit="epoch", mininterval=0.5) as bar:
+    with (
+        (work_dir / "train.log").open("w") as log,
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process,
+        tqdm(total=epochs, desc=title, unit="epoch", mininterval=0.5) as bar,
+    ):
         for line in process.stdout:
             log.write(line)
             lines.append(line)

@@ -7,6 +7,7 @@ from typing import Any
 
 _HOME = {
     "CLASSES": "silhouettes",
+    "MIN_SIZE": "shapes",
     "SPLITS": "shapes",
     "Shapes": "shapes",
     "check_whole": "shapes",

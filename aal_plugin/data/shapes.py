@@ -8,6 +8,7 @@ it from 2,000 without help. Drawn once, then read from a cache.
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import uuid
@@ -24,10 +25,10 @@ from .scene import draw_scene
 from .silhouettes import CLASSES
 
 SPLITS = ("train", "val")
+MIN_SIZE = 16
 
 # Part of a cache file's name: raise it with every change that changes a drawn byte.
 _VERSION = 1
-_MIN_SIZE = 16
 _LABEL_STREAM = 1
 
 
@@ -59,11 +60,11 @@ def draw_shapes(
         ValueError: num or seed is no whole number or too small, or size is below 16.
     """
     check_whole("num", num, 1)
-    check_whole("size", size, _MIN_SIZE)
+    check_whole("size", size, MIN_SIZE)
     check_whole("seed", seed, 0)
     shapes = Shapes(
         np.empty((num, size, size, 3), np.uint8),
-        np.array([_label(seed, i) for i in range(num)], np.int64),
+        _labels(num, seed),
         np.empty((num, 4), np.int64),
     )
     for i in progress(range(num)) if progress else range(num):
@@ -121,11 +122,13 @@ def _generator(*key: int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(key))
 
 
-def _label(seed: int, index: int) -> int:
-    block, place = divmod(index, len(CLASSES))
-    # The third word keeps this stream apart from those of the images.
-    order = _generator(seed, block, _LABEL_STREAM).random(len(CLASSES)).tolist()
-    return sorted(range(len(CLASSES)), key=order.__getitem__)[place]
+def _labels(num: int, seed: int) -> np.ndarray:
+    labels = []
+    for block in range(math.ceil(num / len(CLASSES))):
+        # The third word keeps this stream apart from those of the images.
+        order = _generator(seed, block, _LABEL_STREAM).random(len(CLASSES)).tolist()
+        labels += sorted(range(len(CLASSES)), key=order.__getitem__)
+    return np.array(labels[:num], np.int64)
 
 
 def _read(path: Path, num: int, size: int) -> Optional[Shapes]:

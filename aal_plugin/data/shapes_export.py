@@ -12,7 +12,7 @@ from typing import Optional, Union
 import numpy as np
 from PIL import Image
 
-from .shapes import CLASSES, SPLITS, check_whole, draw_shapes, progress_bar, split_seed
+from .shapes import CLASSES, MIN_SIZE, SPLITS, check_whole, draw_shapes, progress_bar, split_seed
 
 _MARKER = ".aal_shapes"  # written first into every folder made here
 _BOXES = "boxes.json"
@@ -33,6 +33,8 @@ def export_image_folder(
     """
     check_whole("train", train, 1)
     check_whole("val", val, 1)
+    check_whole("size", size, MIN_SIZE)
+    check_whole("seed", seed, 0)
     root = Path(root).expanduser()
     _prepare(root)
     boxes = {}
@@ -63,7 +65,9 @@ def _prepare(root: Path) -> None:
                 old.unlink()
 
 
-def preview(path: Union[str, os.PathLike], size: int = 64, seed: int = 0, columns: int = 12) -> None:
+def preview(
+    path: Union[str, os.PathLike], size: int = 64, seed: int = 0, columns: int = 12
+) -> None:
     """Write a contact sheet of training images, one row a class in the order of CLASSES."""
     shapes = draw_shapes(columns * len(CLASSES), size, split_seed("train", seed))
     step = size + 2

@@ -9,8 +9,8 @@ from .class_balanced_subset import ClassBalancedSubset
 from .classifier import AALClassifier
 from .lambda_decay_hook import LambdaDecayHook
 from .mm_teacher import MMTeacher
-
 from .shapes_dataset import ShapesDataset
+from .small_resnet import SmallResNet
 
 MODELS.register_module(module=TimmTeacher)
 
@@ -21,5 +21,6 @@ __all__ = [
     "LambdaDecayHook",
     "MMTeacher",
     "ShapesDataset",
+    "SmallResNet",
     "TimmTeacher",
 ]

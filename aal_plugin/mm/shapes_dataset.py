@@ -46,7 +46,7 @@ class ShapesDataset(BaseDataset):
         if split not in data.SPLITS:
             raise ValueError(f"ShapesDataset.split={split!r}; choose 'train' or 'val'")
         data.check_whole("ShapesDataset.num_images", num_images, 1)
-        data.check_whole("ShapesDataset.size", size, 16)
+        data.check_whole("ShapesDataset.size", size, data.MIN_SIZE)
         data.check_whole("ShapesDataset.seed", seed, 0)
         self.split = split
         self.num_images = num_images

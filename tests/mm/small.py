@@ -87,9 +87,7 @@ def training(work_dir, model=AAL, epochs=2, images=40, **changes):
         default_hooks=dict(logger=dict(type="LoggerHook", interval=1)),
         log_processor=dict(window_size=1),
         custom_hooks=hooks if model.get("type") == "AALClassifier" else [],
-        visualizer=dict(
-            type="UniversalVisualizer", vis_backends=[dict(type="LocalVisBackend")]
-        ),
+        visualizer=dict(type="UniversalVisualizer", vis_backends=[dict(type="LocalVisBackend")]),
         randomness=dict(seed=0),
         experiment_name=f"test-{next(_EXPERIMENTS)}",
         log_level="ERROR",

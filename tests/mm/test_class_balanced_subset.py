@@ -92,7 +92,9 @@ def test_corrupt_image_is_named(tmp_path, content):
     path = root / "class0" / "0003.jpg"
     path.write_bytes(path.read_bytes()[:200] if content == "half" else content)
     dataset = subset(root, 1.0, pipeline=[dict(type="LoadImageFromFile")])
-    index = next(i for i in range(len(dataset)) if dataset.get_data_info(i)["img_path"] == str(path))
+    index = next(
+        i for i in range(len(dataset)) if dataset.get_data_info(i)["img_path"] == str(path)
+    )
     with pytest.raises(RuntimeError, match=f"image {path} of the data set is unusable"):
         dataset[index]
 

@@ -117,14 +117,17 @@ def test_stop_epoch_ends_the_teachers_work(tmp_path):
 
 def test_lambda_follows_the_epoch_in_loops_by_iteration(tmp_path):
     config = training(
-        tmp_path, train_cfg=dict(by_epoch=False, max_iters=12), val_cfg=None,
-        val_dataloader=None, val_evaluator=None,
+        tmp_path,
+        train_cfg=dict(by_epoch=False, max_iters=12),
+        val_cfg=None,
+        val_dataloader=None,
+        val_evaluator=None,
         train_dataloader=dict(
             training("").train_dataloader, sampler=dict(type="InfiniteSampler", shuffle=True)
         ),
         default_hooks=dict(
-            logger=dict(type="LoggerHook", interval=1), checkpoint=dict(type="CheckpointHook",
-            by_epoch=False, interval=12),
+            logger=dict(type="LoggerHook", interval=1),
+            checkpoint=dict(type="CheckpointHook", by_epoch=False, interval=12),
         ),
         log_processor=dict(by_epoch=False),
     )

@@ -1,0 +1,328 @@
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import aal_plugin
+from aal_plugin.data import (
+    CLASSES,
+    draw_shapes,
+    export_image_folder,
+    load_shapes,
+    shapes,
+    split_seed,
+)
+from aal_plugin.data.scene import draw_scene
+from aal_plugin.data.shapes_export import main
+from aal_plugin.data.silhouettes import SILHOUETTES
+
+# Starts a program that imports aal_plugin.data without aal_plugin's other parts.
+DATA_ALONE = (
+    "import sys, types; package = types.ModuleType('aal_plugin'); "
+    f"package.__path__ = {aal_plugin.__path__!r}; sys.modules['aal_plugin'] = package; "
+)
+
+
+@pytest.fixture(scope="module")
+def many():
+    return draw_shapes(2000, size=32, seed=5)
+
+
+def run_python(*args, wait=True):
+    command = [sys.executable, *map(str, args)]
+    env = {**os.environ, "PYTHONWARNINGS": "default::RuntimeWarning"}
+    if not wait:
+        return subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL)
+    return subprocess.run(command, env=env, capture_output=True, text=True)
+
+
+def same(a, b):
+    return all(x.dtype == y.dtype and np.array_equal(x, y) for x, y in zip(a, b))
+
+
+def cached_file(folder):
+    (path,) = folder.iterdir()
+    return path
+
+
+# -- drawing ---------------------------------------------------------------------------------
+
+
+def test_arrays_are_as_documented():
+    drawn = draw_shapes(30, size=40, seed=1)
+    assert drawn.images.shape == (30, 40, 40, 3) and drawn.images.dtype == np.uint8
+    assert drawn.labels.shape == (30,) and drawn.labels.dtype == np.int64
+    assert drawn.boxes.shape == (30, 4) and drawn.boxes.dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    "size, digest",
+    [
+        (48, "63f6d0a8348dc7c04fb863254b8b4c14023dcab0d513d86a885821fe4915b7b1"),
+        (64, "f9f0660d7611458f6b6954b907fa1afc1b2e12abb8ea2e042bb52d885a972fcf"),
+    ],
+)
+def test_bytes_are_the_same_on_every_machine(size, digest):
+    drawn = draw_shapes(60, size=size, seed=11)
+    whole = hashlib.sha256(b"".join(array.tobytes() for array in drawn))
+    assert whole.hexdigest() == digest
+
+
+def test_an_image_does_not_depend_on_how_many_are_drawn():
+    short, long = draw_shapes(7, size=32, seed=2), draw_shapes(23, size=32, seed=2)
+    assert same(short, (array[:7] for array in long))
+
+
+def test_seeds_draw_different_images():
+    a, b = (draw_shapes(20, size=32, seed=seed) for seed in (0, 1))
+    assert not any(np.array_equal(x, y) for x in a.images for y in b.images)
+    assert not np.array_equal(a.labels, b.labels)
+
+
+def test_no_split_of_any_seed_shares_its_seed_with_another():
+    seeds = [split_seed(split, seed) for split in ("train", "val") for seed in range(50)]
+    assert len(set(seeds)) == 100
+
+
+def test_classes_are_balanced_in_every_prefix(many):
+    for num in (10, 250, 2000):
+        assert (np.bincount(many.labels[:num], minlength=10) == num // 10).all()
+    for num in (7, 101, 1999):
+        counts = np.bincount(many.labels[:num], minlength=10)
+        assert counts.max() - counts.min() == 1
+
+
+def test_classes_come_in_shuffled_order(many):
+    assert len({tuple(block) for block in many.labels.reshape(-1, 10)}) == 200
+
+
+@pytest.mark.parametrize("size", [16, 33, 64])
+def test_box_encloses_the_shape_exactly(size):
+    for label in range(10):
+        for seed in range(5):
+            scene = draw_scene(label, size, np.random.default_rng([label, seed]))
+            x1, y1, x2, y2 = size, size, 0, 0
+            for row in range(scene.mask.shape[0]):
+                for col in range(scene.mask.shape[1]):
+                    if scene.mask[row, col]:
+                        x, y = col + scene.crop[1].start, row + scene.crop[0].start
+                        x1, y1, x2, y2 = min(x1, x), min(y1, y), max(x2, x + 1), max(y2, y + 1)
+            assert scene.box() == [x1, y1, x2, y2]
+
+
+def test_shapes_lie_in_the_image_and_span_a_quarter_to_two_thirds_of_it(many):
+    x1, y1, x2, y2 = many.boxes.T
+    assert x1.min() >= 0 and y1.min() >= 0 and x2.max() <= 32 and y2.max() <= 32
+    longer = np.maximum(x2 - x1, y2 - y1) / 32
+    assert 0.2 <= longer.min() < 0.35 and 0.5 < longer.max() <= 0.7
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_silhouette_fills_the_unit_disk_and_no_more(name):
+    axis = (np.arange(401, dtype=np.float32) - 200) / np.float32(160)  # ±1.25
+    distance = SILHOUETTES[name](axis[None, :] + 0 * axis[:, None], axis[:, None] + 0 * axis)
+    radius = np.hypot(axis[None, :], axis[:, None])
+    assert 0.85 < radius[distance < 0].max() <= 1.0
+    assert 0.1 < (distance < 0).mean() * 2.5**2 / np.pi < 0.85
+
+
+def test_silhouettes_of_two_classes_differ_clearly():
+    axis = (np.arange(64, dtype=np.float32) - 31.5) / 32
+    u, v = np.meshgrid(axis, axis)
+    masks = [SILHOUETTES[name](u, v) < 0 for name in CLASSES]
+    for i, a in enumerate(masks):
+        for b in masks[:i]:
+            assert (a & b).sum() / (a | b).sum() < 0.85
+
+
+def test_shape_stands_out_from_its_background():
+    for seed in range(50):
+        scene = draw_scene(seed % 10, 64, np.random.default_rng(seed))
+        inside = np.zeros((64, 64), bool)
+        inside[scene.crop] = scene.mask
+        image = scene.image.astype(float)
+        gap = np.median(image[inside], axis=0) - np.median(image[~inside], axis=0)
+        assert np.abs(gap).sum() > 60
+
+
+@pytest.mark.parametrize("cue", ["mean colour", "box size", "box place"])
+def test_class_cannot_be_read_from(cue, many):
+    x1, y1, x2, y2 = many.boxes.T.astype(float)
+    feature = {
+        "mean colour": many.images.reshape(2000, -1, 3).mean(axis=1),
+        "box size": np.stack([x2 - x1, y2 - y1], axis=1),
+        "box place": np.stack([x1 + x2, y1 + y2], axis=1),
+    }[cue]
+    train, test = slice(0, 1000), slice(1000, 2000)
+    centroids = np.stack([feature[train][many.labels[train] == k].mean(axis=0) for k in range(10)])
+    gaps = np.linalg.norm(feature[test][:, None] - centroids, axis=2)
+    assert (gaps.argmin(axis=1) == many.labels[test]).mean() < 0.2
+
+
+@pytest.mark.parametrize(
+    "kwargs, words",
+    [
+        (dict(num=0), "num=0; choose a whole number, 1 or more"),
+        (dict(num=2.5), "num=2.5; choose a whole number"),
+        (dict(num=1, size=8), "size=8; choose a whole number, 16 or more"),
+        (dict(num=1, seed=-1), "seed=-1; choose a whole number, 0 or more"),
+    ],
+)
+def test_bad_arguments_are_named(kwargs, words):
+    with pytest.raises(ValueError, match=words):
+        draw_shapes(**kwargs)
+
+
+def test_unknown_split_is_named():
+    with pytest.raises(ValueError, match="split='test'; choose 'train' or 'val'"):
+        split_seed("test", 0)
+
+
+# -- cache -----------------------------------------------------------------------------------
+
+
+def test_second_load_reads_what_the_first_drew(tmp_path, monkeypatch, capsys):
+    first = load_shapes(12, 32, 3, tmp_path)
+    assert "12 of 32 px" in capsys.readouterr().err  # the progress bar
+    monkeypatch.setattr(shapes, "draw_shapes", None)
+    assert same(load_shapes(12, 32, 3, tmp_path), first)
+    assert same(first, draw_shapes(12, 32, 3))
+
+
+def test_cache_keeps_number_size_and_seed_apart(tmp_path):
+    for num, size, seed in [(5, 32, 0), (6, 32, 0), (5, 33, 0), (5, 32, 1)]:
+        assert same(load_shapes(num, size, seed, tmp_path), draw_shapes(num, size, seed))
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_cache_folder_comes_from_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("AAL_CACHE", str(tmp_path / "new" / "folder"))
+    load_shapes(2, 16)
+    assert cached_file(tmp_path / "new" / "folder").name == "shapes-v1_n2_s16_seed0.npz"
+
+
+def _truncate(data):
+    return data[: len(data) // 2]
+
+
+def _flip_a_bit(data):
+    return data[:5000] + bytes([data[5000] ^ 4]) + data[5001:]
+
+
+@pytest.mark.parametrize(
+    "damage", [_truncate, _flip_a_bit, lambda data: b"", lambda data: b"not an archive"]
+)
+def test_damaged_cache_file_is_drawn_anew(damage, tmp_path):
+    first = load_shapes(12, 32, 3, tmp_path)
+    path = cached_file(tmp_path)
+    good = path.read_bytes()
+    path.write_bytes(damage(good))
+    with pytest.warns(UserWarning, match=f"drawing shapes anew: cannot use .*{path.name}"):
+        assert same(load_shapes(12, 32, 3, tmp_path), first)
+    assert same(np.load(path).values(), first)
+
+
+def test_cache_file_with_other_contents_is_drawn_anew(tmp_path):
+    first = load_shapes(12, 32, 3, tmp_path)
+    path = cached_file(tmp_path)
+    np.savez(path, **draw_shapes(4, 16)._asdict())
+    with pytest.warns(UserWarning, match="drawing shapes anew"):
+        assert same(load_shapes(12, 32, 3, tmp_path), first)
+
+
+def test_interrupted_write_leaves_no_file_under_the_cache_name(tmp_path, monkeypatch):
+    def die(file, **arrays):
+        file.write(b"half")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(np, "savez", die)
+        load_shapes(4, 16, 0, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folder_that_cannot_be_written_costs_only_the_cache(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.warns(UserWarning, match="shapes are not cached"):
+        drawn = load_shapes(4, 16, 0, tmp_path / "file")
+    assert same(drawn, draw_shapes(4, 16, 0))
+
+
+def test_processes_that_draw_at_once_leave_one_good_file(tmp_path):
+    code = "from aal_plugin.data import load_shapes; load_shapes(300, 32, 0, sys.argv[1])"
+    ranks = [run_python("-c", DATA_ALONE + code, tmp_path, wait=False) for _ in range(2)]
+    assert [rank.wait() for rank in ranks] == [0, 0]
+    assert same(np.load(cached_file(tmp_path)).values(), draw_shapes(300, 32, 0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_shapes(300, 32, 0, tmp_path)
+
+
+# -- export ----------------------------------------------------------------------------------
+
+
+def test_export_holds_the_images_and_boxes_of_both_splits(tmp_path):
+    export_image_folder(tmp_path / "new", train=30, val=20, size=32, seed=4)
+    boxes = json.loads((tmp_path / "new" / "boxes.json").read_text())
+    for split, num in [("train", 30), ("val", 20)]:
+        drawn = draw_shapes(num, 32, split_seed(split, 4))
+        for i in range(num):
+            name = f"{split}/{CLASSES[drawn.labels[i]]}/{i:05d}.png"
+            assert np.array_equal(np.array(Image.open(tmp_path / "new" / name)), drawn.images[i])
+            assert boxes.pop(name) == drawn.boxes[i].tolist()
+        assert len(list((tmp_path / "new" / split).glob("*/*.png"))) == num
+    assert not boxes
+
+
+def test_export_replaces_an_earlier_one(tmp_path):
+    export_image_folder(tmp_path, train=30, val=20, size=16)
+    export_image_folder(tmp_path, train=10, val=10, size=24, seed=1)
+    assert len(list(tmp_path.glob("*/*/*.png"))) == 20
+    assert len(json.loads((tmp_path / "boxes.json").read_text())) == 20
+
+
+def test_export_leaves_a_foreign_folder_alone(tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="is not an empty folder, nor an earlier export"):
+        export_image_folder(tmp_path, train=10, val=10)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_command_line_exports_and_previews(tmp_path):
+    sheet = tmp_path / "sheet.png"
+    arguments = ["--export", tmp_path / "set", "--train", 20, "--val", 10, "--size", 32]
+    done = run_python("-m", "aal_plugin.data.shapes", *arguments, "--preview", sheet)
+    assert done.returncode == 0, done.stderr
+    assert "20 train and 10 val images" in done.stdout
+    assert "RuntimeWarning" not in done.stderr  # shapes.py imported before it is run
+    assert len(list((tmp_path / "set" / "train").glob("*/*.png"))) == 20
+    assert Image.open(sheet).size == (12 * 34 - 2, 10 * 34 - 2)
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["--export", "{}/new", "--train", "0"], "train=0; choose a whole number, 1 or more"),
+        (["--export", "{}"], "is not an empty folder, nor an earlier export"),
+        ([], "give --export DIR, --preview PNG or both"),
+    ],
+)
+def test_command_line_reports_bad_arguments_in_a_line(arguments, words, tmp_path, capsys):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(SystemExit, match="2"):
+        main([argument.format(tmp_path) for argument in arguments])
+    assert words in capsys.readouterr().err
+
+
+def test_data_imports_neither_torch_nor_mmengine():
+    code = (
+        "from aal_plugin.data import draw_shapes; draw_shapes(1); "
+        "print([name for name in ('torch', 'mmengine', 'PIL', 'tqdm') if name in sys.modules])"
+    )
+    assert run_python("-c", DATA_ALONE + code).stdout.strip() == "[]"

@@ -1,0 +1,87 @@
+"""The user's own command at full size, on a folder laid out like ImageNet."""
+
+import sys
+
+import pytest
+import torch
+from PIL import Image
+
+from aal_plugin.data import draw_shapes
+
+from .test_launch import launch, load
+
+CONFIG = "configs/aal_deit-s_in1k-5pct.py"
+
+
+def imagenet_of_shapes(root):
+    """JPEG files of 256 px in train/<class>/ and val/<class>/, an image for each of 1,000 classes.
+
+    MMPretrain's ImageNet demands as many folders as there are classes.
+    """
+    for seed, split in enumerate(("train", "val")):
+        for index, image in enumerate(draw_shapes(1000, 64, seed).images):
+            path = root / split / f"n{index:08}" / f"{split}_{index}.JPEG"
+            path.parent.mkdir(parents=True)
+            Image.fromarray(image).resize((256, 256), Image.BICUBIC).save(path)
+    return root
+
+
+def options(root, **changes):
+    """--cfg-options for a short run: the data, random teacher weights, small batches."""
+    values = {
+        "train_dataloader.dataset.dataset.data_root": root,
+        "val_dataloader.dataset.data_root": root,
+        "train_dataloader.batch_size": 4,
+        "train_dataloader.num_workers": 1,
+        "train_dataloader.num_batch_per_epoch": 5,
+        "val_dataloader.batch_size": 8,
+        "val_dataloader.num_workers": 1,
+        "val_dataloader.num_batch_per_epoch": 2,
+        "model.teacher.pretrained": False,
+        "model.teacher.allow_random_weights": True,
+        "default_hooks.logger.interval": 1,
+        **changes,
+    }
+    return ["--cfg-options", *(f"{key}={value}" for key, value in values.items())]
+
+
+@pytest.mark.slow
+def test_users_command_trains_validates_and_resumes_on_two_ranks(tmp_path):
+    root = imagenet_of_shapes(tmp_path / "imagenet")
+    work_dir = tmp_path / "run"
+    common = ["tools/dist_train.sh", CONFIG, 2, "--work-dir", work_dir]
+    text = launch(*common, *options(root, **{"train_cfg.max_epochs": 1}))
+    assert "Epoch(train)   [1][5/5]" in text and "accuracy/top5" in text
+    assert all(name in text for name in ("eta:", "loss_link", "link_distance", "link_weight"))
+    text = launch(*common, "--resume", *options(root, **{"train_cfg.max_epochs": 2}))
+    assert "resumed epoch: 1, iter: 5" in text and "link_weight: 1980.0000" in text
+    saved = load(work_dir / "epoch_2.pth")
+    links = sum(v.numel() for k, v in saved["state_dict"].items() if k.startswith("link_head."))
+    assert links == 28_608 + 952
+
+
+@pytest.mark.slow
+def test_checkpoint_of_the_recipe_is_no_larger_than_the_plain_students_and_its_links(tmp_path):
+    root = imagenet_of_shapes(tmp_path / "imagenet")
+    sizes = {}
+    for name in ("aal_deit-s_in1k-5pct", "deit-s_in1k-5pct"):
+        given = options(
+            root, **{"train_cfg.max_epochs": 1, "train_dataloader.num_batch_per_epoch": 2}
+        )
+        if not name.startswith("aal"):
+            given = [option for option in given if "teacher" not in option]
+        work_dir = tmp_path / name
+        launch(
+            sys.executable,
+            "tools/train.py",
+            f"configs/{name}.py",
+            "--work-dir",
+            work_dir,
+            "--no-validate",
+            *given,
+        )
+        sizes[name] = (work_dir / "epoch_1.pth").stat().st_size
+        saved = load(work_dir / "epoch_1.pth")
+    assert isinstance(saved["state_dict"]["backbone.pos_embed"], torch.Tensor)
+    links = 4 * (28_608 + 952) * 3  # float32: the weights and AdamW's two moments
+    assert sizes["aal_deit-s_in1k-5pct"] <= sizes["deit-s_in1k-5pct"] + links + 30_000
