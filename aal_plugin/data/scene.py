@@ -19,8 +19,6 @@ from .textures import Uniform, clouds, colour, random_rgb, textured
 
 Crop = tuple[slice, slice]
 
-_SIDEWAYS = ("arrow", "crescent")  # these point to any of the four sides, the others upwards
-
 
 class Pose(NamedTuple):
     """Centre and radius in pixels, cosine and sine of the rotation, squeeze of the two axes."""
@@ -55,15 +53,15 @@ def draw_scene(label: int, size: int, rng: np.random.Generator) -> Scene:
 
     paper = random_rgb(uniform, 0.1, 0.9)
     ink = paper
-    while sum(abs(a - b) for a, b in zip(ink, paper)) < 1.1:  # a person has to see the shape
+    while sum(abs(a - b) for a, b in zip(ink, paper)) < 1.3:  # a person has to see the shape
         ink = random_rgb(uniform)
 
     whole = (slice(0, size), slice(0, size))
-    image = textured(paper, 0.3, *_texture_grid(whole, size, uniform), uniform)
-    image += clouds(size, rng) * colour(random_rgb(uniform, -0.3, 0.3))
+    image = textured(paper, 0.2, *_texture_grid(whole, size, uniform), uniform)
+    image += clouds(size, rng) * colour(random_rgb(uniform, -0.2, 0.2))
     for _ in range(int(uniform(0, 3))):
         _draw_line(image, 0.04, uniform)
-    for _ in range(int(uniform(0, 3))):
+    for _ in range(int(uniform(0, 2))):
         _draw_fragment(image, uniform)
 
     pose = _shape_pose(label, size, uniform)
@@ -71,10 +69,10 @@ def draw_scene(label: int, size: int, rng: np.random.Generator) -> Scene:
     distance = SILHOUETTES[CLASSES[label]](*_grid(pose, crop)) * (pose.radius * min(pose.squeeze))
     fill = textured(ink, 0.25, *_texture_grid(crop, size, uniform), uniform)
     _paint(image, crop, distance, fill)
-    for _ in range(int(uniform(0, 3))):
-        _draw_line(image, 0.015, uniform)
+    for _ in range(int(uniform(0, 2))):
+        _draw_line(image, 0.01, uniform)
 
-    image += (rng.random((size, size)) * 0.08 - 0.04).astype(np.float32)
+    image += (rng.random((size, size)) * 0.06 - 0.03).astype(np.float32)
     image = np.minimum(np.maximum(image, 0.0), 1.0) * 255.0 + 0.5
     return Scene(image.astype(np.uint8).transpose(1, 2, 0), distance < 0, crop)
 
@@ -91,10 +89,8 @@ def _rotation(degrees: float) -> tuple[float, float]:
 
 
 def _shape_pose(label: int, size: int, uniform: Uniform) -> Pose:
-    radius = size * uniform(0.2, 0.34)
-    tilt = uniform(-25, 25)
-    if CLASSES[label] in _SIDEWAYS:
-        tilt += 90 * int(uniform(0, 4))
+    radius = size * uniform(0.26, 0.38)
+    tilt = uniform(-15, 15)
     x, y = uniform(radius, size - radius), uniform(radius, size - radius)
     return Pose(x, y, radius, *_rotation(tilt), (uniform(0.8, 1.0), uniform(0.8, 1.0)))
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
+from mmengine.optim import OneCycleParamScheduler
 from mmengine.utils import digit_version
 
 try:
@@ -18,9 +19,15 @@ except ImportError:  # NumPy 1
     from numpy.core.multiarray import _reconstruct, scalar
 
 
-def _history_statistic(owner: Any, name: str) -> Any:
-    """Stands in for `getattr`, with which a HistoryBuffer pickles its four statistics."""
-    if owner is HistoryBuffer and name in ("min", "max", "current", "mean"):
+_METHODS = {
+    HistoryBuffer: ("min", "max", "current", "mean"),
+    OneCycleParamScheduler: ("_annealing_cos", "_annealing_linear"),
+}
+
+
+def _known_method(owner: Any, name: str) -> Any:
+    """Stands in for `getattr`, with which Python pickles the methods that these two keep."""
+    if isinstance(owner, type) and name in _METHODS.get(owner, ()):
         return getattr(owner, name)
     raise pickle.UnpicklingError(f"refused: attribute {name!r} of {owner!r}")
 
@@ -28,8 +35,8 @@ def _history_statistic(owner: Any, name: str) -> Any:
 if digit_version(torch.__version__) >= digit_version("2.6.0"):
     torch.serialization.add_safe_globals(
         [
-            HistoryBuffer,
-            (_history_statistic, "builtins.getattr"),
+            *_METHODS,
+            (_known_method, "builtins.getattr"),
             np.ndarray,
             np.dtype,
             (_reconstruct, "numpy.core.multiarray._reconstruct"),

@@ -8,7 +8,7 @@ train_pipeline = [
     dict(type="PackInputs"),
 ]
 train_dataloader = dict(
-    batch_size=100,
+    batch_size=50,
     num_workers=0,
     persistent_workers=False,
     dataset=dict(

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.logging import HistoryBuffer
+from mmengine.optim import OneCycleLR
 
 import aal_plugin  # noqa: F401
 
@@ -18,6 +19,13 @@ def test_log_history_is_read_with_weights_only(tmp_path):
     torch.save(dict(loss=history, value=np.float64(3.0)), tmp_path / "c.pth")
     loaded = torch.load(tmp_path / "c.pth", weights_only=True)
     assert loaded["loss"].mean() == 1.5 and loaded["value"] == 3.0
+
+
+def test_one_cycle_state_is_read_with_weights_only(tmp_path):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    schedule = OneCycleLR(optimizer, eta_max=0.1, total_steps=5)
+    torch.save(schedule.state_dict(), tmp_path / "c.pth")
+    assert torch.load(tmp_path / "c.pth", weights_only=True)["total_steps"] == 5
 
 
 def test_other_attributes_stay_refused(tmp_path):
