@@ -6,7 +6,7 @@ model = dict(
     teacher=dict(
         type="MMTeacher",
         config="configs/quickstart_teacher.py",
-        checkpoint="work_dirs/quickstart/teacher/epoch_5.pth",
+        checkpoint="work_dirs/quickstart/teacher/epoch_4.pth",
     ),
     link_head=dict(type="AttentionLinkHead", links="full", loss_weight=2000.0),
 )

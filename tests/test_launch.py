@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.runner import CheckpointLoader
 
 from aal_plugin.mm.launch import mmpretrain_script, resume_from_whole_checkpoint
 
@@ -49,7 +50,7 @@ def dump(config, path):
 
 
 def load(path):
-    return torch.load(path, map_location="cpu", weights_only=True)
+    return CheckpointLoader.load_checkpoint(str(path), map_location="cpu")
 
 
 def test_two_ranks_with_half_the_batch_each_end_as_one_rank_with_the_whole(tmp_path):

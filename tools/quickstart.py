@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """Train a CNN teacher, a plain ViT and the same ViT with AAL on the embedded shapes set.
 
-`make quickstart` runs it. Finished parts are kept in work_dirs/quickstart and not run again;
-`make clean-quickstart` forgets them.
+`make quickstart` runs it. First the teacher, then the two students side by side. Finished parts
+are kept in work_dirs/quickstart and not run again; `make clean-quickstart` forgets them.
 """
 
 import json
@@ -11,31 +11,37 @@ import re
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Dict, List
 
-import torch
 from mmengine.config import Config
+from mmengine.runner import CheckpointLoader
 from tqdm import tqdm
 
 from aal_plugin.analysis import link_strength, plot_link_strength
 from aal_plugin.mm.export import export_student
 
 ROOT = Path(__file__).resolve().parents[1]
-PARTS = ("teacher", "plain", "aal")
 
 
 def main() -> None:
     os.chdir(ROOT)  # the configs name work_dirs/ from here
-    results = {part: run(part, f"[{i}/{len(PARTS)}] {part}") for i, part in enumerate(PARTS, 1)}
-    home = Path(results["aal"]["work_dir"]).parent
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    results = {"teacher": run("teacher", cores)}
+    students = ("plain", "aal")
+    with ThreadPoolExecutor() as pool:
+        each = max(1, cores // len(students))
+        running = [pool.submit(run, part, each, row) for row, part in enumerate(students)]
+        results.update((part, future.result()) for part, future in zip(students, running))
+    print("\n")
+
     checkpoint = results["aal"]["checkpoint"]
-    student = home / "student.pth"
+    home = Path(checkpoint).parents[1]
+    student, heatmap = home / "student.pth", home / "links.png"
     export_student(config_file("aal"), checkpoint, str(student))
-    heatmap = home / "links.png"
     draw_links(checkpoint, heatmap)
 
-    print(f"\n{'':8} {'top-1 %':>8} {'seconds':>8}")
+    print(f"{'':8} {'top-1 %':>8} {'seconds':>8}")
     for part, result in results.items():
         print(f"{part:8} {result['top1']:8.1f} {result['seconds']:8.0f}")
     print(f"\ntrained links     {heatmap}\nexported student  {student}")
@@ -45,57 +51,63 @@ def config_file(part: str) -> str:
     return f"configs/quickstart_{part}.py"
 
 
-def run(part: str, title: str) -> Dict:
-    """Train one part through tools/train.py, or answer with what it gave before."""
+def run(part: str, threads: int, row: int = 0) -> dict:
+    """Train a part through tools/train.py, or answer with what it gave before."""
     cfg = Config.fromfile(config_file(part))
     done = Path(cfg.work_dir) / "result.json"
     if done.is_file():
         result = json.loads(done.read_text())
         if result["config"] == cfg.pretty_text:
-            print(f"{title}: kept from an earlier run")
+            tqdm.write(f"{part}: kept from an earlier run")
             return result
     started = time.time()
-    top1 = train(config_file(part), Path(cfg.work_dir), cfg.train_cfg.max_epochs, title)
+    epochs = cfg.train_cfg.max_epochs
     result = dict(
-        top1=top1,
+        top1=train(part, Path(cfg.work_dir), epochs, threads, row),
         seconds=time.time() - started,
-        work_dir=cfg.work_dir,
-        checkpoint=f"{cfg.work_dir}/epoch_{cfg.train_cfg.max_epochs}.pth",
+        checkpoint=f"{cfg.work_dir}/epoch_{epochs}.pth",
         config=cfg.pretty_text,
     )
     done.write_text(json.dumps(result))
     return result
 
 
-def train(config: str, work_dir: Path, epochs: int, title: str) -> float:
-    """Run tools/train.py with its log in work_dir/train.log, show a bar, answer with the top-1."""
+def train(part: str, work_dir: Path, epochs: int, threads: int, row: int) -> float:
+    """Run tools/train.py with its log in work_dir/train.log and a bar in `row`; the last top-1."""
     work_dir.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-W", "ignore", "-u", "tools/train.py", config]
-    environment = dict(os.environ, PYTHONPATH=str(ROOT), PYTHONWARNINGS="ignore")
-    lines: List[str] = []
+    log_file = work_dir / "train.log"
+    command = [sys.executable, "-W", "ignore", "-u", "tools/train.py", config_file(part)]
+    environment = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS=str(threads))
     top1 = float("nan")
     with (
-        (work_dir / "train.log").open("w") as log,
-        subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process,
-        tqdm(total=epochs, desc=title, unit="epoch", mininterval=0.5) as bar,
+        log_file.open("w") as log,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+        ) as process,
+        tqdm(
+            total=epochs,
+            desc=f"{part:8}",
+            position=row,
+            bar_format="{desc}{percentage:3.0f}%|{bar:24}| {elapsed} < {remaining}{postfix}",
+        ) as bar,
     ):
         for line in process.stdout:
             log.write(line)
-            lines.append(line)
             if step := re.search(r"Epoch\(train\) +\[(\d+)\]\[ *(\d+)/(\d+)\]", line):
                 epoch, batch, batches = map(int, step.groups())
-                bar.n = round(epoch - 1 + batch / batches, 2)
+                bar.n = epoch - 1 + batch / batches
                 bar.refresh()
             if value := re.search(r"accuracy/top1: ([\d.]+)", line):
                 top1 = float(value.group(1))
                 bar.set_postfix_str(f"top-1 {top1:.1f} %")
     if process.returncode:
-        sys.exit("".join(lines[-5:]) + f"{title} failed; its whole log is {work_dir}/train.log")
+        tail = "".join(log_file.read_text().splitlines(keepends=True)[-5:])
+        sys.exit(f"{tail}\n{part} failed; the whole log is {log_file}")
     return top1
 
 
 def draw_links(checkpoint: str, out: Path) -> None:
-    saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    saved = CheckpointLoader.load_checkpoint(checkpoint, map_location="cpu")
     strength = link_strength(saved["state_dict"], **saved["meta"]["attention_links"])
     plot_link_strength(strength, "trained links").savefig(out, dpi=150)
 

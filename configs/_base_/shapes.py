@@ -4,7 +4,7 @@ custom_imports = dict(imports=["aal_plugin"], allow_failed_imports=False)
 
 data_preprocessor = dict(num_classes=10, mean=[127.5] * 3, std=[64.0] * 3, to_rgb=True)
 train_pipeline = [
-    dict(type="RandomCrop", crop_size=48, padding=6, padding_mode="reflect"),
+    dict(type="RandomCrop", crop_size=48, padding=4),
     dict(type="PackInputs"),
 ]
 train_dataloader = dict(
@@ -33,3 +33,4 @@ test_dataloader = val_dataloader
 val_evaluator = test_evaluator = dict(type="Accuracy", topk=(1,))
 val_cfg = test_cfg = dict()
 randomness = dict(seed=0)
+default_hooks = dict(logger=dict(interval=10))

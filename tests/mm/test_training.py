@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.runner import Runner
+from mmengine.runner import CheckpointLoader, Runner
 from mmpretrain.registry import MODELS
 
 from aal_plugin.core import link_weight
@@ -23,7 +23,7 @@ def run(config):
 
 
 def load(path):
-    return torch.load(path, map_location="cpu", weights_only=True)
+    return CheckpointLoader.load_checkpoint(str(path), map_location="cpu")
 
 
 def lambda_of(epoch):
