@@ -6,9 +6,9 @@ model = dict(
     teacher=dict(
         type="MMTeacher",
         config="configs/quickstart_teacher.py",
-        checkpoint="work_dirs/quickstart/teacher/epoch_4.pth",
+        checkpoint="work_dirs/quickstart/teacher/epoch_3.pth",
     ),
     link_head=dict(type="AttentionLinkHead", links="full", loss_weight=2000.0),
 )
-custom_hooks = [dict(type="LambdaDecayHook", gammas=(0.99,))]
+custom_hooks = [dict(type="LambdaDecayHook", gammas=(0.95,))]
 work_dir = "work_dirs/quickstart/aal"

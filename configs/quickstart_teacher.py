@@ -17,8 +17,8 @@ model = dict(
 train_dataloader = dict(batch_size=100, dataset=dict(num_images=10000))
 optim_wrapper = dict(optimizer=dict(type="AdamW", lr=4e-3, weight_decay=0.05))
 param_scheduler = dict(
-    type="OneCycleLR", eta_max=4e-3, total_steps=4, by_epoch=True, convert_to_iter_based=True
+    type="OneCycleLR", eta_max=4e-3, total_steps=3, by_epoch=True, convert_to_iter_based=True
 )
-train_cfg = dict(by_epoch=True, max_epochs=4)
+train_cfg = dict(by_epoch=True, max_epochs=3)
 default_hooks = dict(checkpoint=dict(max_keep_ckpts=1))
 work_dir = "work_dirs/quickstart/teacher"
