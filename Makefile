@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 .PHONY: quickstart clean-quickstart test test-slow lint format
 
 quickstart: $(VENV)/.installed
-	$(BIN)/python tools/quickstart.py
+	$(BIN)/python -W ignore tools/quickstart.py
 
 clean-quickstart:
 	rm -rf work_dirs/quickstart

@@ -27,11 +27,15 @@ ROOT = Path(__file__).resolve().parents[1]
 def main() -> None:
     os.chdir(ROOT)  # the configs name work_dirs/ from here
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    results = {"teacher": run("teacher", cores)}
+    # Read before any thread starts: MMEngine's reader of configs is not made for threads.
+    cfgs = {part: Config.fromfile(config_file(part)) for part in ("teacher", "plain", "aal")}
+    results = {"teacher": run("teacher", cfgs["teacher"], cores)}
     students = ("plain", "aal")
     with ThreadPoolExecutor() as pool:
         each = max(1, cores // len(students))
-        running = [pool.submit(run, part, each, row) for row, part in enumerate(students)]
+        running = [
+            pool.submit(run, part, cfgs[part], each, row) for row, part in enumerate(students)
+        ]
         results.update((part, future.result()) for part, future in zip(students, running))
     print("\n")
 
@@ -51,9 +55,8 @@ def config_file(part: str) -> str:
     return f"configs/quickstart_{part}.py"
 
 
-def run(part: str, threads: int, row: int = 0) -> dict:
+def run(part: str, cfg: Config, threads: int, row: int = 0) -> dict:
     """Train a part through tools/train.py, or answer with what it gave before."""
-    cfg = Config.fromfile(config_file(part))
     done = Path(cfg.work_dir) / "result.json"
     if done.is_file():
         result = json.loads(done.read_text())
