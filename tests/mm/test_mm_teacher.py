@@ -1,0 +1,69 @@
+import pytest
+import torch
+from mmengine.config import Config
+from mmpretrain.registry import MODELS
+
+import aal_plugin  # noqa: F401
+
+from .small import AAL, batch, build, total
+
+TEACHER = dict(
+    model=dict(
+        type="ImageClassifier",
+        backbone=dict(type="SmallResNet", depth=10, stem_channels=4, base_channels=4),
+        neck=dict(type="GlobalAveragePooling"),
+        head=dict(type="LinearClsHead", num_classes=7, in_channels=32),
+    ),
+    data_preprocessor=dict(num_classes=7, mean=[10.0, 20, 30], std=[2.0, 3, 4], to_rgb=False),
+    default_scope="mmpretrain",
+)
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A teacher's config file and a checkpoint of it, as MMEngine writes them."""
+    config, checkpoint = tmp_path / "teacher.py", tmp_path / "teacher.pth"
+    Config(TEACHER).dump(str(config))
+    model = MODELS.build(TEACHER["model"])
+    torch.save(dict(meta=dict(), state_dict=model.state_dict()), checkpoint)
+    return dict(type="MMTeacher", config=str(config), checkpoint=str(checkpoint))
+
+
+def test_levels_are_the_backbones_stages_and_weights_the_checkpoints(files):
+    teacher = MODELS.build(files)
+    assert teacher.taps == [f"backbone.layer{i}" for i in (1, 2, 3, 4)]
+    assert teacher.channels == [4, 8, 16, 32]
+    saved = torch.load(files["checkpoint"])["state_dict"]
+    assert torch.equal(teacher.model.head.fc.weight, saved["head.fc.weight"])
+    maps, logits = teacher(torch.randn(2, 3, 32, 32), with_logits=True)
+    assert logits.shape == (2, 7) and [level.shape[1] for level in maps] == teacher.channels
+
+
+def test_bgr_teacher_of_other_classes_sees_the_pixels_of_its_own_preprocessor(files):
+    aal = build(AAL, teacher=files)
+    seen = []
+    aal.teacher.model.backbone.register_forward_pre_hook(lambda m, args: seen.append(args[0]))
+    pixels = torch.randint(0, 256, (2, 3, 24, 24), dtype=torch.uint8)  # B, G, R
+    data = aal.data_preprocessor(dict(inputs=pixels, data_samples=batch(2)[1]), training=True)
+    total(aal(**data, mode="loss")).backward()
+    mean, std = (
+        torch.tensor(TEACHER["data_preprocessor"][k]).view(3, 1, 1) for k in ("mean", "std")
+    )
+    torch.testing.assert_close(seen[0], (pixels - mean) / std, rtol=1e-4, atol=1e-3)
+
+
+def test_missing_config_checkpoint_and_weights_are_named(files):
+    with pytest.raises(
+        FileNotFoundError, match="teacher.config='nowhere.py' is neither a file nor"
+    ):
+        MODELS.build(dict(files, config="nowhere.py"))
+    with pytest.raises(FileNotFoundError, match="teacher.checkpoint='nowhere.pth': no such file"):
+        MODELS.build(dict(files, checkpoint="nowhere.pth"))
+    with pytest.raises(ValueError, match="the teacher has no weights"):
+        MODELS.build(dict(files, checkpoint=None))
+
+
+def test_checkpoint_of_another_model_is_named(files):
+    torch.save(dict(state_dict=dict(weight=torch.zeros(1))), files["checkpoint"])
+    with pytest.raises(ValueError, match="does not fit the teacher"):
+        MODELS.build(files)
