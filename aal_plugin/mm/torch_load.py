@@ -32,17 +32,24 @@ def _known_method(owner: Any, name: str) -> Any:
     raise pickle.UnpicklingError(f"refused: attribute {name!r} of {owner!r}")
 
 
-if digit_version(torch.__version__) >= digit_version("2.6.0"):
-    torch.serialization.add_safe_globals(
-        [
-            *_METHODS,
-            (_known_method, "builtins.getattr"),
-            np.ndarray,
-            np.dtype,
-            (_reconstruct, "numpy.core.multiarray._reconstruct"),
-            (_reconstruct, "numpy._core.multiarray._reconstruct"),
-            (scalar, "numpy.core.multiarray.scalar"),
-            (scalar, "numpy._core.multiarray.scalar"),
-            *(type(np.dtype(kind)) for kind in (np.float32, np.float64, np.int32, np.int64)),
-        ]
-    )
+def allow_mmengine_checkpoints() -> None:
+    """Extend torch's allow-list; done when this package is imported.
+
+    The onedl fork's own loader takes its part of the list away again when it has loaded a file.
+    """
+    if digit_version(torch.__version__) >= digit_version("2.6.0"):
+        torch.serialization.add_safe_globals(_ALLOWED)
+
+
+_ALLOWED = [
+    *_METHODS,
+    (_known_method, "builtins.getattr"),
+    np.ndarray,
+    np.dtype,
+    (_reconstruct, "numpy.core.multiarray._reconstruct"),
+    (_reconstruct, "numpy._core.multiarray._reconstruct"),
+    (scalar, "numpy.core.multiarray.scalar"),
+    (scalar, "numpy._core.multiarray.scalar"),
+    *(type(np.dtype(kind)) for kind in (np.float32, np.float64, np.int32, np.int64)),
+]
+allow_mmengine_checkpoints()

@@ -6,7 +6,12 @@ import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.optim import OneCycleLR
 
-import aal_plugin  # noqa: F401
+from aal_plugin.mm.torch_load import allow_mmengine_checkpoints
+
+
+@pytest.fixture(autouse=True)
+def allowed():
+    allow_mmengine_checkpoints()  # onedl's loader, in another test, may have taken it away
 
 
 class Foreign:
