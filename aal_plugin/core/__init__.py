@@ -4,7 +4,8 @@ from .attention import class_token_attention, qkv_class_token_attention
 from .links import AttentionLinks, link_distance, link_ranges, mean_link_distance, resize_maps
 from .schedule import check_schedule, link_weight
 from .taps import AttentionTaps
-from .teacher import FrozenTeacher, TimmTeacher, Unregistered
+from .teacher import FrozenTeacher, TimmTeacher
+from .unregistered import Unregistered
 
 __all__ = [
     "AttentionLinks",

@@ -170,27 +170,6 @@ class TimmTeacher(FrozenTeacher):
         )
 
 
-class Unregistered:
-    """Holds a module outside its owner's module tree.
-
-    The owner's state dict, parameters, optimizer and DDP buckets do not know it, and so neither
-    do checkpoints. A deep copy of the owner holds the same module but does not own it: the owner
-    alone moves it between devices, so that an EMA copy on the CPU leaves the teacher where it is.
-    """
-
-    def __init__(self, module: nn.Module, owned: bool = True) -> None:
-        self.module = module
-        self.owned = owned
-
-    def apply(self, fn: Callable[[Tensor], Tensor]) -> None:
-        """What the owner's `_apply` passes on: `.to()`, `.cuda()`, `.half()`."""
-        if self.owned:
-            self.module._apply(fn)
-
-    def __deepcopy__(self, memo: Dict[int, Any]) -> Unregistered:
-        return Unregistered(self.module, owned=False)
-
-
 def default_taps(model: nn.Module) -> List[str]:
     """The outputs of a CNN's stages: `blocks.*`, `stages.*`, `layer1`… or `s1`….
 
