@@ -11,6 +11,7 @@ from .lambda_decay_hook import LambdaDecayHook
 from .mm_teacher import MMTeacher
 from .shapes_dataset import ShapesDataset
 from .small_resnet import SmallResNet
+from .timm_pooled_backbone import TIMMPooledBackbone
 
 MODELS.register_module(module=TimmTeacher)
 
@@ -22,5 +23,6 @@ __all__ = [
     "MMTeacher",
     "ShapesDataset",
     "SmallResNet",
+    "TIMMPooledBackbone",
     "TimmTeacher",
 ]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..core import AttentionTaps, FrozenTeacher, Unregistered
+from ..core.named_taps import TapNames
 
 
 @MODELS.register_module()
@@ -22,9 +23,11 @@ class AALClassifier(ImageClassifier):
     `link_head.*`. The teacher is in neither state dict nor parameters.
 
     Args:
-        backbone: a ViT whose attention is known to `aal_plugin.core.taps`.
+        backbone: a ViT whose attention is known to `aal_plugin.core.families`, or told by `taps`.
         teacher: a `TimmTeacher` or `MMTeacher`.
         link_head: an `AttentionLinkHead`.
+        taps: the attention modules of a backbone of no known family, by their names in it; see
+            `aal_plugin.core.named_taps.named_tapping`.
         neck, head, **kwargs: ImageClassifier's own.
 
     Raises:
@@ -38,6 +41,7 @@ class AALClassifier(ImageClassifier):
         neck: Optional[dict] = None,
         head: Optional[dict] = None,
         link_head: Optional[dict] = None,
+        taps: Optional[TapNames] = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(backbone=backbone, neck=neck, head=head, **kwargs)
@@ -56,7 +60,7 @@ class AALClassifier(ImageClassifier):
             rgb=getattr(pixels, "to_rgb", True),
         )
         self._teacher = Unregistered(teacher)
-        self.taps = AttentionTaps(self.backbone)
+        self.taps = AttentionTaps(self.backbone, taps)
         self.link_head = link_head
         self.link_head.connect(self.taps.heads, teacher.channels)
 

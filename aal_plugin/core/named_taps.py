@@ -1,0 +1,117 @@
+"""`taps=`: the attention of a ViT that no family knows, told by the names of its modules."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import Any, Dict, List, Optional, Sequence, Union
+
+from torch import nn
+
+from .tapping import Tap, Tapping, Watch, grid_put_out, matrix_tap, qkv_tap
+
+TapNames = Union[str, Sequence[str], Dict[str, Any]]
+
+
+def named_tapping(student: nn.Module, names: TapNames) -> Tapping:
+    """The tapping of a ViT whose attention modules are named.
+
+    An attention module has `num_heads` and either
+
+    - `qkv`, a module that is called and puts out (B, T, 3·M·D), queries before keys before
+      values; or
+    - `attn_drop`, a module that takes in softmax weights (B, M, T, T), queries before keys.
+
+    `qkv` is taken where both are there. The factor on the product of queries and keys is the
+    attention module's `scale`, or 1/√D where it has none; `q_norm` and `k_norm` are applied.
+
+    Args:
+        names: `attention` alone, or a dict with
+
+            attention: dotted names of the attention modules, block after block, `*` for any
+                number: 'blocks.*.attn'.
+            patch_embed: dotted name of the convolution whose output (B, C, h, w) becomes the
+                patches; by default the first convolution of the student.
+            num_prefix_tokens: tokens ahead of the patches, 1 by default: the class token.
+            class_token: whether the first of them is a class token (Eq. 3); without one, the
+                attention that each patch receives is taken.
+
+    Raises:
+        ValueError: unknown keys; names that the student lacks; modules that show no attention.
+    """
+    settings = dict(names) if isinstance(names, dict) else dict(attention=names)
+    patterns = settings.pop("attention", None)
+    patch_name = settings.pop("patch_embed", None)
+    num_prefix_tokens = settings.pop("num_prefix_tokens", 1)
+    class_token = settings.pop("class_token", num_prefix_tokens > 0)
+    if settings or not patterns:
+        raise ValueError(
+            f"taps={names!r}: give attention=[...], and if wanted patch_embed, "
+            f"num_prefix_tokens and class_token"
+        )
+    if class_token and num_prefix_tokens < 1:
+        raise ValueError("taps: class_token=True needs num_prefix_tokens=1 or more")
+    modules = dict(student.named_modules())
+    patches = _patch_conv(student, modules, patch_name)
+    grid = Watch(patches, grid_put_out)
+    blocks = [
+        _tap(name, modules[name], grid, num_prefix_tokens, class_token)
+        for name in _matching([patterns] if isinstance(patterns, str) else patterns, modules)
+    ]
+    return Tapping(blocks, None, _any_size)
+
+
+def _tap(name: str, attn: nn.Module, grid: Watch, num_prefix_tokens: int, class_token: bool) -> Tap:
+    if hasattr(attn, "num_heads") and isinstance(getattr(attn, "qkv", None), nn.Module):
+        scale = getattr(attn, "scale", None)
+        if scale is None:
+            if not isinstance(attn.qkv, nn.Linear):
+                raise ValueError(f"taps: {name!r} needs a scale, for its qkv tells no width")
+            scale = (attn.qkv.out_features // (3 * attn.num_heads)) ** -0.5
+        return qkv_tap(
+            attn,
+            grid,
+            num_prefix_tokens,
+            scale,
+            class_token,
+            query_norm=getattr(attn, "q_norm", None),
+            key_norm=getattr(attn, "k_norm", None),
+        )
+    if hasattr(attn, "num_heads") and isinstance(getattr(attn, "attn_drop", None), nn.Module):
+        return matrix_tap(attn, grid, num_prefix_tokens, class_token)
+    raise ValueError(
+        f"taps: {name!r} ({type(attn).__name__}) shows no attention; it needs num_heads, and "
+        "either qkv, a module that puts out (B, T, 3·M·D), or attn_drop, a module that takes in "
+        "the softmax weights (B, M, T, T)"
+    )
+
+
+def _matching(patterns: Sequence[str], modules: Dict[str, nn.Module]) -> List[str]:
+    found: List[str] = []
+    for pattern in patterns:
+        # `*` stands for one part of a dotted name.
+        regex = re.compile("[^.]*".join(map(re.escape, pattern.split("*"))))
+        matches = [name for name in modules if regex.fullmatch(name)]
+        if not matches:
+            near = difflib.get_close_matches(pattern, list(modules), n=5, cutoff=0.4)
+            raise ValueError(
+                f"taps: the student has no module {pattern!r}; near names: "
+                f"{', '.join(near) or 'none'}"
+            )
+        found += matches
+    return found
+
+
+def _patch_conv(
+    student: nn.Module, modules: Dict[str, nn.Module], name: Optional[str]
+) -> nn.Module:
+    if name is not None:
+        return modules[_matching([name], modules)[0]]
+    for module in student.modules():
+        if isinstance(module, nn.Conv2d):
+            return module
+    raise ValueError("taps: the student has no convolution; name taps.patch_embed")
+
+
+def _any_size(height: int, width: int) -> None:
+    pass

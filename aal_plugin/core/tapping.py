@@ -1,0 +1,118 @@
+"""What is watched in a student's blocks, and how attention maps are read from it.
+
+# B batch, T tokens, M heads, h w patch grid
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Callable, List, NamedTuple, Optional, Tuple
+
+from torch import Tensor, nn
+
+from .attention import (
+    Windows,
+    attention_received,
+    input_class_token_attention,
+    qkv_attention_received,
+    qkv_class_token_attention,
+    window_attention_received,
+)
+
+
+class Watch(NamedTuple):
+    """A module, and what of its call is kept: `pick(inputs, output)`."""
+
+    module: nn.Module
+    pick: Callable[[tuple, Any], Any]
+
+
+class Tap(NamedTuple):
+    """One block: what is watched, its attention first, and how maps are read from that."""
+
+    attention: nn.Module
+    watched: Tuple[Watch, ...]
+    num_heads: int
+    read: Callable[..., Tensor]  # what was kept, in the order of `watched` → (B, M, h, w)
+
+
+class Tapping(NamedTuple):
+    """What a student exposes: a tap for each block, in their order.
+
+    `image_size` is the (H, W) that the student was built for, or None where it takes any;
+    `check(H, W)` raises ValueError where the student cannot show its attention on such images.
+    """
+
+    blocks: List[Tap]
+    image_size: Optional[Tuple[int, int]]
+    check: Callable[[int, int], None]
+
+
+def put_out(inputs: tuple, output: Any) -> Any:
+    return output
+
+
+def taken_in(inputs: tuple, output: Any) -> Any:
+    return inputs[0]
+
+
+def second_taken_in(inputs: tuple, output: Any) -> Any:
+    return inputs[1]
+
+
+def grid_put_out(inputs: tuple, output: Tensor) -> Tuple[int, int]:
+    """(h, w) of an output (B, C, h, w)."""
+    return tuple(output.shape[-2:])
+
+
+def qkv_tap(
+    attn: nn.Module,
+    grid: Watch,
+    num_prefix_tokens: int,
+    scale: float,
+    class_token: bool = True,
+    **norms: nn.Module,
+) -> Tap:
+    """Attention from the output (B, T, 3·M·D) of a block's `qkv` projection.
+
+    It costs nothing to keep, fused attention stays on, and blocks under gradient checkpointing
+    recompute exactly what they would without a tap.
+    """
+    read = partial(
+        qkv_class_token_attention if class_token else qkv_attention_received,
+        num_heads=attn.num_heads,
+        num_prefix_tokens=num_prefix_tokens,
+        scale=scale,
+        **norms,
+    )
+    return Tap(attn, (Watch(attn.qkv, put_out), grid), attn.num_heads, read)
+
+
+def input_tap(attn: nn.Module, grid: Watch, num_prefix_tokens: int) -> Tap:
+    """Class-token attention from the input of a block whose `qkv` is used by its weight alone."""
+    read = partial(input_class_token_attention, attn=attn, num_prefix_tokens=num_prefix_tokens)
+    return Tap(attn, (Watch(attn, taken_in), grid), attn.num_heads, read)
+
+
+def matrix_tap(attn: nn.Module, grid: Watch, num_prefix_tokens: int, class_token: bool) -> Tap:
+    """Attention from the softmax weights (B, M, T, T) that enter a block's `attn_drop`."""
+    read = partial(attention_received, num_prefix_tokens=num_prefix_tokens, class_token=class_token)
+    return Tap(attn, (Watch(attn.attn_drop, taken_in), grid), attn.num_heads, read)
+
+
+def window_tap(attn: nn.Module, place: Watch, windows: Callable[[Any], Windows]) -> Tap:
+    """Attention received, from the softmax weights of windows that enter a block's `attn_drop`.
+
+    `windows` makes, of what `place` kept, the windows into which the block cut its grid.
+    """
+    read = partial(_read_windows, windows=windows)
+    return Tap(attn, (Watch(attn.attn_drop, taken_in), place), attn.num_heads, read)
+
+
+def _read_windows(weights: Tensor, kept: Any, windows: Callable[[Any], Windows]) -> Tensor:
+    return window_attention_received(weights, windows(kept))
+
+
+def is_a(module: Any, *class_paths: str) -> bool:
+    """Whether a class of that dotted path is among the module's, without importing its package."""
+    return any(f"{c.__module__}.{c.__qualname__}" in class_paths for c in type(module).__mro__)

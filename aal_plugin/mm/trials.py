@@ -1,0 +1,123 @@
+"""Training runs of several configs and seeds, side by side, each kept once it is done."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from typing import List, Sequence
+
+from mmengine.config import Config
+from tqdm import tqdm
+
+_STEP = re.compile(r"Epoch\(train\) +\[(\d+)\]\[ *(\d+)/(\d+)\]")
+_TOP1 = re.compile(r"accuracy/top1: ([\d.]+)")
+
+
+@dataclass
+class Trial:
+    """A training run: its name on the screen, and its whole config with a `work_dir`."""
+
+    name: str
+    cfg: Config
+
+    @property
+    def work_dir(self) -> Path:
+        return Path(self.cfg.work_dir)
+
+
+def run_trials(trials: Sequence[Trial], train: Path, jobs: int) -> List[dict]:
+    """Run trials, `jobs` at a time, each with its share of the cores.
+
+    What is done already, with the same config, is not run again. Progress lines show the epoch,
+    the time left and the last top-1.
+
+    Args:
+        train: the training script, tools/train.py.
+
+    Returns:
+        For each trial top1 (%), seconds, the last checkpoint and the config.
+
+    Raises:
+        RuntimeError: a run failed; names its log.
+    """
+    threads = max(1, _cores() // jobs)
+    rows: SimpleQueue = SimpleQueue()
+    for row in range(jobs):
+        rows.put(row)
+
+    def work(trial: Trial) -> dict:
+        row = rows.get()
+        try:
+            return _run(trial, train, threads, row)
+        finally:
+            rows.put(row)
+
+    with ThreadPoolExecutor(jobs) as pool:
+        return list(pool.map(work, trials))
+
+
+def _run(trial: Trial, train: Path, threads: int, row: int) -> dict:
+    done = trial.work_dir / "result.json"
+    if done.is_file():
+        result = json.loads(done.read_text())
+        if result["config"] == trial.cfg.pretty_text:
+            tqdm.write(f"{trial.name}: kept from an earlier run")
+            return result
+    started = time.time()
+    epochs = trial.cfg.train_cfg.max_epochs
+    result = dict(
+        top1=_train(trial, train, threads, row),
+        seconds=time.time() - started,
+        checkpoint=str(trial.work_dir / f"epoch_{epochs}.pth"),
+        config=trial.cfg.pretty_text,
+    )
+    done.write_text(json.dumps(result))
+    return result
+
+
+def _train(trial: Trial, train: Path, threads: int, row: int) -> float:
+    """Run the script with its log in work_dir/train.log and a bar in `row`; the last top-1."""
+    trial.work_dir.mkdir(parents=True, exist_ok=True)
+    config, log_file = trial.work_dir / "trial.py", trial.work_dir / "train.log"
+    trial.cfg.dump(config)
+    command = [sys.executable, "-W", "ignore", "-u", str(train), str(config)]
+    environment = dict(os.environ, OMP_NUM_THREADS=str(threads))
+    top1 = float("nan")
+    with (
+        log_file.open("w") as log,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+        ) as process,
+        tqdm(
+            total=trial.cfg.train_cfg.max_epochs,
+            desc=trial.name,
+            position=row,
+            leave=False,
+            bar_format="{desc} {percentage:3.0f}%|{bar:24}| {elapsed} < {remaining}{postfix}",
+        ) as bar,
+    ):
+        for line in process.stdout:
+            log.write(line)
+            if step := _STEP.search(line):
+                epoch, batch, batches = map(int, step.groups())
+                bar.n = epoch - 1 + batch / batches
+                bar.refresh()
+            if value := _TOP1.search(line):
+                top1 = float(value.group(1))
+                bar.set_postfix_str(f"top-1 {top1:.1f} %")
+    if process.returncode:
+        tail = "".join(log_file.read_text().splitlines(keepends=True)[-5:])
+        raise RuntimeError(f"{tail}\n{trial.name} failed; the whole log is {log_file}")
+    return top1
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

@@ -1,0 +1,11 @@
+# AAL with the CNN of quickstart_teacher.py, for students of the embedded shapes set.
+aal = dict(
+    type="AALClassifier",
+    teacher=dict(
+        type="MMTeacher",
+        config="configs/quickstart_teacher.py",
+        checkpoint="work_dirs/quickstart/teacher/epoch_3.pth",
+    ),
+    link_head=dict(type="AttentionLinkHead", links="full", loss_weight=2000.0),
+)
+custom_hooks = [dict(type="LambdaDecayHook", gammas=(0.95,))]

@@ -1,0 +1,77 @@
+"""Attention written as loops over the full matrix, to hold the fast paths against."""
+
+import torch
+
+
+def full_attention(query, key, scale, bias=None):
+    """Softmax weights (M, T, T) of one image, from (T, M, D) queries and keys."""
+    tokens, heads, _ = query.shape
+    weights = torch.zeros(heads, tokens, tokens, dtype=query.dtype)
+    for m in range(heads):
+        for t in range(tokens):
+            scores = torch.stack([query[t, m] @ key[s, m] * scale for s in range(tokens)])
+            if bias is not None:
+                scores = scores + bias[m, t]
+            weights[m, t] = scores.softmax(0)
+    return weights
+
+
+def class_row(weights, prefix, grid):
+    """The class token's row over the patches, with a sum of one, (M, h, w)."""
+    row = weights[:, 0, prefix:]
+    return (row / row.sum(-1, keepdim=True)).reshape(-1, *grid)
+
+
+def received(weights, prefix, grid):
+    """What each patch gets from all patches on average, (M, h, w)."""
+    patches = weights[:, prefix:, prefix:]
+    patches = patches / patches.sum(-1, keepdim=True)
+    return patches.mean(1).reshape(-1, *grid)
+
+
+def swin_received(tokens, project, bias, window, shift, pads_first, heads):
+    """Attention received in shifted windows, (M, h, w), cell by cell.
+
+    tokens: (h, w, E) of one image. project: (E,) → query (M, D), key (M, D), ready for the
+    product. bias: (M, S, S) inside a window.
+    """
+    height, width, channels = tokens.shape
+    rows = -(-height // window[0]) * window[0]
+    columns = -(-width // window[1]) * window[1]
+
+    def source(y, x):
+        """The cell of the stage's grid that lies at (y, x) of the shifted canvas, or None."""
+        if pads_first:
+            y, x = (y + shift[0]) % rows, (x + shift[1]) % columns
+            return (y, x) if y < height and x < width else None
+        if y >= height or x >= width:
+            return None
+        return (y + shift[0]) % height, (x + shift[1]) % width
+
+    def region(y, x):
+        if not any(shift):
+            return 0
+        down = (y >= rows - window[0]) + (y >= rows - shift[0])
+        right = (x >= columns - window[1]) + (x >= columns - shift[1])
+        return 3 * down + right
+
+    maps = torch.zeros(heads, height, width, dtype=tokens.dtype)
+    zero = tokens.new_zeros(channels)
+    for top in range(0, rows, window[0]):
+        for left in range(0, columns, window[1]):
+            cells = [
+                (y, x) for y in range(top, top + window[0]) for x in range(left, left + window[1])
+            ]
+            places = [source(*cell) for cell in cells]
+            projected = [project(tokens[place] if place else zero) for place in places]
+            for m in range(heads):
+                for q, query_cell in enumerate(cells):
+                    scores = []
+                    for k, key_cell in enumerate(cells):
+                        apart = region(*query_cell) != region(*key_cell)
+                        product = projected[q][0][m] @ projected[k][1][m]
+                        scores.append(product + bias[m, q, k] - 100.0 * apart)
+                    for place, weight in zip(places, torch.stack(scores).softmax(0)):
+                        if place:
+                            maps[(m, *place)] += weight / len(cells)
+    return maps

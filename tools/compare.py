@@ -1,0 +1,70 @@
+#!/usr/bin/env python
+"""Train several configs with several seeds, and print their top-1 as mean ± standard deviation.
+
+    tools/compare.py configs/shapes_pit.py configs/aal_shapes_pit.py --seeds 0 1 2 --jobs 2
+
+Runs that are done are kept in work_dirs/compare and not run again.
+"""
+
+import argparse
+import statistics
+import sys
+from pathlib import Path
+
+from mmengine.config import Config, DictAction
+
+from aal_plugin.mm.trials import Trial, run_trials
+
+
+def main() -> None:
+    args = parse_args()
+    trials = [trial(Path(file), seed, args) for file in args.configs for seed in args.seeds]
+    try:
+        results = run_trials(trials, Path(__file__).with_name("train.py"), args.jobs)
+    except RuntimeError as error:
+        sys.exit(str(error))
+    table = format_table(args.configs, args.seeds, [result["top1"] for result in results])
+    print(table)
+    if args.out:
+        Path(args.out).write_text(table + "\n")
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("configs", nargs="+", metavar="CONFIG")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--jobs", type=int, default=1, help="runs side by side")
+    parser.add_argument("--work-dir", default="work_dirs/compare")
+    parser.add_argument("--out", help="write the table to this file too (Markdown)")
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=DictAction,
+        default={},
+        help="settings of all runs, as in tools/train.py; give them a --work-dir of their own",
+    )
+    return parser.parse_args()
+
+
+def trial(file: Path, seed: int, args: argparse.Namespace) -> Trial:
+    cfg = Config.fromfile(file)
+    cfg.merge_from_dict(args.cfg_options)
+    cfg.merge_from_dict({"randomness.seed": seed})
+    cfg.work_dir = f"{args.work_dir}/{file.stem}/seed{seed}"
+    return Trial(f"{file.stem} seed {seed}", cfg)
+
+
+def format_table(configs: list, seeds: list, top1: list) -> str:
+    lines = [f"| config | top-1 %, {len(seeds)} seeds | each |", "|---|---|---|"]
+    for index, file in enumerate(configs):
+        runs = top1[index * len(seeds) : (index + 1) * len(seeds)]
+        spread = statistics.stdev(runs) if len(runs) > 1 else float("nan")
+        each = " ".join(f"{value:.1f}" for value in runs)
+        lines.append(f"| {Path(file).stem} | {statistics.mean(runs):.1f} ± {spread:.1f} | {each} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
