@@ -18,12 +18,12 @@ from .tapping import (
     Tapping,
     Watch,
     grid_put_out,
+    grid_taken_in,
     input_tap,
     is_a,
     matrix_tap,
     qkv_tap,
     second_taken_in,
-    taken_in,
     window_tap,
 )
 
@@ -41,7 +41,7 @@ def mmpretrain_vit(module: nn.Module) -> Optional[Tapping]:
     if attentions is None:
         return None
     grid = Watch(module.patch_embed.projection, grid_put_out)
-    blocks = _mmpretrain_qkv_taps(attentions, grid, module)
+    blocks = _mmpretrain_qkv_taps(attentions, module.layers, grid, module)
     return Tapping(blocks, tuple(module.img_size), _divides(module.patch_embed.projection))
 
 
@@ -53,7 +53,8 @@ def mmpretrain_t2t(module: nn.Module) -> Optional[Tapping]:
     if attentions is None:
         return None
     grid = Watch(module.tokens_to_token, _second_put_out)
-    return Tapping(_mmpretrain_qkv_taps(attentions, grid, module), None, _any_size)
+    blocks = _mmpretrain_qkv_taps(attentions, module.encoder, grid, module)
+    return Tapping(blocks, None, _any_size)
 
 
 def mmpretrain_beit(module: nn.Module) -> Optional[Tapping]:
@@ -74,15 +75,15 @@ def mmpretrain_swin(module: nn.Module) -> Optional[Tapping]:
     known = (f"{MMPRETRAIN}.swin_transformer", f"{MMPRETRAIN}.swin_transformer_v2")
     if not is_a(module, f"{known[0]}.SwinTransformer", f"{known[1]}.SwinTransformerV2"):
         return None
-    shifted = _attentions(
-        [block for stage in module.stages for block in stage.blocks],
-        f"{MMPRETRAIN_ATTENTION}.ShiftWindowMSA",
-    )
+    layers = [block for stage in module.stages for block in stage.blocks]
+    shifted = _attentions(layers, f"{MMPRETRAIN_ATTENTION}.ShiftWindowMSA")
     if shifted is None:
         return None
     blocks = [
-        window_tap(attn.w_msa, Watch(attn, second_taken_in), partial(_mmpretrain_windows, attn))
-        for attn in shifted
+        window_tap(
+            attn.w_msa, Watch(attn, second_taken_in), partial(_mmpretrain_windows, attn), layer
+        )
+        for attn, layer in zip(shifted, layers)
     ]
     projection = module.patch_embed.projection
     size = module.patch_embed.init_input_size
@@ -98,7 +99,9 @@ def timm_vit(module: nn.Module) -> Optional[Tapping]:
         return None
     grid = Watch(module.patch_embed.proj, grid_put_out)
     has_class = module.cls_token is not None
-    blocks = [_timm_qkv_tap(attn, grid, module.num_prefix_tokens, has_class) for attn in attentions]
+    blocks = [
+        _timm_qkv_tap(block, grid, module.num_prefix_tokens, has_class) for block in module.blocks
+    ]
     # With padding of its own, the sides that patches leave over are the student's affair.
     dynamic = module.patch_embed.dynamic_img_pad
     fixed = None if dynamic else module.patch_embed.img_size
@@ -113,7 +116,9 @@ def timm_beit(module: nn.Module) -> Optional[Tapping]:
     if attentions is None:
         return None
     grid = Watch(module.patch_embed.proj, grid_put_out)
-    blocks = [input_tap(attn, grid, module.num_prefix_tokens) for attn in attentions]
+    blocks = [
+        input_tap(block.attn, grid, module.num_prefix_tokens, block) for block in module.blocks
+    ]
     return Tapping(blocks, module.patch_embed.img_size, _divides(module.patch_embed.proj))
 
 
@@ -128,7 +133,7 @@ def timm_pit(module: nn.Module) -> Optional[Tapping]:
             return None
         source = module.patch_embed.conv if stage.pool is None else stage.pool.conv
         grid = Watch(source, grid_put_out)
-        blocks += [_timm_qkv_tap(attn, grid, module.num_tokens, True) for attn in attentions]
+        blocks += [_timm_qkv_tap(block, grid, module.num_tokens, True) for block in stage.blocks]
     return Tapping(blocks, tuple(module.patch_embed.img_size), _any_size)
 
 
@@ -147,7 +152,7 @@ def timm_swin(module: nn.Module) -> Optional[Tapping]:
             "unset TIMM_FUSED_ATTN=2 for a Swin student"
         )
     blocks = [
-        window_tap(attn, Watch(layer, taken_in), partial(_timm_windows, layer))
+        window_tap(attn, Watch(layer, grid_taken_in), partial(_timm_windows, layer), layer)
         for attn, layer in zip(attentions, layers)
     ]
     return Tapping(blocks, module.patch_embed.img_size, _divides(module.patch_embed.proj))
@@ -162,10 +167,10 @@ def timm_convit(module: nn.Module) -> Optional[Tapping]:
         return None
     grid = Watch(module.patch_embed.proj, grid_put_out)
     blocks = [
-        matrix_tap(attn, grid, 0, class_token=False)
+        matrix_tap(attn, grid, 0, class_token=False, block=block)
         if is_a(attn, f"{TIMM}.convit.GPSA")
-        else qkv_tap(attn, grid, 1, attn.scale)
-        for attn in attentions
+        else qkv_tap(attn, grid, 1, attn.scale, block=block)
+        for attn, block in zip(attentions, module.blocks)
     ]
     return Tapping(blocks, module.patch_embed.img_size, _divides(module.patch_embed.proj))
 
@@ -183,21 +188,29 @@ FAMILIES: Dict[str, Callable[[nn.Module], Optional[Tapping]]] = {
 }
 
 
-def find_tapping(student: nn.Module) -> Tapping:
-    """The tapping of the first module within the student that a family knows.
-
-    Raises:
-        ValueError: no family knows any.
-    """
+def known_tapping(student: nn.Module) -> Optional[Tapping]:
+    """The tapping of the first module within the student that a family knows, or None."""
     for module in student.modules():
         for family in FAMILIES.values():
             tapping = family(module)
             if tapping is not None:
                 return tapping
-    raise ValueError(
-        f"backbone {type(student).__name__} shows no attention that AAL can read; families that "
-        "do: " + "; ".join(FAMILIES) + ". For a ViT of your own, name its attention by taps=..."
-    )
+    return None
+
+
+def find_tapping(student: nn.Module) -> Tapping:
+    """As `known_tapping`.
+
+    Raises:
+        ValueError: no family knows any of the student's modules.
+    """
+    tapping = known_tapping(student)
+    if tapping is None:
+        raise ValueError(
+            f"backbone {type(student).__name__} shows no attention that AAL can read; families "
+            f"that do: {'; '.join(FAMILIES)}. For a ViT of your own, name its attention by taps=…"
+        )
+    return tapping
 
 
 def _attentions(blocks: Iterable[nn.Module], *class_paths: str) -> Optional[List[nn.Module]]:
@@ -207,7 +220,7 @@ def _attentions(blocks: Iterable[nn.Module], *class_paths: str) -> Optional[List
 
 
 def _mmpretrain_qkv_taps(
-    attentions: Iterable[nn.Module], grid: Watch, owner: nn.Module
+    attentions: Iterable[nn.Module], blocks: Iterable[nn.Module], grid: Watch, owner: nn.Module
 ) -> List[Tap]:
     return [
         qkv_tap(
@@ -216,18 +229,21 @@ def _mmpretrain_qkv_taps(
             owner.num_extra_tokens,
             scale=attn.head_dims**-0.5,
             class_token=owner.cls_token is not None,
+            block=block,
         )
-        for attn in attentions
+        for attn, block in zip(attentions, blocks)
     ]
 
 
-def _timm_qkv_tap(attn: nn.Module, grid: Watch, num_prefix_tokens: int, has_class: bool) -> Tap:
+def _timm_qkv_tap(block: nn.Module, grid: Watch, num_prefix_tokens: int, has_class: bool) -> Tap:
+    attn = block.attn
     return qkv_tap(
         attn,
         grid,
         num_prefix_tokens,
         scale=attn.scale,
         class_token=has_class,
+        block=block,
         query_norm=attn.q_norm,
         key_norm=attn.k_norm,
     )
@@ -240,8 +256,7 @@ def _mmpretrain_windows(attn: nn.Module, grid: Tuple[int, int]) -> Windows:
     return Windows(tuple(grid), (side, side), (shift, shift), pads_first=True)
 
 
-def _timm_windows(block: nn.Module, tokens: Any) -> Windows:
-    grid = tuple(tokens.shape[1:3])  # (B, h, w, C)
+def _timm_windows(block: nn.Module, grid: Tuple[int, int]) -> Windows:
     return Windows(grid, tuple(block.window_size), tuple(block.shift_size), pads_first=False)
 
 

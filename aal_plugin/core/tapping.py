@@ -28,12 +28,20 @@ class Watch(NamedTuple):
 
 
 class Tap(NamedTuple):
-    """One block: what is watched, its attention first, and how maps are read from that."""
+    """One block: what is watched of its attention, and how maps are read from that.
+
+    `attention` is the module that holds the weights, `weights` what is kept of it, `grid` keeps
+    (h, w), and `read` makes maps (B, M, h, w) of the two. `block` puts out the tokens, of which
+    `num_prefix_tokens` are no patches; it is None where it is not known.
+    """
 
     attention: nn.Module
-    watched: Tuple[Watch, ...]
+    weights: Watch
+    grid: Watch
     num_heads: int
-    read: Callable[..., Tensor]  # what was kept, in the order of `watched` → (B, M, h, w)
+    read: Callable[[Any, Tuple[int, int]], Tensor]
+    block: Optional[nn.Module]
+    num_prefix_tokens: int
 
 
 class Tapping(NamedTuple):
@@ -65,13 +73,19 @@ def grid_put_out(inputs: tuple, output: Tensor) -> Tuple[int, int]:
     return tuple(output.shape[-2:])
 
 
+def grid_taken_in(inputs: tuple, output: Any) -> Tuple[int, int]:
+    """(h, w) of an input (B, h, w, C)."""
+    return tuple(inputs[0].shape[1:3])
+
+
 def qkv_tap(
     attn: nn.Module,
     grid: Watch,
     num_prefix_tokens: int,
     scale: float,
     class_token: bool = True,
-    **norms: nn.Module,
+    block: Optional[nn.Module] = None,
+    **norms: Optional[nn.Module],
 ) -> Tap:
     """Attention from the output (B, T, 3·M·D) of a block's `qkv` projection.
 
@@ -85,32 +99,51 @@ def qkv_tap(
         scale=scale,
         **norms,
     )
-    return Tap(attn, (Watch(attn.qkv, put_out), grid), attn.num_heads, read)
+    kept = Watch(attn.qkv, put_out)
+    return Tap(attn, kept, grid, attn.num_heads, read, block, num_prefix_tokens)
 
 
-def input_tap(attn: nn.Module, grid: Watch, num_prefix_tokens: int) -> Tap:
+def input_tap(
+    attn: nn.Module, grid: Watch, num_prefix_tokens: int, block: Optional[nn.Module] = None
+) -> Tap:
     """Class-token attention from the input of a block whose `qkv` is used by its weight alone."""
     read = partial(input_class_token_attention, attn=attn, num_prefix_tokens=num_prefix_tokens)
-    return Tap(attn, (Watch(attn, taken_in), grid), attn.num_heads, read)
+    kept = Watch(attn, taken_in)
+    return Tap(attn, kept, grid, attn.num_heads, read, block, num_prefix_tokens)
 
 
-def matrix_tap(attn: nn.Module, grid: Watch, num_prefix_tokens: int, class_token: bool) -> Tap:
+def matrix_tap(
+    attn: nn.Module,
+    grid: Watch,
+    num_prefix_tokens: int,
+    class_token: bool,
+    block: Optional[nn.Module] = None,
+) -> Tap:
     """Attention from the softmax weights (B, M, T, T) that enter a block's `attn_drop`."""
     read = partial(attention_received, num_prefix_tokens=num_prefix_tokens, class_token=class_token)
-    return Tap(attn, (Watch(attn.attn_drop, taken_in), grid), attn.num_heads, read)
+    kept = Watch(attn.attn_drop, taken_in)
+    return Tap(attn, kept, grid, attn.num_heads, read, block, num_prefix_tokens)
 
 
-def window_tap(attn: nn.Module, place: Watch, windows: Callable[[Any], Windows]) -> Tap:
+def window_tap(
+    attn: nn.Module,
+    grid: Watch,
+    windows: Callable[[Tuple[int, int]], Windows],
+    block: Optional[nn.Module] = None,
+) -> Tap:
     """Attention received, from the softmax weights of windows that enter a block's `attn_drop`.
 
-    `windows` makes, of what `place` kept, the windows into which the block cut its grid.
+    `windows` tells how the block cuts its grid (h, w) into windows.
     """
     read = partial(_read_windows, windows=windows)
-    return Tap(attn, (Watch(attn.attn_drop, taken_in), place), attn.num_heads, read)
+    kept = Watch(attn.attn_drop, taken_in)
+    return Tap(attn, kept, grid, attn.num_heads, read, block, 0)
 
 
-def _read_windows(weights: Tensor, kept: Any, windows: Callable[[Any], Windows]) -> Tensor:
-    return window_attention_received(weights, windows(kept))
+def _read_windows(
+    weights: Tensor, grid: Tuple[int, int], windows: Callable[[Tuple[int, int]], Windows]
+) -> Tensor:
+    return window_attention_received(weights, windows(grid))
 
 
 def is_a(module: Any, *class_paths: str) -> bool:

@@ -48,17 +48,16 @@ class AttentionTaps:
         self._recording = False
         if self.image_size is not None:
             self._check(*self.image_size)
-        # Blocks share what they watch (the patch grid): each is kept once.
+        # Blocks share what tells their grid: it is kept once.
         watches: List[Watch] = []
         self._readers = []
         for number, tap in enumerate(tapping.blocks, start=1):
-            for watch in tap.watched:
+            for watch, attention in ((tap.weights, tap.attention), (tap.grid, None)):
                 if watch not in watches:
-                    attention = tap.attention if watch is tap.watched[0] else None
                     keep = partial(self._keep, len(watches), watch.pick, attention, number)
                     watch.module.register_forward_hook(keep)
                     watches.append(watch)
-            self._readers.append((tap.read, [watches.index(watch) for watch in tap.watched]))
+            self._readers.append((tap.read, watches.index(tap.weights), watches.index(tap.grid)))
 
     def start(self, image_size: Tuple[int, int]) -> None:
         """Begin to keep attention, for a forward pass on images of (H, W) pixels."""
@@ -72,12 +71,12 @@ class AttentionTaps:
         kept, self._kept = self._kept, {}
         missed = [
             number
-            for number, (_, wanted) in enumerate(self._readers, start=1)
-            if any(index not in kept for index in wanted)
+            for number, (_, weights, grid) in enumerate(self._readers, start=1)
+            if weights not in kept or grid not in kept
         ]
         if missed:
             raise ValueError(f"no attention was seen from the student's blocks {missed}")
-        return [read(*(kept[index] for index in wanted)) for read, wanted in self._readers]
+        return [read(kept[weights], kept[grid]) for read, weights, grid in self._readers]
 
     def _keep(
         self,

@@ -55,7 +55,7 @@ class FrozenTeacher(nn.Module):
         self.register_buffer("input_scale", None)
         self.register_buffer("input_shift", None)
         self._kept: Dict[int, Tensor] = {}
-        for level, module in enumerate(_named(model, self.taps)):
+        for level, module in enumerate(named_modules_of(model, self.taps, "teacher.taps")):
             module.register_forward_hook(partial(self._keep, level))
         self.train(False)
         self.channels = [level.shape[1] for level in self._probe()]
@@ -174,6 +174,7 @@ def default_taps(model: nn.Module) -> List[str]:
     """The outputs of a CNN's stages: `blocks.*`, `stages.*`, `layer1`… or `s1`….
 
     After each stage's normalisation (AAL, section 3.2): seven in EfficientNet, four in ResNet.
+    Where a timm model has none of these, what its `feature_info` names (DenseNet, VGG, DLA).
 
     Raises:
         ValueError: no such stages.
@@ -185,8 +186,12 @@ def default_taps(model: nn.Module) -> List[str]:
                 return [f"{prefix}{name}.{index}" for index in range(len(stages))]
         for name in ("layer", "s"):
             numbered = [f"{name}{i}" for i in range(1, 10) if hasattr(root, f"{name}{i}")]
-            if numbered:
+            if len(numbered) > 1:
                 return [prefix + stage for stage in numbered]
+    named = [info["module"] for info in getattr(model, "feature_info", None) or []]
+    modules = dict(model.named_modules())
+    if named and all(name in modules for name in named):
+        return [name for name in named if name]
     raise ValueError(
         f"teacher {type(model).__name__} shows no stages; give teacher.taps=[...], "
         f"names among {[name for name, _ in model.named_children()]} or below them"
@@ -228,12 +233,13 @@ def load_weights(
         ) from error
 
 
-def _named(model: nn.Module, taps: Sequence[str]) -> List[nn.Module]:
+def named_modules_of(model: nn.Module, taps: Sequence[str], key: str) -> List[nn.Module]:
+    """The modules of those dotted names; `key` is the config's, for the error."""
     modules = dict(model.named_modules())
     for tap in taps:
         if tap not in modules:
             raise ValueError(
-                f"teacher.taps: {type(model).__name__} has no module {tap!r}; "
+                f"{key}: {type(model).__name__} has no module {tap!r}; "
                 f"near names: {_near(tap, modules)}"
             )
     return [modules[tap] for tap in taps]
