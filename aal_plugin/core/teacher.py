@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import difflib
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
@@ -80,21 +80,28 @@ class FrozenTeacher(nn.Module):
             device = next(self.model.parameters()).device
             self.input_scale, self.input_shift = scale.to(device), shift.to(device)
 
-    @torch.no_grad()
     def forward(
-        self, images: Tensor, with_logits: bool = False
+        self, images: Tensor, with_logits: bool = False, with_gradient: bool = False
     ) -> Tuple[List[Tensor], Optional[Tensor]]:
         """Images (B, 3, H, W), as the student sees them → maps (B, C, h, w) per level, logits.
 
-        Logits are (B, K), or None when not asked for; then the classifier is not run.
+        Logits are (B, K), or None when not asked for; then the classifier is not run. Only
+        `with_gradient` can they be differentiated, by the images.
         """
-        if self._flip:
-            images = images.flip(1)
-        if self.input_scale is not None:
-            images = images * self.input_scale + self.input_shift
-        logits = self.model(images) if with_logits else self._features(images)
+        with torch.set_grad_enabled(with_gradient):
+            if self._flip:
+                images = images.flip(1)
+            if self.input_scale is not None:
+                images = images * self.input_scale + self.input_shift
+            logits = self.model(images) if with_logits else self._features(images)
         kept, self._kept = self._kept, {}
-        return [kept[level] for level in range(len(self.taps))], logits if with_logits else None
+        maps = [kept[level].detach() for level in range(len(self.taps))]
+        return maps, logits if with_logits else None
+
+    @cached_property
+    def num_classes(self) -> int:
+        """Classes of the logits, as the model itself tells them."""
+        return self(self._blank(), with_logits=True)[1].shape[-1]
 
     def train(self, mode: bool = True) -> FrozenTeacher:
         """Stays in eval mode, whatever `mode` says."""
@@ -108,14 +115,16 @@ class FrozenTeacher(nn.Module):
         self._kept[level] = output[-1] if isinstance(output, (tuple, list)) else output
 
     def _probe(self) -> List[Tensor]:
-        parameter = next(self.model.parameters())
-        maps, _ = self(parameter.new_zeros(1, 3, 224, 224))
+        maps, _ = self(self._blank())
         for name, level in zip(self.taps, maps):
             if level.dim() != 4:
                 raise ValueError(
                     f"teacher.taps: {name!r} puts out {tuple(level.shape)}, not (B, C, h, w) maps"
                 )
         return maps
+
+    def _blank(self) -> Tensor:
+        return next(self.model.parameters()).new_zeros(1, 3, 224, 224)
 
 
 class TimmTeacher(FrozenTeacher):

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Dict
+from typing import Callable, ContextManager, Dict
 
 import torch
 from torch import Tensor
@@ -73,6 +73,13 @@ def input_gradient(loss: Tensor, images: Tensor, differentiable: bool = True) ->
         loss * _GRADIENT_SCALE, images, create_graph=differentiable, retain_graph=differentiable
     )
     return _wide(gradient) / _GRADIENT_SCALE
+
+
+def twice_differentiable_attention() -> ContextManager:
+    """Attention in plain operations: the fused kernels cannot be differentiated twice."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    return sdpa_kernel(SDPBackend.MATH)
 
 
 def gradient_transfer(student: Tensor, teacher: Tensor) -> Tensor:

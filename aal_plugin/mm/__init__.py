@@ -7,22 +7,30 @@ from . import torch_load  # noqa: F401
 from .attention_link_head import AttentionLinkHead
 from .class_balanced_subset import ClassBalancedSubset
 from .classifier import AALClassifier
+from .distill_head import DistillHead
 from .lambda_decay_hook import LambdaDecayHook
 from .mm_teacher import MMTeacher
 from .shapes_dataset import ShapesDataset
 from .small_resnet import SmallResNet
+from .teacher_accuracy_hook import TeacherAccuracyHook
 from .timm_pooled_backbone import TIMMPooledBackbone
+from .transfer_heads import ActivationTransferHead, GradientTransferHead, HintHead
 
 MODELS.register_module(module=TimmTeacher)
 
 __all__ = [
     "AALClassifier",
+    "ActivationTransferHead",
     "AttentionLinkHead",
     "ClassBalancedSubset",
+    "DistillHead",
+    "GradientTransferHead",
+    "HintHead",
     "LambdaDecayHook",
     "MMTeacher",
     "ShapesDataset",
     "SmallResNet",
     "TIMMPooledBackbone",
+    "TeacherAccuracyHook",
     "TimmTeacher",
 ]

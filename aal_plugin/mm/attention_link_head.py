@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Optional, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Optional, Sequence, Tuple, Union
 
-import torch
-from mmengine.model import BaseModule
 from mmpretrain.registry import MODELS
-from torch import Tensor
 
 from ..core import AttentionLinks, link_ranges
 from ..core.links import Links
+from .teacher_head import ACTIVATIONS, ATTENTION, Step, TeacherHead
+
+if TYPE_CHECKING:
+    from .classifier import AALClassifier
 
 
 @MODELS.register_module()
-class AttentionLinkHead(BaseModule):
+class AttentionLinkHead(TeacherHead):
     """AAL's attention augmentation module and its loss (AAL, Eq. 4 to 6).
 
     Training state is the links alone, `links.<level>.weight|bias`; λ follows from the epoch and
@@ -32,6 +33,10 @@ class AttentionLinkHead(BaseModule):
         ValueError: a setting out of its range; unknown links once connected.
     """
 
+    name = "link"
+    key = "link_head"
+    needs = frozenset({ATTENTION, ACTIVATIONS})
+
     def __init__(
         self,
         links: Links = "full",
@@ -40,46 +45,23 @@ class AttentionLinkHead(BaseModule):
         antialias: bool = False,
         init_cfg: Optional[dict] = None,
     ) -> None:
-        super().__init__(init_cfg)
-        if loss_weight < 0:
-            raise ValueError(f"link_head.loss_weight={loss_weight}; choose 0 or more")
+        super().__init__(loss_weight, init_cfg)
         self.topology = links
-        self.loss_weight = float(loss_weight)
         self.map_size = _as_grid(map_size)
         self.antialias = antialias
-        # A tensor, so that a new λ each epoch does not make torch.compile start again; beside it
-        # a flag, so that no step waits for the device to learn that λ is 0.
-        self.register_buffer("weight", torch.tensor(self.loss_weight), persistent=False)
-        self.active = self.loss_weight > 0
 
-    def connect(self, heads: Sequence[int], channels: Sequence[int]) -> None:
+    def connect(self, classifier: AALClassifier) -> None:
         """Make the links, from the heads of each student block and the channels of each level."""
+        heads, channels = classifier.taps.heads, classifier.teacher.channels
         ranges = link_ranges(self.topology, len(channels), len(heads))
         self.links = AttentionLinks(ranges, heads, channels)
 
-    def set_weight(self, weight: float) -> None:
-        """Set λ for the steps to come."""
-        self.weight.fill_(weight)
-        self.active = weight > 0
-
-    def loss(self, maps: Sequence[Tensor], activations: Sequence[Tensor]) -> dict:
-        """`loss_link` = λ · L_att, `link_distance` = L_att and `link_weight` = λ.
-
-        Args:
-            maps: attention maps of every student block, (B, M, h, w) each.
-            activations: teacher maps of every level, (B, C, H, W) each.
-        """
-        distance = self.links.distance(maps, activations, self.map_size, self.antialias)
-        return dict(
-            loss_link=self.weight * distance,
-            link_distance=distance.detach(),
-            link_weight=self.weight,
+    def loss(self, step: Step) -> dict:
+        """`loss_link` = λ · L_att, `link_distance` = L_att and `link_weight` = λ."""
+        distance = self.links.distance(
+            step.seen[ATTENTION], step.activations, self.map_size, self.antialias
         )
-
-    def idle_loss(self) -> dict:
-        """A zero that still reaches the links, since DDP waits for a gradient of everything."""
-        zero = sum(0.0 * parameter.sum() for parameter in self.links.parameters())
-        return dict(loss_link=zero, link_weight=self.weight)
+        return self.weighted(distance)
 
 
 def _as_grid(size: Union[int, Sequence[int], None]) -> Optional[Tuple[int, int]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import partial
-from typing import Any, Callable, List, Optional, Union
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Union
 
 from mmpretrain.models import ImageClassifier
 from mmpretrain.registry import MODELS
@@ -12,84 +13,171 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..core import AttentionTaps, FrozenTeacher, Unregistered
+from ..core.features import FeatureTaps
 from ..core.named_taps import TapNames
+from ..core.transfer import twice_differentiable_attention
+from .teacher_head import (
+    ACTIVATIONS,
+    ATTENTION,
+    FEATURES,
+    INPUT_GRADIENT,
+    TEACHER_GRADIENT,
+    TEACHER_LOGITS,
+    Step,
+    TeacherHead,
+)
+
+HEADS = ("link_head", "distill_head", "transfer_head")
 
 
 @MODELS.register_module()
 class AALClassifier(ImageClassifier):
-    """Trains a ViT with attention links to a frozen CNN (AAL, Eq. 6).
+    """Trains a student with losses that a frozen teacher drives: attention links (AAL, Eq. 6),
+    distillation, attention transfer, or several of them.
 
-    Outputs, and the cost of them, are ImageClassifier's; so are the parameters, but for
-    `link_head.*`. The teacher is in neither state dict nor parameters.
+    Outputs, and the cost of them, are ImageClassifier's; so are the parameters, but for those of
+    the heads named below. The teacher is in neither state dict nor parameters. It is run once a
+    step, and only what the losses ask for is looked at.
 
     Args:
-        backbone: a ViT whose attention is known to `aal_plugin.core.families`, or told by `taps`.
-        teacher: a `TimmTeacher` or `MMTeacher`.
+        backbone: for links, a ViT whose attention is known to `aal_plugin.core.families` or told
+            by `taps`.
+        teacher: a `TimmTeacher` or `MMTeacher`. None where no loss needs one.
         link_head: an `AttentionLinkHead`.
+        distill_head: a `DistillHead`.
+        transfer_head: an `ActivationTransferHead`, `HintHead` or `GradientTransferHead`.
         taps: the attention modules of a backbone of no known family, by their names in it; see
             `aal_plugin.core.named_taps.named_tapping`.
+        student_taps: the modules of the backbone that are the levels of `transfer_head`, by
+            their names; by default a CNN's stages or a transformer's blocks.
         neck, head, **kwargs: ImageClassifier's own.
 
     Raises:
-        ValueError: backbone, teacher and links do not fit together; the message names the key.
+        ValueError: backbone, teacher and heads do not fit together; the message names the key.
     """
 
     def __init__(
         self,
         backbone: dict,
-        teacher: Union[dict, FrozenTeacher],
+        teacher: Union[dict, FrozenTeacher, None] = None,
         neck: Optional[dict] = None,
         head: Optional[dict] = None,
         link_head: Optional[dict] = None,
+        distill_head: Optional[dict] = None,
+        transfer_head: Optional[dict] = None,
         taps: Optional[TapNames] = None,
+        student_taps: Optional[Sequence[str]] = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(backbone=backbone, neck=neck, head=head, **kwargs)
-        if link_head is None:
+        heads = {
+            name: given if isinstance(given, nn.Module) else MODELS.build(given)
+            for name, given in zip(HEADS, (link_head, distill_head, transfer_head))
+            if given is not None
+        }
+        if not heads:
             raise ValueError(
-                "AALClassifier got no link_head, so its teacher would teach nothing; give "
-                "link_head=dict(type='AttentionLinkHead'), or use ImageClassifier"
+                "AALClassifier got no link_head, distill_head or transfer_head, so its teacher "
+                "would teach nothing; give link_head=dict(type='AttentionLinkHead'), or use "
+                "ImageClassifier"
             )
-        if not isinstance(teacher, nn.Module):
-            teacher = MODELS.build(teacher)
-        if not isinstance(link_head, nn.Module):
-            link_head = MODELS.build(link_head)
-        pixels = self.data_preprocessor
-        teacher.match_input(
-            *(v if v is None else v.flatten().tolist() for v in _normalisation(pixels)),
-            rgb=getattr(pixels, "to_rgb", True),
-        )
-        self._teacher = Unregistered(teacher)
-        self.taps = AttentionTaps(self.backbone, taps)
-        self.link_head = link_head
-        self.link_head.connect(self.taps.heads, teacher.channels)
+        needs = frozenset().union(*(loss.needs for loss in heads.values()))
+        self._teacher = Unregistered(_built_teacher(teacher, needs, self.data_preprocessor))
+        self._watching: Dict[str, Union[AttentionTaps, FeatureTaps]] = {}
+        if ATTENTION in needs:
+            self._watching[ATTENTION] = AttentionTaps(self.backbone, taps)
+        if FEATURES in needs:
+            self._watching[FEATURES] = FeatureTaps(self.backbone, student_taps)
+        for name, loss in heads.items():
+            _check_slot(name, loss)
+            loss.connect(self)
+            self.add_module(name, loss)
 
     @property
-    def teacher(self) -> FrozenTeacher:
+    def teacher(self) -> Optional[FrozenTeacher]:
         return self._teacher.module
 
+    @property
+    def taps(self) -> Optional[AttentionTaps]:
+        """The student's attention taps, or None where no loss needs them."""
+        return self._watching.get(ATTENTION)
+
+    @property
+    def teacher_heads(self) -> Iterator[TeacherHead]:
+        return (getattr(self, name) for name in HEADS if hasattr(self, name))
+
+    def student_channels(self) -> List[int]:
+        """Channels of the student's levels."""
+        known = getattr(self.backbone, "img_size", None) or 64
+        size = (known, known) if isinstance(known, int) else tuple(known)
+        return self._watching[FEATURES].channels(self.backbone, size)
+
     def loss(self, inputs: Tensor, data_samples: List[DataSample]) -> dict:
-        """The head's losses and the link head's; inputs (B, 3, H, W)."""
-        if not self.link_head.active:
-            return dict(super().loss(inputs, data_samples), **self.link_head.idle_loss())
-        self.taps.start(inputs.shape[-2:])
-        losses = super().loss(inputs, data_samples)
-        maps = self.taps.stop()
-        activations, _ = self.teacher(inputs)
-        return dict(losses, **self.link_head.loss(maps, activations))
+        """The losses of the head and of all that the teacher drives; inputs (B, 3, H, W)."""
+        active = [loss for loss in self.teacher_heads if loss.active]
+        needs = frozenset().union(*(loss.needs for loss in active))
+        if INPUT_GRADIENT in needs:
+            inputs = inputs.detach().requires_grad_()
+        step = Step(self, inputs, data_samples)
+        with twice_differentiable_attention() if INPUT_GRADIENT in needs else nullcontext():
+            watching = {need: taps for need, taps in self._watching.items() if need in needs}
+            for taps in watching.values():
+                taps.start(inputs.shape[-2:])
+            step.feats = self.extract_feat(inputs)
+            step.seen = {need: taps.stop() for need, taps in watching.items()}
+            if needs & {ACTIVATIONS, TEACHER_LOGITS, TEACHER_GRADIENT}:
+                step.activations, step.teacher_logits = self.teacher(
+                    inputs,
+                    with_logits=bool(needs & {TEACHER_LOGITS, TEACHER_GRADIENT}),
+                    with_gradient=TEACHER_GRADIENT in needs,
+                )
+            losses = self._label_loss(step, active)
+            for loss in self.teacher_heads:
+                losses.update(loss.loss(step) if loss.active else loss.idle_loss())
+        return losses
 
     def train(self, mode: bool = True) -> AALClassifier:
         super().train(mode)
         _make_checkpoints_nonreentrant(self)
         return self
 
+    def _label_loss(self, step: Step, active: Sequence[TeacherHead]) -> dict:
+        for loss in active:
+            changed = loss.label_loss(step)
+            if changed is not None:
+                return changed
+        return dict(self.head.loss(step.feats, step.data_samples))
+
     def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> AALClassifier:
-        self._teacher.apply(fn)
+        if self.teacher is not None:
+            self._teacher.apply(fn)
         return super()._apply(fn, *args, **kwargs)
 
 
-def _normalisation(pixels: nn.Module) -> tuple:
-    return getattr(pixels, "mean", None), getattr(pixels, "std", None)
+def _built_teacher(
+    teacher: Union[dict, FrozenTeacher, None], needs: frozenset, pixels: nn.Module
+) -> Optional[FrozenTeacher]:
+    if teacher is None:
+        of_teacher = needs & {ACTIVATIONS, TEACHER_LOGITS, TEACHER_GRADIENT}
+        if of_teacher:
+            raise ValueError(
+                f"AALClassifier got no teacher, and its heads need the teacher's "
+                f"{', '.join(sorted(of_teacher))}; give teacher=dict(type='TimmTeacher', …)"
+            )
+        return None
+    if not isinstance(teacher, nn.Module):
+        teacher = MODELS.build(teacher)
+    mean, std = getattr(pixels, "mean", None), getattr(pixels, "std", None)
+    teacher.match_input(
+        *(v if v is None else v.flatten().tolist() for v in (mean, std)),
+        rgb=getattr(pixels, "to_rgb", True),
+    )
+    return teacher
+
+
+def _check_slot(name: str, loss: nn.Module) -> None:
+    if not isinstance(loss, TeacherHead) or loss.key != name:
+        raise ValueError(f"{name}: {type(loss).__name__} does not belong there")
 
 
 def _make_checkpoints_nonreentrant(model: nn.Module) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Dict, Union
+from typing import Dict, Tuple, Union
 
 import torch
 from mmengine.config import Config
@@ -15,7 +15,10 @@ from torch import Tensor, nn
 
 from .launch import check_checkpoint
 
-LINKS = "link_head."
+# What an AALClassifier has beside an ImageClassifier, in its config and its state dict.
+HEADS = ("link_head", "distill_head", "transfer_head")
+OWN_KEYS = ("teacher", "taps", "student_taps", *HEADS)
+OWN_HOOKS = ("LambdaDecayHook", "TeacherAccuracyHook", "LinkHeatmapHook")
 
 
 def export_student(
@@ -45,11 +48,8 @@ def export_student(
     state_dict = _weights(saved, ema, checkpoint)
 
     plain = plain_config(config)
-    student = _load(MODELS.build(plain.model), _without_links(state_dict), checkpoint)
-    teacher = dict(config.model.teacher, checkpoint=None, allow_random_weights=True)
-    if "pretrained" in teacher:
-        teacher["pretrained"] = False
-    trained = _load(MODELS.build(dict(config.model, teacher=teacher)), state_dict, checkpoint)
+    student = _load(MODELS.build(plain.model), _without_heads(state_dict), checkpoint)
+    trained = _load(MODELS.build(_with_random_teacher(config)), state_dict, checkpoint)
     _check_same_logits(student, trained)
 
     meta = {k: v for k, v in saved.get("meta", {}).items() if k in ("dataset_meta", "epoch")}
@@ -65,12 +65,23 @@ def export_student(
 def plain_config(config: Config) -> Config:
     """The config with an ImageClassifier in place of the AALClassifier, and no AAL hook."""
     plain = Config(config.to_dict())
-    for key in ("teacher", "link_head"):
+    for key in OWN_KEYS:
         plain.model.pop(key, None)
     plain.model.type = "ImageClassifier"
-    hooks = [h for h in plain.get("custom_hooks", []) if h["type"] != "LambdaDecayHook"]
+    hooks = [h for h in plain.get("custom_hooks", []) if h["type"] not in OWN_HOOKS]
     plain.custom_hooks = hooks
     return plain
+
+
+def _with_random_teacher(config: Config) -> dict:
+    """The model's config, for which no weights of the teacher need be at hand."""
+    teacher = config.model.get("teacher")
+    if teacher is None:
+        return config.model
+    teacher = dict(teacher, checkpoint=None, allow_random_weights=True)
+    if "pretrained" in teacher:
+        teacher["pretrained"] = False
+    return dict(config.model, teacher=teacher)
 
 
 def _weights(saved: dict, ema: bool, name: str) -> Dict[str, Tensor]:
@@ -86,8 +97,9 @@ def _weights(saved: dict, ema: bool, name: str) -> Dict[str, Tensor]:
     return {key[len(prefix) :]: value for key, value in raw if key.startswith(prefix)}
 
 
-def _without_links(state_dict: Dict[str, Tensor]) -> Dict[str, Tensor]:
-    return {key: value for key, value in state_dict.items() if not key.startswith(LINKS)}
+def _without_heads(state_dict: Dict[str, Tensor]) -> Dict[str, Tensor]:
+    own = tuple(f"{name}." for name in HEADS)
+    return {key: value for key, value in state_dict.items() if not key.startswith(own)}
 
 
 def _load(model: nn.Module, state_dict: Dict[str, Tensor], name: str) -> nn.Module:
@@ -100,7 +112,12 @@ def _load(model: nn.Module, state_dict: Dict[str, Tensor], name: str) -> nn.Modu
 
 @torch.no_grad()
 def _check_same_logits(student: nn.Module, trained: nn.Module) -> None:
-    size = trained.taps.image_size or (224, 224)
+    size = (trained.taps and trained.taps.image_size) or _image_size(trained.backbone)
     images = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
     if not torch.equal(student(images), trained(images)):
         raise ValueError("the exported student's logits differ from the AAL model's")
+
+
+def _image_size(backbone: nn.Module) -> Tuple[int, int]:
+    size = getattr(backbone, "img_size", 224)
+    return (size, size) if isinstance(size, int) else tuple(size)

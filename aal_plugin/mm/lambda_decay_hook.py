@@ -14,17 +14,19 @@ from ..core import check_schedule, link_weight
 
 @HOOKS.register_module()
 class LambdaDecayHook(Hook):
-    """Lowers the weight λ of the attention links every epoch (AAL, section 3.3.2).
+    """Lowers the weight λ of a loss that the teacher drives every epoch (AAL, section 3.3.2).
 
     λ depends on the epoch alone, so a resumed run has the λ of an unbroken one.
 
     Args:
         gammas: decay per epoch; gammas[i] holds from milestones[i-1] to milestones[i].
         milestones: epochs at which the next gamma takes over.
-        stop_epoch: λ is 0 from this epoch on, and the teacher is not run any more.
+        stop_epoch: λ is 0 from this epoch on, and the loss is not computed any more.
+        head: 'link_head', 'distill_head' or 'transfer_head'; by default the first of link and
+            transfer head that the model has.
 
     Raises:
-        ValueError: gammas, milestones and stop_epoch describe no schedule.
+        ValueError: gammas, milestones and stop_epoch describe no schedule; no such head.
     """
 
     def __init__(
@@ -32,6 +34,7 @@ class LambdaDecayHook(Hook):
         gammas: Sequence[float],
         milestones: Sequence[int] = (),
         stop_epoch: Optional[int] = None,
+        head: Optional[str] = None,
     ) -> None:
         try:
             check_schedule(gammas, milestones, stop_epoch)
@@ -40,23 +43,25 @@ class LambdaDecayHook(Hook):
         self.gammas = tuple(gammas)
         self.milestones = tuple(milestones)
         self.stop_epoch = stop_epoch
+        self.names = (head,) if head is not None else ("link_head", "transfer_head")
         self._epoch: Optional[int] = None
 
     def before_train(self, runner: Runner) -> None:
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        self._head = getattr(model, "link_head", None)
+        self._head = next((getattr(model, n) for n in self.names if hasattr(model, n)), None)
         if self._head is None:
             raise ValueError(
-                f"LambdaDecayHook needs a link head, and {type(model).__name__} has none; set "
-                "model.type='AALClassifier' with link_head=dict(type='AttentionLinkHead'), or "
-                "remove the hook from custom_hooks"
+                f"LambdaDecayHook needs a {' or '.join(self.names)}, and {type(model).__name__} "
+                "has none; set model.type='AALClassifier' with "
+                "link_head=dict(type='AttentionLinkHead'), or remove the hook from custom_hooks"
             )
         self._epoch = None
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         # So that the links can be read from the file alone.
-        links = self._head.links
-        checkpoint["meta"]["attention_links"] = dict(ranges=links.ranges, heads=links.heads)
+        links = getattr(self._head, "links", None)
+        if links is not None:
+            checkpoint["meta"]["attention_links"] = dict(ranges=links.ranges, heads=links.heads)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         # Each iteration, since loops by iteration have no hook point at an epoch's start.

@@ -1,0 +1,90 @@
+"""`DistillHead`: DeiT's soft, hard and token distillation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Optional
+
+from mmpretrain.models.heads import ClsHead
+from mmpretrain.registry import MODELS
+
+from ..core.distill import DISTILLATIONS
+from .student_logits import predicted
+from .teacher_head import TEACHER_LOGITS, Step, TeacherHead
+
+if TYPE_CHECKING:
+    from .classifier import AALClassifier
+
+
+@MODELS.register_module()
+class DistillHead(TeacherHead):
+    """Distils the teacher's logits: (1 − λ) · CE(label) + λ · D(teacher) (DeiT, section 4).
+
+    D is τ² · KL for 'soft' and the cross-entropy against the teacher's argmax for 'hard'. With
+    `token`, the class token learns the label and the distillation token the teacher, and the
+    prediction averages the two; else both terms are of the logits that are predicted from.
+
+    Args:
+        kind: 'soft' or 'hard'.
+        token: for students with a distillation token (or a second head) of its own.
+        loss_weight: λ; DeiT takes 0.5 for 'hard' and 0.1 for 'soft'. By default that.
+        temperature: τ of 'soft'; DeiT takes 3.
+
+    Raises:
+        ValueError: a setting out of its range; once connected: classes that differ, no
+            distillation token, a head whose label loss cannot be told apart.
+    """
+
+    name = "distill"
+    key = "distill_head"
+    needs = frozenset({TEACHER_LOGITS})
+
+    def __init__(
+        self,
+        kind: str = "hard",
+        token: bool = False,
+        loss_weight: Optional[float] = None,
+        temperature: float = 3.0,
+        init_cfg: Optional[dict] = None,
+    ) -> None:
+        if kind not in DISTILLATIONS:
+            raise ValueError(f"distill_head.kind={kind!r}; choose one of {list(DISTILLATIONS)}")
+        if temperature <= 0:
+            raise ValueError(f"distill_head.temperature={temperature}; choose more than 0")
+        weight = loss_weight if loss_weight is not None else dict(soft=0.1, hard=0.5)[kind]
+        if weight > 1:
+            raise ValueError(f"distill_head.loss_weight={weight}; choose 0 to 1")
+        super().__init__(weight, init_cfg)
+        self.kind = kind
+        self.token = token
+        self.temperature = temperature
+
+    def connect(self, classifier: AALClassifier) -> None:
+        head, teacher = classifier.head, classifier.teacher
+        if not isinstance(head, ClsHead):
+            raise ValueError(f"distill_head needs a ClsHead; model.head is {type(head).__name__}")
+        classes, teachers = getattr(head, "num_classes", None), teacher.num_classes
+        if classes != teachers:
+            raise ValueError(
+                f"distill_head: the student has {classes} classes and the teacher {teachers}; "
+                "distillation needs the same"
+            )
+        if self.token and not _has_second_logits(head):
+            raise ValueError(
+                f"distill_head.token=True: model.head {type(head).__name__} has no distillation "
+                "token; choose DistilledVisionTransformer with DeiTClsHead, or token=False"
+            )
+
+    def label_loss(self, step: Step) -> dict:
+        label = step.student_logits[0] if self.token else predicted(step.student_logits)
+        return dict(loss=(1 - self.weight) * step.label_loss(label))
+
+    def loss(self, step: Step) -> dict:
+        """`loss_distill` = λ · D, `distill_distance` = D and `distill_weight` = λ."""
+        distilled = step.student_logits[1] if self.token else predicted(step.student_logits)
+        distance = DISTILLATIONS[self.kind](distilled, step.teacher_logits, self.temperature)
+        return self.weighted(distance)
+
+
+def _has_second_logits(head: ClsHead) -> bool:
+    flags = [getattr(head, name, False) for name in ("distillation", "dist")]
+    return any(flags) or hasattr(getattr(head, "layers", None), "head_dist")

@@ -1,0 +1,50 @@
+"""The logits of MMPretrain's heads, those of the distillation token apart."""
+
+from __future__ import annotations
+
+from typing import Any, Optional, Tuple
+
+from mmpretrain.models.heads import ClsHead, DeiTClsHead, EfficientFormerClsHead, LeViTClsHead
+from torch import Tensor
+
+Logits = Tuple[Tensor, Optional[Tensor]]
+
+
+def student_logits(head: ClsHead, feats: Any) -> Logits:
+    """Logits (B, K) of the class token, and of the distillation token where the head has one.
+
+    The heads of distilled models average the two, and refuse or warn when they are in training;
+    so their layers are called here.
+    """
+    for kind, logits in _DISTILLED.items():
+        if isinstance(head, kind):
+            return logits(head, feats)
+    return head(feats), None
+
+
+def predicted(logits: Logits) -> Tensor:
+    """What the head would predict from: the average of the two, or the one."""
+    of_class, of_teacher = logits
+    return of_class if of_teacher is None else (of_class + of_teacher) / 2
+
+
+def _deit(head: DeiTClsHead, feats: Any) -> Logits:
+    class_token, distillation_token = head.pre_logits(feats)
+    return head.layers.head(class_token), head.layers.head_dist(distillation_token)
+
+
+def _levit(head: LeViTClsHead, feats: Any) -> Logits:
+    features = head.pre_logits(feats)
+    return head.head(features), head.head_dist(features) if head.distillation else None
+
+
+def _efficientformer(head: EfficientFormerClsHead, feats: Any) -> Logits:
+    features = head.pre_logits(feats)
+    return head.head(features), head.dist_head(features) if head.dist else None
+
+
+_DISTILLED = {
+    DeiTClsHead: _deit,
+    LeViTClsHead: _levit,
+    EfficientFormerClsHead: _efficientformer,
+}

@@ -1,0 +1,108 @@
+"""What every loss that a teacher drives has in common, and what a step offers to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Dict, FrozenSet, List, Optional
+
+import torch
+from mmengine.model import BaseModule
+from mmpretrain.structures import DataSample
+from torch import Tensor
+
+from .student_logits import Logits, student_logits
+
+if TYPE_CHECKING:
+    from .classifier import AALClassifier
+
+# What a loss may ask for. Of the student:
+ATTENTION = "attention"  # maps of every block, (B, M, h, w) each
+FEATURES = "features"  # maps of every level, (B, C, h, w) each
+INPUT_GRADIENT = "input gradient"  # the images as a leaf, through which is differentiated twice
+# Of the teacher:
+ACTIVATIONS = "activations"  # maps of every level, (B, C, H, W) each
+TEACHER_LOGITS = "teacher logits"  # (B, K)
+TEACHER_GRADIENT = "teacher gradient"  # logits that can be differentiated by the images
+
+
+@dataclass
+class Step:
+    """What a training step has made; what no active loss asked for is not there.
+
+    images: (B, 3, H, W). feats: the student's, for its head. seen: by the student's needs.
+    """
+
+    classifier: AALClassifier
+    images: Tensor
+    data_samples: List[DataSample]
+    feats: Any = None
+    seen: Dict[str, List[Tensor]] = field(default_factory=dict)
+    activations: Optional[List[Tensor]] = None
+    teacher_logits: Optional[Tensor] = None
+
+    @cached_property
+    def student_logits(self) -> Logits:
+        """Of the class token, and of the distillation token or None, (B, K) each."""
+        return student_logits(self.classifier.head, self.feats)
+
+    def label_loss(self, logits: Tensor) -> Tensor:
+        """The label's loss of the student's head for logits (B, K), a mean over the batch."""
+        return self.classifier.head._get_loss(logits, self.data_samples)["loss"]
+
+
+class TeacherHead(BaseModule):
+    """One loss that a teacher drives, with its weight.
+
+    A subclass names itself and its needs, makes its parameters in `connect` and answers with its
+    loss in `loss`. The weight can be lowered by `LambdaDecayHook`; at 0 nothing is asked for.
+
+    Args:
+        loss_weight: of the first epoch.
+
+    Raises:
+        ValueError: a negative weight.
+    """
+
+    name: str  # of the loss, as it is logged
+    key = "transfer_head"  # of the classifier's config
+    needs: FrozenSet[str] = frozenset()
+
+    def __init__(self, loss_weight: float, init_cfg: Optional[dict] = None) -> None:
+        super().__init__(init_cfg)
+        if loss_weight < 0:
+            raise ValueError(f"{self.key}.loss_weight={loss_weight}; choose 0 or more")
+        self.loss_weight = float(loss_weight)
+        # A tensor, so that a new λ each epoch does not make torch.compile start again; beside it
+        # a flag, so that no step waits for the device to learn that λ is 0.
+        self.register_buffer("weight", torch.tensor(self.loss_weight), persistent=False)
+        self.active = self.loss_weight > 0
+
+    def connect(self, classifier: AALClassifier) -> None:
+        """Make what depends on student and teacher, and check that they fit."""
+
+    def set_weight(self, weight: float) -> None:
+        """Set the weight for the steps to come."""
+        self.weight.fill_(weight)
+        self.active = weight > 0
+
+    def label_loss(self, step: Step) -> Optional[dict]:
+        """The label's losses where this loss changes them, else None."""
+        return None
+
+    def loss(self, step: Step) -> dict:
+        """`loss_<name>` = weight · distance, `<name>_distance` and `<name>_weight`."""
+        raise NotImplementedError
+
+    def weighted(self, distance: Tensor) -> dict:
+        """The weighted loss, and distance and weight to be logged."""
+        return {
+            f"loss_{self.name}": self.weight * distance,
+            f"{self.name}_distance": distance.detach(),
+            f"{self.name}_weight": self.weight,
+        }
+
+    def idle_loss(self) -> dict:
+        """A zero that still reaches the parameters, since DDP waits for a gradient of each."""
+        zero = sum((0.0 * parameter.sum() for parameter in self.parameters()), 0.0 * self.weight)
+        return {f"loss_{self.name}": zero, f"{self.name}_weight": self.weight}
