@@ -5,6 +5,7 @@ from mmpretrain.registry import MODELS
 from ..core import TimmTeacher
 from . import torch_load  # noqa: F401
 from .attention_link_head import AttentionLinkHead
+from .cifar_backbones import NetworkInNetwork, WideResNet
 from .class_balanced_subset import ClassBalancedSubset
 from .classifier import AALClassifier
 from .distill_head import DistillHead
@@ -28,9 +29,11 @@ __all__ = [
     "HintHead",
     "LambdaDecayHook",
     "MMTeacher",
+    "NetworkInNetwork",
     "ShapesDataset",
     "SmallResNet",
     "TIMMPooledBackbone",
     "TeacherAccuracyHook",
     "TimmTeacher",
+    "WideResNet",
 ]
