@@ -15,7 +15,7 @@ from mmengine.runner import CheckpointLoader
 
 from aal_plugin.mm.launch import mmpretrain_script, resume_from_whole_checkpoint
 
-from .mm.small import training
+from .mm.small import AAL, training
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -53,11 +53,20 @@ def load(path):
     return CheckpointLoader.load_checkpoint(str(path), map_location="cpu")
 
 
-def test_two_ranks_with_half_the_batch_each_end_as_one_rank_with_the_whole(tmp_path):
+@pytest.mark.parametrize(
+    "heads",
+    [
+        dict(link_head=AAL["link_head"]),
+        dict(transfer_head=dict(type="GradientTransferHead", kind="teacher", loss_weight=10.0)),
+    ],
+    ids=["links", "gradient"],
+)
+def test_two_ranks_with_half_the_batch_each_end_as_one_rank_with_the_whole(tmp_path, heads):
     """Invariant 5, through tools/dist_train.sh on gloo; also at λ = 0, with its unused links."""
     schedule = [dict(type="LambdaDecayHook", gammas=(0.5,), stop_epoch=1)]
+    model = dict(AAL, link_head=None, **heads) if "link_head" not in heads else AAL
     for ranks in (1, 2):
-        config = training(tmp_path / str(ranks), epochs=2, custom_hooks=schedule)
+        config = training(tmp_path / str(ranks), model, epochs=2, custom_hooks=schedule)
         config.train_dataloader.sampler.shuffle = False
         # SGD: its step is the gradient itself, where Adam's hides the scale.
         config.optim_wrapper.optimizer = dict(type="SGD", lr=0.01)
