@@ -11,32 +11,87 @@ from mmpretrain.registry import MODELS
 
 from .mm.small import batch, total
 
-CONFIGS = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.py"))
+FOLDER = Path(__file__).resolve().parents[1] / "configs"
+CONFIGS = sorted(p for p in FOLDER.rglob("*.py") if p.parent.name != "_base_")
+SMALL = [p for p in CONFIGS if "shapes" in p.stem or "quickstart" in p.stem]
 SHARES = {"5pct": 0.05, "10pct": 0.1, "30pct": 0.3, "50pct": 0.5}
-LINK_WEIGHTS = {"full": 68_544, "alpha": 28_608, "beta": 23_280}
+SIDES = {"384px": 384, "wrn": 32, "nin": 32}
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_config_builds_and_takes_a_training_step(path):
+def step(path):
+    """A training step of a config, with random weights and two images of its real size."""
     cfg = Config.fromfile(path)
     init_default_scope(cfg.default_scope)
     MMLogger.get_current_instance().setLevel("ERROR")
-    if cfg.model.type == "AALClassifier":
-        cfg.model.teacher.update(allow_random_weights=True)
-        cfg.model.teacher.update(
-            dict(pretrained=False) if "pretrained" in cfg.model.teacher else dict(checkpoint=None)
-        )
+    teacher = cfg.model.get("teacher")
+    if teacher:
+        teacher.update(allow_random_weights=True)
+        teacher.update(dict(pretrained=False) if "pretrained" in teacher else dict(checkpoint=None))
+    if cfg.model.backbone.get("pretrained"):
+        cfg.model.backbone.pretrained = False
     preprocessor = dict(cfg.data_preprocessor, type="ClsDataPreprocessor")
-    model = MODELS.build(dict(cfg.model, data_preprocessor=preprocessor))
-    side = 48 if "quickstart" in path.stem else 224
-    loss = total(model(*batch(2, (side, side)), mode="loss"))
+    model = MODELS.build(dict(cfg.model, data_preprocessor=preprocessor)).train()
+    side = 48 if path in SMALL else 224
+    side = next((size for word, size in SIDES.items() if word in path.stem), side)
+    images, samples = batch(2, (side, side))
+    for sample in samples:  # the heads of a Mixup recipe take scores
+        label = torch.nn.functional.one_hot(sample.gt_label, cfg.data_preprocessor.num_classes)
+        sample.set_gt_score(label[0].float())
+    loss = total(model(images, samples, mode="loss"))
     loss.backward()
     assert torch.isfinite(loss)
+    return model
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_config_is_a_whole_recipe(path):
+    cfg = Config.fromfile(path)
+    assert cfg.train_dataloader.dataset and cfg.val_dataloader.dataset and cfg.val_evaluator
+    assert cfg.train_cfg.max_epochs and cfg.optim_wrapper.optimizer.lr
+    assert cfg.custom_imports.imports == ["aal_plugin"]
+    command = path.read_text().splitlines()[0]
+    assert command.split()[2] == str(path.relative_to(FOLDER.parent))
+
+
+@pytest.mark.parametrize("path", SMALL, ids=lambda path: path.stem)
+def test_small_config_builds_and_takes_a_training_step(path):
+    step(path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", [p for p in CONFIGS if p not in SMALL], ids=lambda path: path.stem)
+def test_config_builds_and_takes_a_training_step_at_its_real_size(path):
+    step(path)
 
 
 @pytest.mark.parametrize(
-    "path", [p for p in CONFIGS if p.stem.startswith("aal_deit-s")], ids=lambda path: path.stem
+    ("name", "links", "count"),
+    [
+        ("aal_deit-s_in1k", "full", 68_544),
+        ("aal_deit-s_in1k", "alpha", 28_608),
+        ("aal_deit-s_in1k", "beta", 23_280),
+        ("aal_deit-b_in1k", "full", 137_088),
+        ("aal_pit-s_in1k-5pct", "full", 85_680),
+        ("aal_swin-t_in1k-5pct", "full", 131_376),
+    ],
 )
+def test_link_weights_number_what_the_paper_says(name, links, count):
+    cfg = Config.fromfile(FOLDER / f"{name}.py")
+    init_default_scope(cfg.default_scope)
+    cfg.model.teacher.update(pretrained=False, allow_random_weights=True)
+    cfg.model.link_head.links = links
+    model = MODELS.build(cfg.model)
+    assert sum(link.weight.numel() for link in model.link_head.links) == count
+
+
+PAPERS = [
+    FOLDER / f"aal_deit-s_in1k{share}{links}.py"
+    for share in ("", *(f"-{s}" for s in SHARES))
+    for links in ("", "-full")
+]
+
+
+@pytest.mark.parametrize("path", PAPERS, ids=lambda path: path.stem)
 def test_recipes_are_the_papers(path):
     cfg = Config.fromfile(path)
     variant = path.stem.split("in1k")[1].strip("-").split("-")
@@ -45,9 +100,11 @@ def test_recipes_are_the_papers(path):
     assert cfg.model.link_head.links == links
     assert cfg.model.link_head.loss_weight == 2000
     assert cfg.model.teacher.model_name == "efficientnet_b3" and cfg.model.teacher.pretrained
-    assert cfg.custom_hooks == [
-        dict(type="LambdaDecayHook", gammas=(0.99, 0.98), milestones=(200,))
-    ]
+    assert cfg.custom_hooks[0] == dict(
+        type="LambdaDecayHook", gammas=(0.99, 0.98), milestones=(200,)
+    )
+    assert cfg.model.backbone.type == "DistilledVisionTransformer"
+    assert cfg.model.distill_head == dict(type="DistillHead", kind="hard", token=True)
     plain = Config.fromfile(
         path.parent / ("deit-s_in1k" + (f"-{variant[0]}" if share else "") + ".py")
     )

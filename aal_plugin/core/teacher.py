@@ -188,7 +188,8 @@ def default_taps(model: nn.Module) -> List[str]:
     Raises:
         ValueError: no such stages.
     """
-    for prefix, root in (("", model), ("backbone.", getattr(model, "backbone", None))):
+    for prefix in ("", "backbone.", "backbone.timm_model."):
+        root = _inside(model, prefix)
         for name in ("blocks", "stages"):
             stages = getattr(root, name, None)
             if isinstance(stages, (nn.Sequential, nn.ModuleList)):
@@ -205,6 +206,12 @@ def default_taps(model: nn.Module) -> List[str]:
         f"teacher {type(model).__name__} shows no stages; give teacher.taps=[...], "
         f"names among {[name for name, _ in model.named_children()]} or below them"
     )
+
+
+def _inside(model: nn.Module, prefix: str) -> Optional[nn.Module]:
+    for name in filter(None, prefix.split(".")):
+        model = getattr(model, name, None)
+    return model
 
 
 def check_weights(pretrained: bool, checkpoint: Optional[str], allow_random_weights: bool) -> None:

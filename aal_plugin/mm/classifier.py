@@ -50,6 +50,8 @@ class AALClassifier(ImageClassifier):
             `aal_plugin.core.named_taps.named_tapping`.
         student_taps: the modules of the backbone that are the levels of `transfer_head`, by
             their names; by default a CNN's stages or a transformer's blocks.
+        images_rgb: whether the student sees RGB images; by default what `data_preprocessor.to_rgb`
+            says. CIFAR's are RGB as they are read, with to_rgb=False: say True there.
         neck, head, **kwargs: ImageClassifier's own.
 
     Raises:
@@ -67,6 +69,7 @@ class AALClassifier(ImageClassifier):
         transfer_head: Optional[dict] = None,
         taps: Optional[TapNames] = None,
         student_taps: Optional[Sequence[str]] = None,
+        images_rgb: Optional[bool] = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(backbone=backbone, neck=neck, head=head, **kwargs)
@@ -82,7 +85,10 @@ class AALClassifier(ImageClassifier):
                 "ImageClassifier"
             )
         needs = frozenset().union(*(loss.needs for loss in heads.values()))
-        self._teacher = Unregistered(_built_teacher(teacher, needs, self.data_preprocessor))
+        pixels = self.data_preprocessor
+        if images_rgb is None:
+            images_rgb = getattr(pixels, "to_rgb", True)
+        self._teacher = Unregistered(_built_teacher(teacher, needs, pixels, images_rgb))
         self._watching: Dict[str, Union[AttentionTaps, FeatureTaps]] = {}
         if ATTENTION in needs:
             self._watching[ATTENTION] = AttentionTaps(self.backbone, taps)
@@ -155,7 +161,7 @@ class AALClassifier(ImageClassifier):
 
 
 def _built_teacher(
-    teacher: Union[dict, FrozenTeacher, None], needs: frozenset, pixels: nn.Module
+    teacher: Union[dict, FrozenTeacher, None], needs: frozenset, pixels: nn.Module, rgb: bool
 ) -> Optional[FrozenTeacher]:
     if teacher is None:
         of_teacher = needs & {ACTIVATIONS, TEACHER_LOGITS, TEACHER_GRADIENT}
@@ -168,10 +174,7 @@ def _built_teacher(
     if not isinstance(teacher, nn.Module):
         teacher = MODELS.build(teacher)
     mean, std = getattr(pixels, "mean", None), getattr(pixels, "std", None)
-    teacher.match_input(
-        *(v if v is None else v.flatten().tolist() for v in (mean, std)),
-        rgb=getattr(pixels, "to_rgb", True),
-    )
+    teacher.match_input(*(v if v is None else v.flatten().tolist() for v in (mean, std)), rgb=rgb)
     return teacher
 
 

@@ -17,7 +17,7 @@ from .launch import check_checkpoint
 
 # What an AALClassifier has beside an ImageClassifier, in its config and its state dict.
 HEADS = ("link_head", "distill_head", "transfer_head")
-OWN_KEYS = ("teacher", "taps", "student_taps", *HEADS)
+OWN_KEYS = ("teacher", "taps", "student_taps", "images_rgb", *HEADS)
 OWN_HOOKS = ("LambdaDecayHook", "TeacherAccuracyHook", "LinkHeatmapHook")
 
 

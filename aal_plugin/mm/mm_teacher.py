@@ -48,7 +48,7 @@ class MMTeacher(FrozenTeacher):
                 f"teacher.config={config!r} is neither a file nor a name of MMPretrain's model zoo"
             )
         fetch = checkpoint is True
-        classifier = get_model(config, pretrained=fetch)
+        classifier = get_model(config if fetch else _without_own_weights(config), pretrained=fetch)
         if checkpoint and not fetch:
             load_weights(classifier, checkpoint, _read)
         pixels = classifier.data_preprocessor
@@ -61,6 +61,21 @@ class MMTeacher(FrozenTeacher):
             std=pixels.std.flatten().tolist() if normalised else (1.0, 1.0, 1.0),
             rgb=pixels.to_rgb,
         )
+
+
+def _without_own_weights(config: Union[str, Config]) -> Union[str, Config]:
+    """The config of a file, whose backbone does not fetch the weights that it started from."""
+    if isinstance(config, str):
+        if not Path(config).is_file():
+            return config
+        config = Config.fromfile(config)
+    config = Config(config.to_dict())
+    backbone = config.model.backbone
+    if backbone.get("pretrained"):
+        backbone.pretrained = False
+    if (backbone.get("init_cfg") or {}).get("type") == "Pretrained":
+        backbone.init_cfg = None
+    return config
 
 
 def _read(checkpoint: str) -> Dict[str, Tensor]:

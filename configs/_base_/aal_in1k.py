@@ -1,0 +1,7 @@
+# AAL with EfficientNet-B3 as teacher, and λ as in the paper; links for subsets, see Table 4.
+aal = dict(
+    type="AALClassifier",
+    teacher=dict(type="TimmTeacher", model_name="efficientnet_b3", pretrained=True),
+    link_head=dict(type="AttentionLinkHead", links="alpha", loss_weight=2000.0),
+)
+custom_hooks = [dict(type="LambdaDecayHook", gammas=(0.99, 0.98), milestones=(200,))]

@@ -1,0 +1,9 @@
+# CUB-200-2011 at 224 px, with DeiT's augmentation.
+_base_ = "mmpretrain::_base_/datasets/imagenet_bs64_swin_224.py"
+data_preprocessor = dict(num_classes=200)
+train_dataloader = dict(
+    batch_size=64,
+    dataset=dict(type="CUB", data_root="data/CUB_200_2011", split="train"),
+)
+val_dataloader = dict(dataset=dict(type="CUB", data_root="data/CUB_200_2011", split="test"))
+test_dataloader = val_dataloader

@@ -1,0 +1,48 @@
+# Fine-tuning of ImageNet ResNets at 224 px; batch norm and the first stage stay as they are.
+_base_ = "mmpretrain::_base_/default_runtime.py"
+custom_imports = dict(imports=["aal_plugin"], allow_failed_imports=False)
+data_preprocessor = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)
+model = dict(
+    type="ImageClassifier",
+    backbone=dict(
+        type="ResNet",
+        depth=18,
+        frozen_stages=1,
+        norm_eval=True,
+        init_cfg=dict(type="Pretrained", checkpoint="torchvision://resnet18"),
+    ),
+    neck=dict(type="GlobalAveragePooling"),
+    head=dict(type="LinearClsHead", num_classes=200, in_channels=512),
+)
+train_pipeline = [
+    dict(type="LoadImageFromFile"),
+    dict(type="ResizeEdge", scale=256, edge="short"),
+    dict(type="RandomCrop", crop_size=224),
+    dict(type="RandomFlip", prob=0.5, direction="horizontal"),
+    dict(type="PackInputs"),
+]
+test_pipeline = [
+    dict(type="LoadImageFromFile"),
+    dict(type="ResizeEdge", scale=256, edge="short"),
+    dict(type="CenterCrop", crop_size=224),
+    dict(type="PackInputs"),
+]
+train_dataloader = dict(
+    batch_size=32,
+    num_workers=5,
+    dataset=dict(pipeline=train_pipeline),
+    sampler=dict(type="DefaultSampler", shuffle=True),
+)
+val_dataloader = dict(
+    batch_size=64,
+    num_workers=5,
+    dataset=dict(pipeline=test_pipeline),
+    sampler=dict(type="DefaultSampler", shuffle=False),
+)
+test_dataloader = val_dataloader
+val_evaluator = test_evaluator = dict(type="Accuracy", topk=(1,))
+optim_wrapper = dict(optimizer=dict(type="SGD", lr=1e-3, momentum=0.9, weight_decay=5e-4))
+param_scheduler = dict(type="MultiStepLR", by_epoch=True, milestones=[60], gamma=0.1)
+train_cfg = dict(by_epoch=True, max_epochs=100, val_interval=1)
+val_cfg = test_cfg = dict()
+default_hooks = dict(checkpoint=dict(max_keep_ckpts=3))

@@ -1,5 +1,0 @@
-# tools/train.py configs/aal_pit_shapes.py    (after configs/quickstart_teacher.py)
-# The PiT of pit_shapes.py, supervised by the CNN of quickstart_teacher.py.
-_base_ = ["./pit_shapes.py", "./_base_/aal_shapes.py"]
-model = dict(_base_.aal, link_head=dict(_base_.aal.link_head, map_size=7))
-work_dir = "work_dirs/aal_pit_shapes"

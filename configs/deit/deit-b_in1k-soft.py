@@ -1,0 +1,9 @@
+# tools/dist_train.sh configs/deit/deit-b_in1k-soft.py 16
+# DeiT-B with soft distillation.
+_base_ = ["../deit-b_in1k.py", "../_base_/deit_teacher.py"]
+model = dict(
+    type="AALClassifier",
+    teacher=_base_.deit_teacher,
+    distill_head=dict(type="DistillHead", kind="soft"),
+)
+custom_hooks = [*_base_.custom_hooks, dict(type="TeacherAccuracyHook")]

@@ -1,0 +1,9 @@
+# tools/dist_train.sh configs/deit/deit-s_in1k-hard.py 8
+# DeiT-S with hard distillation.
+_base_ = ["../deit-s_in1k.py", "../_base_/deit_teacher.py"]
+model = dict(
+    type="AALClassifier",
+    teacher=_base_.deit_teacher,
+    distill_head=dict(type="DistillHead", kind="hard"),
+)
+custom_hooks = [dict(type="TeacherAccuracyHook")]

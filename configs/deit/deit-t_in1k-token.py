@@ -1,0 +1,11 @@
+# tools/dist_train.sh configs/deit/deit-t_in1k-token.py 8
+# DeiT-Ti with a distillation token that learns the teacher's hard labels.
+_base_ = ["../deit-t_in1k.py", "../_base_/deit_teacher.py"]
+model = dict(
+    type="AALClassifier",
+    backbone=dict(type="DistilledVisionTransformer"),
+    head=dict(type="DeiTClsHead"),
+    teacher=_base_.deit_teacher,
+    distill_head=dict(type="DistillHead", kind="hard", token=True),
+)
+custom_hooks = [dict(type="TeacherAccuracyHook")]

@@ -1,0 +1,11 @@
+# tools/train.py configs/shapes/at-kd_resnet10_shapes.py    (after configs/quickstart_teacher.py)
+# The ResNet of resnet10_shapes.py with soft distillation and attention transfer of decaying weight.
+_base_ = ["./resnet10_shapes.py", "../_base_/aal_shapes.py"]
+model = dict(
+    type="AALClassifier",
+    teacher=_base_.aal.teacher,
+    transfer_head=dict(type="ActivationTransferHead"),
+    distill_head=dict(type="DistillHead", kind="soft", loss_weight=0.9, temperature=4.0),
+)
+custom_hooks = [dict(type="LambdaDecayHook", gammas=(0.8,)), dict(type="TeacherAccuracyHook")]
+work_dir = "work_dirs/at-kd_resnet10_shapes"

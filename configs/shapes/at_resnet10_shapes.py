@@ -1,0 +1,10 @@
+# tools/train.py configs/shapes/at_resnet10_shapes.py    (after configs/quickstart_teacher.py)
+# The ResNet of resnet10_shapes.py with attention transfer on all four stages.
+_base_ = ["./resnet10_shapes.py", "../_base_/aal_shapes.py"]
+model = dict(
+    type="AALClassifier",
+    teacher=_base_.aal.teacher,
+    transfer_head=dict(type="ActivationTransferHead"),
+)
+custom_hooks = []
+work_dir = "work_dirs/at_resnet10_shapes"

@@ -1,0 +1,10 @@
+# tools/train.py configs/shapes/deit_shapes-hard.py    (after configs/quickstart_teacher.py)
+# The ViT of deit_shapes.py with hard distillation.
+_base_ = ["./deit_shapes.py", "../_base_/aal_shapes.py"]
+model = dict(
+    type="AALClassifier",
+    teacher=_base_.aal.teacher,
+    distill_head=dict(type="DistillHead", kind="hard"),
+)
+custom_hooks = [dict(type="TeacherAccuracyHook")]
+work_dir = "work_dirs/deit_shapes-hard"
