@@ -4,6 +4,7 @@
 Beyond it, several ranks run on a machine without a GPU.
 """
 
+from aal_plugin.mm.data_layout import check_data
 from aal_plugin.mm.launch import check_checkpoint, mmpretrain_script, use_cpu_ranks
 
 
@@ -14,6 +15,7 @@ def main() -> None:
     def merge(cfg, args):
         check_checkpoint(args.checkpoint)
         cfg = merge_args(cfg, args)
+        check_data(cfg, ("test_dataloader",))
         use_cpu_ranks(cfg)
         return cfg
 

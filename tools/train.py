@@ -9,6 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from aal_plugin.mm.data_layout import check_data
 from aal_plugin.mm.launch import (
     check_checkpoint,
     mmpretrain_script,
@@ -23,6 +24,7 @@ def main() -> None:
     cfg = script.merge_args(Config.fromfile(args.config), args)
     resume_from_whole_checkpoint(cfg)
     check_checkpoint(cfg.get("load_from"))
+    check_data(cfg, ("train_dataloader", "val_dataloader"))
     use_cpu_ranks(cfg)
     runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
     runner.train()

@@ -48,7 +48,7 @@ def export_student(
     state_dict = _weights(saved, ema, checkpoint)
 
     plain = plain_config(config)
-    student = _load(MODELS.build(plain.model), _without_heads(state_dict), checkpoint)
+    student = student_of(config, state_dict, checkpoint)
     trained = _load(MODELS.build(_with_random_teacher(config)), state_dict, checkpoint)
     _check_same_logits(student, trained)
 
@@ -62,12 +62,30 @@ def export_student(
     return config_path
 
 
+def student_of(config: Config, state_dict: Dict[str, Tensor], name: str) -> nn.Module:
+    """The plain ImageClassifier of a config, in eval mode, with a checkpoint's weights.
+
+    Args:
+        config: of an AALClassifier, or of a plain one.
+        state_dict: the checkpoint's; what belongs to AALClassifier alone is passed over.
+        name: the checkpoint's, for the error.
+
+    Raises:
+        ValueError: the weights do not fit the config.
+    """
+    model = dict(plain_config(config).model)
+    if config.get("data_preprocessor"):
+        model.setdefault("data_preprocessor", config.data_preprocessor)
+    return _load(MODELS.build(model), _without_heads(state_dict), name)
+
+
 def plain_config(config: Config) -> Config:
     """The config with an ImageClassifier in place of the AALClassifier, and no AAL hook."""
     plain = Config(config.to_dict())
     for key in OWN_KEYS:
         plain.model.pop(key, None)
-    plain.model.type = "ImageClassifier"
+    if plain.model.type == "AALClassifier":
+        plain.model.type = "ImageClassifier"
     hooks = [h for h in plain.get("custom_hooks", []) if h["type"] not in OWN_HOOKS]
     plain.custom_hooks = hooks
     return plain

@@ -1,0 +1,55 @@
+"""How often models disagree (the table of DeiT's section 5.3).
+
+# R models (and the labels), N images
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Sequence
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def disagreement(labels: Sequence[Sequence[int]]) -> np.ndarray:
+    """Share of images on which two rows of labels differ. R rows of N labels → (R, R).
+
+    A row is what a model predicts, or the ground truth; beside the latter stand the models'
+    error rates.
+
+    Raises:
+        ValueError: rows of different lengths, or empty ones.
+    """
+    lengths = {len(row) for row in labels}
+    if len(lengths) != 1 or 0 in lengths:
+        raise ValueError(f"rows of labels have lengths {sorted(lengths)}; give the same images")
+    rows = np.asarray(labels)
+    return (rows[:, None] != rows[None]).mean(axis=-1)
+
+
+def format_disagreement(matrix: np.ndarray, names: Sequence[str]) -> str:
+    """The matrix as a Markdown table."""
+    lines = ["| | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+    for name, row in zip(names, matrix):
+        lines.append(f"| {name} | " + " | ".join(f"{value:.3f}" for value in row) + " |")
+    return "\n".join(lines)
+
+
+def plot_disagreement(matrix: np.ndarray, names: Sequence[str]) -> Figure:
+    """The matrix as a heat map with its figures written in."""
+    from matplotlib.figure import Figure
+
+    side = 1.5 + 0.85 * len(names)
+    figure = Figure(figsize=(side + 0.8, side), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(matrix, cmap="cividis", vmin=0)
+    middle = matrix.max() / 2
+    for (row, column), value in np.ndenumerate(matrix):
+        shade = "white" if value < middle else "black"
+        axes.text(column, row, f"{value:.3f}", ha="center", va="center", color=shade, fontsize=9)
+    axes.set_xticks(range(len(names)), names, rotation=35, ha="right")
+    axes.set_yticks(range(len(names)), names)
+    figure.colorbar(image, label="share of images on which they differ", shrink=0.8)
+    return figure

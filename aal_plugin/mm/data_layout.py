@@ -1,0 +1,67 @@
+"""What data sets must have on disk, told before anything is built."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Dict, List, NamedTuple, Tuple
+
+from mmengine.config import Config
+
+
+class Layout(NamedTuple):
+    """Files and folders beneath `data_root`, and where the data set comes from."""
+
+    needed: Tuple[str, ...]
+    source: str
+
+
+LAYOUTS: Dict[str, Layout] = {
+    "ImageNet": Layout((), "https://image-net.org/download, a folder of images for each class"),
+    "CUB": Layout(
+        ("images", "images.txt", "image_class_labels.txt", "train_test_split.txt"),
+        "CUB_200_2011.tgz from https://www.vision.caltech.edu/datasets/cub_200_2011",
+    ),
+    "Flowers102": Layout(
+        ("jpg", "imagelabels.mat", "setid.mat"),
+        "102flowers.tgz, imagelabels.mat and setid.mat from "
+        "https://www.robots.ox.ac.uk/~vgg/data/flowers/102",
+    ),
+    "CustomDataset": Layout((), "a folder of images for each class"),
+}
+
+
+def check_data(cfg: Config, loaders: Tuple[str, ...]) -> None:
+    """Raise before a run whose data are not there.
+
+    CIFAR is not looked at: MMPretrain fetches it.
+
+    Raises:
+        FileNotFoundError: names the config key, what is missing, where it was looked for and
+            where it comes from.
+    """
+    for loader in loaders:
+        dataset = (cfg.get(loader) or {}).get("dataset")
+        while dataset is not None and "dataset" in dataset:  # wrappers, such as the subset's
+            dataset = dataset["dataset"]
+        root = (dataset or {}).get("data_root") or ""
+        if dataset is None or dataset.get("type") not in LAYOUTS or "://" in root:
+            continue
+        layout, root = LAYOUTS[dataset["type"]], Path(root)
+        wanted = [root / name for name in layout.needed] or [root, *_beneath(dataset, root)]
+        missing = [path for path in wanted if not path.exists()]
+        if missing:
+            raise FileNotFoundError(
+                f"{loader}.dataset ({dataset['type']}, data_root={str(root)!r}): missing "
+                f"{', '.join(path.name or str(path) for path in missing)}; looked for "
+                f"{', '.join(str(path.absolute()) for path in missing)}. It comes from "
+                f"{layout.source}; another place is told by {loader}.dataset.data_root"
+            )
+
+
+def _beneath(dataset: Dict[str, Any], root: Path) -> List[Path]:
+    """What the dataset's own keys name: its split's folder, its annotation file."""
+    prefix = dataset.get("data_prefix") or ""
+    prefix = prefix.get("img_path", "") if isinstance(prefix, dict) else prefix
+    split = dataset.get("split") if dataset["type"] == "ImageNet" else None
+    names = [dataset.get("ann_file"), prefix or split]
+    return [root / name for name in names if name]

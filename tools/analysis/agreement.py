@@ -1,0 +1,74 @@
+#!/usr/bin/env python
+"""Print how often checkpoints disagree with each other and with the labels, and draw it.
+
+    tools/analysis/agreement.py OUT.png CONFIG CHECKPOINT [CONFIG CHECKPOINT ...]
+
+The images are the first config's `test_dataloader`, read through each config's own pipeline.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import List, Tuple
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.runner import CheckpointLoader, Runner
+from tqdm import tqdm
+
+from aal_plugin.analysis.agreement import disagreement, format_disagreement, plot_disagreement
+from aal_plugin.mm.export import student_of
+from aal_plugin.mm.launch import check_checkpoint
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("out", help="the picture to write")
+    parser.add_argument("pairs", nargs="+", metavar="CONFIG CHECKPOINT")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    args = parser.parse_args()
+    if len(args.pairs) % 2:
+        sys.exit("give a checkpoint after each config")
+    pairs = list(zip(args.pairs[::2], args.pairs[1::2]))
+    names, rows = ["labels"], []
+    for config, checkpoint in pairs:
+        truth, predicted = predict(config, checkpoint, args.device)
+        rows = rows or [truth]
+        rows.append(predicted)
+        names.append(name_of(config, checkpoint, pairs))
+    try:
+        matrix = disagreement(rows)
+    except ValueError as error:
+        sys.exit(str(error))
+    print(format_disagreement(matrix, names))
+    plot_disagreement(matrix, names).savefig(args.out, dpi=120)
+
+
+def name_of(config: str, checkpoint: str, pairs: list) -> str:
+    """The config's name, with the checkpoint's where several share the config."""
+    alone = sum(config == other for other, _ in pairs) == 1
+    return Path(config).stem + ("" if alone else f" {Path(checkpoint).parent.name}")
+
+
+@torch.no_grad()
+def predict(config: str, checkpoint: str, device: str) -> Tuple[List[int], List[int]]:
+    """Labels and predictions for the images of the config's test_dataloader."""
+    check_checkpoint(checkpoint)
+    cfg = Config.fromfile(config)
+    init_default_scope(cfg.get("default_scope", "mmpretrain"))
+    saved = CheckpointLoader.load_checkpoint(checkpoint, map_location="cpu")
+    model = student_of(cfg, saved["state_dict"], checkpoint).to(device)
+    truth: List[int] = []
+    predicted: List[int] = []
+    for data in tqdm(Runner.build_dataloader(cfg.test_dataloader), desc=Path(config).stem):
+        samples = model.test_step(data)
+        truth += [int(sample.gt_label) for sample in samples]
+        predicted += [int(sample.pred_label) for sample in samples]
+    return truth, predicted
+
+
+if __name__ == "__main__":
+    main()
