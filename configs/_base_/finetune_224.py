@@ -1,7 +1,9 @@
 # Fine-tuning of ImageNet ResNets at 224 px; batch norm and the first stage stay as they are.
 _base_ = "mmpretrain::_base_/default_runtime.py"
 custom_imports = dict(imports=["aal_plugin"], allow_failed_imports=False)
-data_preprocessor = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)
+data_preprocessor = dict(
+    num_classes=200, mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True
+)
 model = dict(
     type="ImageClassifier",
     backbone=dict(
