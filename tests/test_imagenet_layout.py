@@ -83,5 +83,44 @@ def test_checkpoint_of_the_recipe_is_no_larger_than_the_plain_students_and_its_l
         sizes[name] = (work_dir / "epoch_6.pth").stat().st_size
         saved = load(work_dir / "epoch_6.pth")
     assert isinstance(saved["state_dict"]["backbone.pos_embed"], torch.Tensor)
-    links = 4 * (28_608 + 952) * 3  # float32: the weights and AdamW's two moments
-    assert sizes["aal_deit-s_in1k-5pct"] <= sizes["deit-s_in1k-5pct"] + links + 30_000
+    links = 28_608 + 952
+    token = 384 + 384 + 384 * 1000 + 1000  # itself, its position and its head
+    extra = 4 * (links + token) * 3  # float32: the weights and AdamW's two moments
+    assert sizes["aal_deit-s_in1k-5pct"] <= sizes["deit-s_in1k-5pct"] + extra + 30_000
+
+
+LAB = """
+_base_ = "mmpretrain::{base}"
+custom_imports = dict(imports=["aal_plugin"], allow_failed_imports=False)
+model = dict(
+    type="AALClassifier",
+    {backbone}
+    teacher=dict(type="TimmTeacher", model_name="resnet18", allow_random_weights=True),
+    link_head=dict(type="AttentionLinkHead", links="full", loss_weight=2000.0),
+)
+custom_hooks = [dict(type="LambdaDecayHook", gammas=(0.99, 0.98), milestones=(200,))]
+"""
+PIT = """backbone=dict(_delete_=True, type="TIMMPooledBackbone", model_name="pit_ti_224"),
+    head=dict(in_channels=256),"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("base", "backbone"),
+    [
+        ("deit/deit-tiny_4xb256_in1k.py", ""),
+        ("swin_transformer/swin-tiny_16xb64_in1k.py", ""),
+        ("deit/deit-tiny_4xb256_in1k.py", PIT),
+    ],
+    ids=["deit", "swin", "pit"],
+)
+def test_labs_own_config_trains_with_the_three_pieces_alone(tmp_path, base, backbone):
+    root = imagenet_of_shapes(tmp_path / "imagenet")
+    config = tmp_path / "lab.py"
+    config.write_text(LAB.format(base=base, backbone=backbone))
+    given = [option for option in options(root) if "pretrained" not in option]
+    given = [option.replace("dataset.dataset.", "dataset.") for option in given]
+    given = [option.replace("max_epochs=6", "max_epochs=21") for option in given]  # warm-up: 20
+    given += ["train_dataloader.num_batch_per_epoch=1", "train_cfg.val_interval=21"]
+    text = launch(sys.executable, "tools/train.py", config, "--work-dir", tmp_path, *given)
+    assert re.search(r"Epoch\(train\) +\[21\]\[1/1\]", text) and "link_distance" in text
