@@ -1,0 +1,193 @@
+"""`AttentionLinkTask`: AAL as a task of timm's trainer."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
+
+import torch
+from timm.task import ClassificationTask
+from timm.utils import unwrap_model
+from torch import Tensor, nn
+
+from ..core import FrozenTeacher, Unregistered, check_schedule, link_weight
+from ..core.links import Links
+from .distillation import Distillation
+from .linked_student import LinkedStudent
+
+_logger = logging.getLogger(__name__)
+
+
+class AttentionLinkTask(ClassificationTask):
+    """Trains a ViT with attention links to a frozen CNN (AAL, Eq. 6) in timm's trainer.
+
+    The trainable module is a `LinkedStudent`; the teacher is in no state dict, no optimizer and
+    no EMA copy. A checkpoint's `state_dict` is the plain student's, and `task_state` holds the
+    links. Tell the task every epoch (`set_epoch`): λ follows from it.
+
+    Args:
+        model: the student, a timm ViT whose attention is known to `aal_plugin.core.taps`.
+        teacher: a `TimmTeacher` or another `FrozenTeacher`.
+        criterion, **task_kwargs: `ClassificationTask`'s own.
+        links: 'full', 'alpha', 'beta', or one (first, last) pair of student blocks for each
+            teacher level, 1-based and inclusive.
+        loss_weight: λ of epoch 0.
+        gammas, milestones, stop_epoch: λ's decay, see `link_weight`.
+        map_size: side, or (h, w), of the grid on which maps are compared; by default the
+            student's patch grid, or 14 where its blocks have several.
+        antialias: smooth teacher maps before they are made smaller; the paper does not.
+        mean, std: how the images are normalised, of pixel values 0–1; by default as the
+            student's `pretrained_cfg` says.
+        distill: a loss on the teacher's logits beside the links.
+
+    Raises:
+        ValueError: a setting out of its range; student and teacher do not fit together.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        teacher: FrozenTeacher,
+        criterion: Union[nn.Module, Callable, None] = None,
+        *,
+        links: Links = "full",
+        loss_weight: float = 2000.0,
+        gammas: Sequence[float] = (0.99, 0.98),
+        milestones: Sequence[int] = (200,),
+        stop_epoch: Optional[int] = None,
+        map_size: Union[int, Tuple[int, int], None] = None,
+        antialias: bool = False,
+        mean: Optional[Sequence[float]] = None,
+        std: Optional[Sequence[float]] = None,
+        distill: Optional[Distillation] = None,
+        **task_kwargs: Any,
+    ) -> None:
+        super().__init__(model, criterion, **task_kwargs)
+        if loss_weight < 0:
+            raise ValueError(f"loss_weight={loss_weight}; choose 0 or more")
+        check_schedule(gammas, milestones, stop_epoch)
+        self.loss_weight = float(loss_weight)
+        self._schedule = (tuple(gammas), tuple(milestones), stop_epoch)
+        self.distill = distill
+        if distill is not None:
+            distill.check(model, teacher)
+        if hasattr(model, "set_distilled_training"):
+            model.set_distilled_training(distill is not None and distill.token)
+
+        grid = (map_size, map_size) if isinstance(map_size, int) else map_size
+        linked = LinkedStudent(model, teacher.channels, links, grid, antialias)
+        # The links stay in float32, and may well do so beside a student in bfloat16.
+        weights = next(model.parameters())
+        linked.links.to(weights.device)
+        data = getattr(model, "pretrained_cfg", {})
+        mean, std = mean or data.get("mean"), std or data.get("std")
+        if mean is not None and std is not None:
+            teacher.match_input([255 * v for v in mean], [255 * v for v in std], rgb=True)
+        self._teacher = Unregistered(teacher.to(device=weights.device, dtype=weights.dtype))
+        self.trainable_module = linked
+        self.set_epoch(0)
+        if self.verbose:
+            _logger.info(
+                f"{type(self).__name__}: {sum(p.numel() for p in linked.links.parameters()):,} "
+                f"link parameters from {sum(linked.taps.heads)} attention maps to "
+                f"{sum(teacher.channels)} teacher channels, λ={self.link_weight:g}"
+            )
+
+    @property
+    def teacher(self) -> FrozenTeacher:
+        return self._teacher.module
+
+    def set_epoch(self, epoch: int) -> None:
+        """Set λ for the steps of this epoch (0-based), resumed or not."""
+        # A Python number: it meets the loss outside of the compiled module, so that a new λ makes
+        # nothing compile again, and no step waits for the device to learn that λ is 0.
+        self.link_weight = link_weight(epoch, self.loss_weight, *self._schedule)
+        self._distance_sum, self._steps = 0.0, 0
+
+    def epoch_metrics(self) -> Dict[str, float]:
+        """λ, and the mean L_att of the epoch's steps so far (NaN without any)."""
+        mean = float(self._distance_sum) / self._steps if self._steps else float("nan")
+        return dict(link_weight=self.link_weight, link_distance=mean)
+
+    def forward(self, input: Tensor, target: Tensor) -> Dict[str, Tensor]:
+        """Images (B, 3, H, W) and targets → `loss`, `output` (logits) and the parts of the loss.
+
+        `task_loss` is the criterion's, `link_loss` is λ · L_att, and with distillation alone there
+        is `distill_loss`, before its share.
+        """
+        active, distill = self.link_weight > 0, self.distill
+        activations = teacher_logits = None
+        if active or distill is not None:
+            activations, teacher_logits = self.teacher(input, with_logits=distill is not None)
+        output, distance = self.trainable_module(input, activations if active else None)
+        if active:
+            self._distance_sum = self._distance_sum + distance.detach()
+            self._steps += 1
+        link_loss = self.link_weight * distance
+        logits, distilled = (output, None) if distill is None else distill.split(output)
+        task_loss = self.criterion(logits, target)
+        result = dict(output=logits, task_loss=task_loss, link_loss=link_loss)
+        if distill is None:
+            return dict(result, loss=task_loss + link_loss)
+        loss, distill_loss = distill(task_loss, distilled, teacher_logits)
+        return dict(result, loss=loss + link_loss, distill_loss=distill_loss)
+
+    def compile(
+        self, backend: str = "inductor", mode: Optional[str] = None, **compile_kwargs: Any
+    ) -> nn.Module:
+        """Compile student with links, student alone, and teacher; before DDP, after EMA."""
+
+        def compiled(module: nn.Module) -> nn.Module:
+            return torch.compile(module, backend=backend, mode=mode, **compile_kwargs)
+
+        self.eval_model = compiled(self.trainable_module.student)
+        self.trainable_module = compiled(self.trainable_module)
+        self._teacher = Unregistered(compiled(self.teacher))
+        return self.eval_model
+
+    def prepare_distributed(
+        self, device_ids: Optional[list] = None, **ddp_kwargs: Any
+    ) -> AttentionLinkTask:
+        """Wrap student and links in DDP; the teacher is none of its concern."""
+        # DDP takes no device ids for modules on the CPU, and train.py hands it `device_ids=[cpu]`.
+        on_cpu = next(self.trainable_module.parameters()).device.type == "cpu"
+        return super().prepare_distributed(None if on_cpu else device_ids, **ddp_kwargs)
+
+    def get_eval_model(
+        self, module: Optional[nn.Module] = None, ema: bool = False
+    ) -> Optional[nn.Module]:
+        """The plain student, or its EMA copy; None before `setup_ema`."""
+        resolved = super().get_eval_model(module=module, ema=ema)
+        linked = unwrap_model(resolved)
+        return linked.student if isinstance(linked, LinkedStudent) else resolved
+
+    def get_clip_parameters(self, exclude_head: bool = False) -> List[nn.Parameter]:
+        """Student and links; `exclude_head` leaves the student's last two parameters out."""
+        linked = unwrap_model(self.trainable_module)
+        student = list(linked.student.parameters())
+        return [*(student[:-2] if exclude_head else student), *linked.links.parameters()]
+
+    def get_task_state(
+        self, module: Optional[nn.Module] = None, ema: bool = False
+    ) -> Dict[str, Any]:
+        module = module if module is not None else self.get_trainable_module(ema=ema)
+        return {} if module is None else dict(links=unwrap_model(module).links_state())
+
+    def load_task_state(
+        self,
+        state: Optional[Dict[str, Any]],
+        strict: bool = True,
+        module: Optional[nn.Module] = None,
+        ema: bool = False,
+    ) -> None:
+        module = module if module is not None else self.get_trainable_module(ema=ema)
+        if not state or "links" not in state:
+            _logger.warning("the checkpoint holds no links (task_state), so they stay as they are")
+            return
+        unwrap_model(module).load_links_state(state["links"], strict=strict)
+
+    def _apply(
+        self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any
+    ) -> AttentionLinkTask:
+        self._teacher.apply(fn)
+        return super()._apply(fn, *args, **kwargs)

@@ -1,0 +1,76 @@
+"""`Distillation`: DeiT's losses on the teacher's logits, beside the links."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Optional, Tuple
+
+from torch import Tensor, nn
+
+from ..core import FrozenTeacher
+from ..core.distill import hard_distillation, soft_distillation
+
+# Each with its usual share of the loss.
+LOSSES = {
+    "soft": (soft_distillation, 0.1),
+    "hard": (
+        lambda logits, teacher_logits, temperature: hard_distillation(logits, teacher_logits),
+        0.5,
+    ),
+}
+
+
+@dataclass
+class Distillation:
+    """(1 - share) · task loss + share · loss on the teacher's logits.
+
+    Args:
+        kind: 'soft', KL divergence at a temperature, or 'hard', the teacher's preferred class.
+        token: the distillation token's logits take that loss, and the class token's the task
+            loss; for students with such a token, timm's distilled DeiT and PiT.
+        share: by default 0.1 for 'soft' and 0.5 for 'hard'.
+        temperature: τ of 'soft'.
+
+    Raises:
+        ValueError: a setting out of its range.
+    """
+
+    kind: str
+    token: bool = False
+    share: Optional[float] = None
+    temperature: float = 3.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in LOSSES:
+            raise ValueError(f"distill.kind={self.kind!r}; choose 'soft' or 'hard'")
+        self._loss, usual = LOSSES[self.kind]
+        self.share = usual if self.share is None else self.share
+        if not 0 <= self.share <= 1:
+            raise ValueError(f"distill.share={self.share}; choose a share in [0, 1]")
+        if self.temperature <= 0:
+            raise ValueError(f"distill.temperature={self.temperature}; choose more than 0")
+
+    def check(self, student: nn.Module, teacher: FrozenTeacher) -> None:
+        """Raise ValueError unless the two have the same classes, and the student its token."""
+        own, others = student.num_classes, getattr(teacher.model, "num_classes", None)
+        if others is not None and own != others:
+            raise ValueError(
+                f"distill.kind={self.kind!r} compares logits, but the student has {own} classes "
+                f"and the teacher {others}; they must have the same classes"
+            )
+        if self.token and not hasattr(student, "set_distilled_training"):
+            raise ValueError(
+                f"distill.token=True, but {type(student).__name__} has no distillation token; "
+                "choose a distilled DeiT or PiT, or distill.token=False"
+            )
+
+    def split(self, output: Any) -> Tuple[Tensor, Tensor]:
+        """The student's output → logits for the labels, logits for the teacher, (B, K) each."""
+        return output if self.token else (output, output)
+
+    def __call__(
+        self, task_loss: Tensor, logits: Tensor, teacher_logits: Tensor
+    ) -> Tuple[Tensor, Tensor]:
+        """Both losses by their shares, and the loss on the teacher's logits alone."""
+        distill_loss = self._loss(logits, teacher_logits, self.temperature)
+        return (1 - self.share) * task_loss + self.share * distill_loss, distill_loss

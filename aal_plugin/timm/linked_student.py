@@ -1,0 +1,107 @@
+"""`LinkedStudent`: the one module that the optimizer, DDP, EMA and `torch.compile` see.
+
+# B batch, M heads of a block, C channels of a teacher level, h w map grid
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple, Union
+
+import torch
+from timm.models import group_parameters
+from torch import Tensor, nn
+
+from ..core import AttentionLinks, AttentionTaps, link_ranges
+from ..core.links import Links
+
+
+class LinkedStudent(nn.Module):
+    """A student and its links to a teacher of the given channels.
+
+    Every trainable part runs inside this module's forward pass, as DDP asks. The student keeps
+    its own names under `student.`, the links are `links.<level>.weight|bias`.
+
+    Args:
+        student: a timm ViT whose attention is known to `aal_plugin.core.taps`.
+        channels: channels of each teacher level.
+        links: see `link_ranges`.
+        map_size: grid (h, w) on which maps are compared, see `AttentionLinks.distance`.
+        antialias: smooth teacher maps before they are made smaller.
+
+    Raises:
+        ValueError: no known student; unknown links.
+    """
+
+    def __init__(
+        self,
+        student: nn.Module,
+        channels: Sequence[int],
+        links: Links = "full",
+        map_size: Optional[Tuple[int, int]] = None,
+        antialias: bool = False,
+    ) -> None:
+        super().__init__()
+        self.student = student
+        self.taps = AttentionTaps(student)
+        heads = self.taps.heads
+        # A stream of random numbers of its own: the batches, and the dropout, of a run are those
+        # of the same seed without AAL.
+        with torch.random.fork_rng(devices=[]):
+            self.links = AttentionLinks(
+                link_ranges(links, len(channels), len(heads)), heads, channels
+            )
+        self.map_size = map_size
+        self.antialias = antialias
+
+    def forward(
+        self, images: Tensor, activations: Optional[List[Tensor]] = None
+    ) -> Tuple[Any, Tensor]:
+        """Images (B, 3, H, W) → the student's output, and L_att (AAL, Eq. 5).
+
+        Args:
+            activations: teacher maps of every level, (B, C, h, w) each. None stands for λ = 0:
+                attention is not looked at, and the zero in the place of L_att still reaches the
+                links, since DDP waits for a gradient of everything.
+        """
+        if activations is None:
+            return self.student(images), sum(0.0 * p.sum() for p in self.links.parameters())
+        self.taps.start(images.shape[-2:])
+        output = self.student(images)
+        maps = [block.to(self.links[0].weight.dtype) for block in self.taps.stop()]
+        return output, self.links.distance(maps, activations, self.map_size, self.antialias)
+
+    def links_state(self) -> Dict[str, Any]:
+        """The links, and how to read them: their blocks (`ranges`) and `heads`."""
+        return dict(state_dict=self.links.state_dict(), **self._topology())
+
+    def load_links_state(self, state: Dict[str, Any], strict: bool = True) -> None:
+        """Load what `links_state` gave.
+
+        Raises:
+            ValueError: these links join other blocks or heads.
+        """
+        for key, own in self._topology().items():
+            given = [tuple(pair) if key == "ranges" else pair for pair in state[key]]
+            if given != own:
+                raise ValueError(
+                    f"the checkpoint's links have {key} {given}, this task's have {own}; "
+                    "choose the links, teacher and student that the checkpoint was trained with"
+                )
+        self.links.load_state_dict(state["state_dict"], strict=strict)
+
+    def _topology(self) -> Dict[str, list]:
+        return dict(ranges=self.links.ranges, heads=self.links.heads)
+
+    def no_weight_decay(self) -> Set[str]:
+        """The student's own, by its names in this module."""
+        names = getattr(self.student, "no_weight_decay", set)()
+        return {f"student.{name}" for name in names}
+
+    def group_matcher(self, coarse: bool = False) -> Union[Callable[[str], int], dict]:
+        """The student's layers; the links belong to the last, as its head does."""
+        if not hasattr(self.student, "group_matcher"):
+            return {}
+        matcher = self.student.group_matcher(coarse=coarse)
+        layers = group_parameters(self.student, matcher, reverse=True)
+        last = max(layers.values())
+        return lambda name: layers.get(name[len("student.") :], last)

@@ -1,0 +1,33 @@
+#!/usr/bin/env python
+"""Train with AAL through timm's own, unmodified train.py (of timm 1.0.27 or later).
+
+    tools/timm_train.py TRAIN_PY [train.py's options] --aal-teacher NAME [AAL's options]
+    torchrun --nproc-per-node 2 tools/timm_train.py TRAIN_PY …
+
+TRAIN_PY --help shows both sets of options.
+"""
+
+import sys
+from pathlib import Path
+
+
+def main() -> None:
+    if len(sys.argv) < 2 or sys.argv[1].startswith("-"):
+        print(__doc__)
+        sys.exit(0 if sys.argv[1:2] in (["-h"], ["--help"]) else 2)
+    del sys.argv[0]
+    # As `python TRAIN_PY` has it: a checkout's own timm comes before an installed one.
+    sys.path.insert(0, str(Path(sys.argv[0]).resolve().parent))
+
+    from aal_plugin.timm.launch import load_script, put_task_in
+
+    try:
+        script = load_script(sys.argv[0])
+    except (FileNotFoundError, ValueError) as error:
+        sys.exit(f"timm_train.py: {error}")
+    put_task_in(script)
+    script.main()
+
+
+if __name__ == "__main__":
+    main()
