@@ -74,8 +74,7 @@ class AttentionLinkTask(ClassificationTask):
         if hasattr(model, "set_distilled_training"):
             model.set_distilled_training(distill is not None and distill.token)
 
-        grid = (map_size, map_size) if isinstance(map_size, int) else map_size
-        linked = LinkedStudent(model, teacher.channels, links, grid, antialias)
+        linked = LinkedStudent(model, teacher.channels, links, map_size, antialias)
         # The links stay in float32, and may well do so beside a student in bfloat16.
         weights = next(model.parameters())
         linked.links.to(weights.device)

@@ -14,6 +14,7 @@ from typing import Any, Callable, List
 
 import torch
 from timm.data import resolve_data_config
+from timm.utils import unwrap_model
 from torch import nn
 
 from .attention_link_task import AttentionLinkTask
@@ -32,9 +33,8 @@ def load_script(path: str) -> ModuleType:
     missing = missing_parts(Path(path).read_text(encoding="utf-8"))
     if missing:
         raise ValueError(
-            f"{path} is no train.py that AAL can be put into: looked at its top level for "
-            f"{'; '.join(missing)}, and did not find "
-            f"{'it' if len(missing) == 1 else 'them'}. timm's train.py has had them since 1.0.27"
+            f"{path} is no train.py that AAL can be put into; looked for and did not find: "
+            f"{'; '.join(missing)}. The train.py of timm 1.0.27 and later has all of it"
         )
     name = Path(path).stem
     spec = importlib.util.spec_from_file_location(name, path)
@@ -48,7 +48,9 @@ def load_script(path: str) -> ModuleType:
 def missing_parts(source: str) -> List[str]:
     """What of the expected shape the source of a script lacks, in words."""
     names, parameters = set(), {}
-    for node in ast.parse(source).body:
+    tree = ast.parse(source)
+    calls = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    for node in tree.body:
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             names.update(alias.asname or alias.name for alias in node.names)
         elif isinstance(node, ast.Assign):
@@ -64,6 +66,9 @@ def missing_parts(source: str) -> List[str]:
         "ClassificationTask, imported from timm.task": "ClassificationTask" in names,
         "a function train_one_epoch with parameters epoch and task": {"epoch", "task"}
         <= parameters.get("train_one_epoch", set()),
+        # Before 1.0.27 the optimizer was given the model, and would leave the links as they are.
+        "task.get_trainable_module(), whose parameters the optimizer gets": "get_trainable_module"
+        in calls,
     }
     return [part for part, found in expected.items() if not found]
 
@@ -118,6 +123,7 @@ def telling_the_epoch(train_one_epoch: Callable) -> Callable:
                 f"train.py trains a {type(task).__name__}, so AAL would do nothing; choose the "
                 "options with which it builds a ClassificationTask"
             )
+        _check_trained(task, given.get("optimizer"))
         task.set_epoch(given["epoch"])
         metrics = train_one_epoch(*args, **kwargs)
         if isinstance(metrics, dict):
@@ -125,3 +131,13 @@ def telling_the_epoch(train_one_epoch: Callable) -> Callable:
         return metrics
 
     return run
+
+
+def _check_trained(task: AttentionLinkTask, optimizer: Any) -> None:
+    trained = {id(p) for group in getattr(optimizer, "param_groups", ()) for p in group["params"]}
+    links = unwrap_model(task.get_trainable_module()).links
+    if trained and not all(id(parameter) in trained for parameter in links.parameters()):
+        raise ValueError(
+            "train.py's optimizer does not have the links' parameters; it must be made from "
+            "task.get_trainable_module(), as timm's own is"
+        )

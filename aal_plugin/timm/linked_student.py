@@ -25,11 +25,12 @@ class LinkedStudent(nn.Module):
         student: a timm ViT whose attention is known to `aal_plugin.core.taps`.
         channels: channels of each teacher level.
         links: see `link_ranges`.
-        map_size: grid (h, w) on which maps are compared, see `AttentionLinks.distance`.
+        map_size: side, or (h, w), of the grid on which maps are compared; by default the
+            student's patch grid, or 14 where its blocks have several.
         antialias: smooth teacher maps before they are made smaller.
 
     Raises:
-        ValueError: no known student; unknown links.
+        ValueError: no known student; unknown links; a map size that is no grid.
     """
 
     def __init__(
@@ -37,7 +38,7 @@ class LinkedStudent(nn.Module):
         student: nn.Module,
         channels: Sequence[int],
         links: Links = "full",
-        map_size: Optional[Tuple[int, int]] = None,
+        map_size: Union[int, Sequence[int], None] = None,
         antialias: bool = False,
     ) -> None:
         super().__init__()
@@ -50,7 +51,7 @@ class LinkedStudent(nn.Module):
             self.links = AttentionLinks(
                 link_ranges(links, len(channels), len(heads)), heads, channels
             )
-        self.map_size = map_size
+        self.map_size = _as_grid(map_size)
         self.antialias = antialias
 
     def forward(
@@ -105,3 +106,12 @@ class LinkedStudent(nn.Module):
         layers = group_parameters(self.student, matcher, reverse=True)
         last = max(layers.values())
         return lambda name: layers.get(name[len("student.") :], last)
+
+
+def _as_grid(size: Union[int, Sequence[int], None]) -> Optional[Tuple[int, int]]:
+    if size is None:
+        return None
+    grid = (size, size) if isinstance(size, int) else tuple(size)
+    if len(grid) != 2 or not all(isinstance(side, int) and side > 0 for side in grid):
+        raise ValueError(f"map_size={size!r}; choose a positive side, (h, w), or None")
+    return grid

@@ -1,0 +1,326 @@
+import copy
+
+import pytest
+import torch
+from timm.optim import create_optimizer_v2
+from timm.task import ClassificationTask
+from torch import nn
+
+from aal_plugin.core import AttentionTaps, link_distance, link_weight
+from aal_plugin.core.links import resize_maps
+from aal_plugin.timm import AttentionLinkTask, LinkedStudent
+
+from .small import CLASSES, batch, gradients, student, task, teacher
+
+
+def steps(one, count=3, seed=7):
+    """AdamW steps on batches of noise, after which losses and student are compared."""
+    optimizer = create_optimizer_v2(one.get_trainable_module(), "adamw", lr=1e-2, weight_decay=0.1)
+    torch.manual_seed(seed)  # the student's dropout
+    losses = []
+    for step in range(count):
+        optimizer.zero_grad()
+        loss = one(*batch(seed=step))["loss"]
+        loss.backward()
+        nn.utils.clip_grad_norm_(one.get_clip_parameters(), 1.0)
+        optimizer.step()
+        losses.append(loss.detach())
+    return torch.stack(losses), one.get_eval_model().state_dict()
+
+
+def test_zero_weight_trains_as_classification_task_to_the_bit():
+    noisy = dict(proj_drop_rate=0.2, drop_path_rate=0.2)
+    plain = ClassificationTask(student(**noisy), nn.CrossEntropyLoss(), verbose=False)
+    ours = task(student(**noisy), loss_weight=0.0)
+    (losses, weights), (expected_losses, expected_weights) = steps(ours), steps(plain)
+    assert torch.equal(losses, expected_losses)
+    assert all(torch.equal(weights[name], expected_weights[name]) for name in expected_weights)
+
+
+def test_zero_weight_runs_neither_teacher_nor_taps():
+    ours = task(stop_epoch=1)
+    ours.set_epoch(1)
+    ours.teacher.forward = ours.get_trainable_module().taps.start = None  # would fail when called
+    ours(*batch())["loss"].backward()
+    assert all(p.grad.abs().sum() == 0 for p in ours.get_trainable_module().links.parameters())
+
+
+def test_building_the_task_leaves_the_random_numbers_alone():
+    model, cnn = student(), teacher()
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    AttentionLinkTask(model, cnn, nn.CrossEntropyLoss(), verbose=False)
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_loss_is_task_loss_plus_lambda_times_the_distance_of_equation_5():
+    ours = task(links=[(1, 1), (1, 2), (2, 3), (3, 3)], loss_weight=50.0)
+    images, target = batch()
+    result = ours(images, target)
+
+    model = student()  # the same weights, without a task
+    taps = AttentionTaps(model)
+    taps.start(images.shape[-2:])
+    output = model(images)
+    maps = taps.stop()
+    activations, _ = ours.teacher(images)
+    distance = channels = 0
+    for (first, last), link, level in zip(
+        [(1, 1), (1, 2), (2, 3), (3, 3)], ours.get_trainable_module().links, activations
+    ):
+        augmented = link(torch.cat(maps[first - 1 : last], dim=1))
+        distance += level.shape[1] * link_distance(augmented, resize_maps(level, (4, 4)))
+        channels += level.shape[1]
+    task_loss = nn.functional.cross_entropy(output, target)
+    assert set(result) == {"loss", "output", "task_loss", "link_loss"}
+    torch.testing.assert_close(result["output"], output)
+    torch.testing.assert_close(result["task_loss"], task_loss)
+    torch.testing.assert_close(result["link_loss"], 50 * distance / channels)
+    torch.testing.assert_close(result["loss"], result["task_loss"] + result["link_loss"])
+
+
+def test_gradients_reach_student_and_links_and_never_the_teacher():
+    ours = task()
+    ours(*batch())["link_loss"].backward()
+    grads = gradients(ours.get_trainable_module())
+    assert any(name.startswith("student.blocks.2.attn.qkv") for name in grads)
+    assert {name for name in grads if name.startswith("links.")} == {
+        f"links.{level}.{kind}" for level in range(4) for kind in ("weight", "bias")
+    }
+    assert all(p.grad is None for p in ours.teacher.parameters())
+
+
+def test_lambda_follows_the_epoch_told():
+    ours = task(gammas=(0.9, 0.5), milestones=(2,), stop_epoch=5)
+    for epoch in (4, 0, 5, 3):  # in any order: it has no memory
+        ours.set_epoch(epoch)
+        expected = link_weight(epoch, 2000.0, (0.9, 0.5), (2,), 5)
+        assert ours.link_weight == expected
+        result = ours(*batch())
+        assert (result["link_loss"] > 0) == (expected > 0)
+
+
+def test_epoch_metrics_average_the_distance_since_the_epoch_began():
+    ours = task(loss_weight=10.0, gammas=(1.0,), milestones=())
+    ours(*batch(seed=0))
+    ours.set_epoch(1)
+    distances = [ours(*batch(seed=seed))["link_loss"].item() / 10 for seed in (1, 2)]
+    metrics = ours.epoch_metrics()
+    assert metrics["link_weight"] == 10.0
+    assert metrics["link_distance"] == pytest.approx(sum(distances) / 2)
+
+
+def test_teacher_is_in_no_state_and_stays_in_eval():
+    ours = task()
+    ours.setup_ema()
+    ours.train()
+    assert not any(module.training for module in ours.teacher.modules())
+    teachers = {p.data_ptr() for p in ours.teacher.parameters()}
+    held = [*ours.parameters(), *ours.state_dict().values(), *ours.buffers()]
+    held += ours.get_trainable_module(ema=True).state_dict().values()
+    assert not teachers & {tensor.data_ptr() for tensor in held}
+
+
+def test_teacher_moves_with_the_task():
+    ours = task()
+    ours.setup_ema(device=torch.device("cpu"))
+    ours.double()
+    assert {p.dtype for p in ours.teacher.parameters()} == {torch.float64}
+    images, target = batch()
+    assert ours(images.double(), target)["loss"].dtype == torch.float64
+
+
+def test_images_are_renormalised_for_the_teacher():
+    """Seen by the teacher: the pixels, normalised as it was trained."""
+    model = student()
+    model.pretrained_cfg = dict(model.pretrained_cfg, mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7))
+    ours = task(model)
+    seen = []
+    ours.teacher.model.conv1.register_forward_pre_hook(
+        lambda module, inputs: seen.append(inputs[0])
+    )
+    images, target = batch()
+    ours(images, target)
+
+    def channels(values):
+        return torch.tensor(values).view(1, 3, 1, 1)
+
+    own = ours.teacher.model.pretrained_cfg
+    pixels = images * channels((0.5, 0.6, 0.7)) + channels((0.1, 0.2, 0.3))
+    expected = (pixels - channels(own["mean"])) / channels(own["std"])
+    torch.testing.assert_close(seen[0], expected)
+
+
+def test_eval_model_is_the_plain_student_also_of_the_ema_copy():
+    model = student()
+    ours = task(model)
+    assert ours.get_eval_model() is model
+    assert ours.get_eval_model(ema=True) is None and not ours.has_ema()
+    ours.setup_ema(decay=0.5)
+    before = copy.deepcopy(model.state_dict())
+    with torch.no_grad():
+        ours.get_trainable_module().links[0].bias.fill_(1.0)
+        model.head.bias.fill_(1.0)
+    ours.update_ema()
+    copied = ours.get_eval_model(ema=True)
+    assert type(copied) is type(model) and copied is not model
+    torch.testing.assert_close(copied.head.bias, 0.5 * before["head.bias"] + 0.5)
+    ema_links = ours.get_task_state(ema=True)["links"]["state_dict"]
+    assert not torch.equal(ema_links["0.bias"], ours.get_trainable_module().links[0].bias)
+
+
+def test_ema_copy_reads_its_own_attention():
+    """The copy's taps are its own: a step of it leaves the student's maps alone."""
+    ours = task()
+    ours.setup_ema()
+    copied = ours.get_trainable_module(ema=True).module
+    activations, _ = ours.teacher(batch()[0])
+    with torch.no_grad():
+        copied.student.blocks[0].attn.qkv.weight.zero_()
+    _, distance = copied(batch()[0], activations)
+    assert distance.requires_grad and copied.taps is not ours.get_trainable_module().taps
+    _, expected = ours.get_trainable_module()(batch()[0], activations)
+    assert not torch.equal(distance, expected)
+
+
+@pytest.mark.parametrize("layer_decay", [None, 0.5])
+def test_optimizer_groups_of_the_student_are_those_of_the_plain_student(layer_decay):
+    options = dict(opt="adamw", lr=1.0, weight_decay=0.1, layer_decay=layer_decay)
+
+    def groups(module, prefix):
+        settings = {}
+        names = {id(p): name for name, p in module.named_parameters()}
+        for group in create_optimizer_v2(module, **options).param_groups:
+            for p in group["params"]:
+                name = names[id(p)]
+                settings[name[len(prefix) :] if name.startswith(prefix) else name] = (
+                    group["weight_decay"],
+                    group.get("lr_scale"),
+                )
+        return settings
+
+    model = student("deit_tiny_distilled_patch16_224")
+    expected = groups(model, "")
+    ours = groups(task(model).get_trainable_module(), "student.")
+    assert {name: ours[name] for name in expected} == expected
+    assert ours["pos_embed"][0] == 0.0
+    assert ours["links.0.weight"] == expected["head.weight"]  # the last layer's
+
+
+def test_clip_parameters_are_student_and_links_and_without_head_as_timm_has_it():
+    model = student()
+    ours, plain = task(model), ClassificationTask(model, nn.CrossEntropyLoss(), verbose=False)
+    links = list(ours.get_trainable_module().links.parameters())
+    everything = [*plain.get_clip_parameters(), *links]
+    assert [id(p) for p in ours.get_clip_parameters()] == [id(p) for p in everything]
+    without = [p for p in model.parameters()][:-2] + links
+    assert [id(p) for p in ours.get_clip_parameters(exclude_head=True)] == [id(p) for p in without]
+
+
+@pytest.mark.parametrize("links", ["full", "alpha"])
+def test_compiled_step_equals_the_eager_one_and_a_new_lambda_compiles_nothing(links):
+    compiled_graphs = []
+
+    def backend(graph, inputs):
+        compiled_graphs.append(graph)
+        return graph.forward
+
+    torch._dynamo.reset()
+    eager, compiled = task(links=links), task(links=links)
+    eval_model = compiled.compile(backend=backend)
+    assert compiled.get_eval_model() is eval_model
+    for one in (eager, compiled):
+        one(*batch())["loss"].backward()
+    expected = gradients(eager.get_trainable_module())
+    found = gradients(compiled.get_trainable_module()._orig_mod)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+
+    count = len(compiled_graphs)
+    compiled.set_epoch(3)
+    compiled(*batch())["loss"].backward()
+    assert len(compiled_graphs) == count
+    keys = compiled.get_checkpoint_state()["state_dict"].keys()
+    assert list(keys) == list(student().state_dict())
+    torch.testing.assert_close(eval_model(batch()[0]), eager.get_eval_model()(batch()[0]))
+
+
+def test_accumulated_steps_may_divide_the_loss_in_place():
+    """As train.py does it: `_loss /= steps` before the backward pass."""
+    whole, divided = task(), task()
+    whole(*batch())["loss"].backward()
+    loss = divided(*batch())["loss"]
+    loss /= 2
+    loss.backward()
+    expected = {k: v / 2 for k, v in gradients(whole.get_trainable_module()).items()}
+    torch.testing.assert_close(gradients(divided.get_trainable_module()), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_autocast_keeps_the_distance_in_float32(dtype):
+    ours = task()
+    expected = ours(*batch())["link_loss"]
+    with torch.autocast("cpu", dtype=dtype):
+        result = ours(*batch())
+    assert result["link_loss"].dtype == torch.float32
+    torch.testing.assert_close(result["link_loss"], expected, rtol=2e-2, atol=0)
+    result["loss"].backward()
+    assert all(g.isfinite().all() for g in gradients(ours.get_trainable_module()).values())
+
+
+def test_student_in_bfloat16_keeps_its_links_in_float32():
+    ours = task(student().bfloat16(), dtype=torch.bfloat16)
+    images, target = batch()
+    result = ours(images.bfloat16(), target)
+    result["loss"].backward()
+    linked = ours.get_trainable_module()
+    assert {p.dtype for p in linked.links.parameters()} == {torch.float32}
+    assert result["link_loss"].dtype == torch.float32 and result["link_loss"].isfinite()
+
+
+@pytest.mark.parametrize(
+    "name, changes",
+    [
+        ("deit_tiny_patch16_224", {}),
+        ("deit_tiny_distilled_patch16_224", {}),
+        ("deit3_small_patch16_224", {}),
+        ("vit_small_patch14_reg4_dinov2", {}),
+    ],
+)
+def test_students(name, changes):
+    model = student(name, **changes)
+    ours = task(model, links="alpha")
+    ours.train()
+    result = ours(*batch())
+    result["loss"].backward()
+    assert result["output"].shape == (4, CLASSES)
+    query = model.blocks[-1].attn.qkv.weight.grad
+    assert query.isfinite().all() and query.abs().sum() > 0
+
+
+@pytest.mark.parametrize(
+    "settings, words",
+    [
+        (dict(links="gamma"), "links='gamma'; choose 'full', 'alpha', 'beta'"),
+        (dict(loss_weight=-1), "loss_weight=-1; choose 0 or more"),
+        (dict(gammas=(0.9,)), r"milestones need 2 gammas, got 1"),
+        (dict(map_size=0), r"map_size=0; choose a positive side, \(h, w\), or None"),
+    ],
+)
+def test_settings_out_of_range_are_named(settings, words):
+    with pytest.raises(ValueError, match=words):
+        task(**settings)
+
+
+def test_a_cnn_is_no_student():
+    import timm
+
+    with pytest.raises(ValueError, match="ResNet shows no attention that AAL can read"):
+        task(timm.create_model("test_resnet"))
+
+
+def test_map_size_resizes_the_maps():
+    whole, coarse = task(), task(map_size=2)
+    assert isinstance(coarse.get_trainable_module(), LinkedStudent)
+    assert coarse.get_trainable_module().map_size == (2, 2)
+    assert whole(*batch())["link_loss"] != coarse(*batch())["link_loss"]
