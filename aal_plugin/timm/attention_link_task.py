@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..core import FrozenTeacher, Unregistered, check_schedule, link_weight
 from ..core.links import Links
+from ..core.named_taps import TapNames
 from .distillation import Distillation
 from .linked_student import LinkedStudent
 
@@ -26,7 +27,7 @@ class AttentionLinkTask(ClassificationTask):
     links. Tell the task every epoch (`set_epoch`): λ follows from it.
 
     Args:
-        model: the student, a timm ViT whose attention is known to `aal_plugin.core.taps`.
+        model: the student, a ViT of a family in `aal_plugin.core.families`.
         teacher: a `TimmTeacher` or another `FrozenTeacher`.
         criterion, **task_kwargs: `ClassificationTask`'s own.
         links: 'full', 'alpha', 'beta', or one (first, last) pair of student blocks for each
@@ -36,6 +37,7 @@ class AttentionLinkTask(ClassificationTask):
         map_size: side, or (h, w), of the grid on which maps are compared; by default the
             student's patch grid, or 14 where its blocks have several.
         antialias: smooth teacher maps before they are made smaller; the paper does not.
+        taps: the attention modules of a student of no known family, see `named_tapping`.
         mean, std: how the images are normalised, of pixel values 0–1; by default as the
             student's `pretrained_cfg` says.
         distill: a loss on the teacher's logits beside the links.
@@ -57,6 +59,7 @@ class AttentionLinkTask(ClassificationTask):
         stop_epoch: Optional[int] = None,
         map_size: Union[int, Tuple[int, int], None] = None,
         antialias: bool = False,
+        taps: Optional[TapNames] = None,
         mean: Optional[Sequence[float]] = None,
         std: Optional[Sequence[float]] = None,
         distill: Optional[Distillation] = None,
@@ -74,7 +77,7 @@ class AttentionLinkTask(ClassificationTask):
         if hasattr(model, "set_distilled_training"):
             model.set_distilled_training(distill is not None and distill.token)
 
-        linked = LinkedStudent(model, teacher.channels, links, map_size, antialias)
+        linked = LinkedStudent(model, teacher.channels, links, map_size, antialias, taps)
         # The links stay in float32, and may well do so beside a student in bfloat16.
         weights = next(model.parameters())
         linked.links.to(weights.device)

@@ -58,7 +58,9 @@ class Distillation:
                 f"distill.kind={self.kind!r} compares logits, but the student has {own} classes "
                 f"and the teacher {others}; they must have the same classes"
             )
-        if self.token and not hasattr(student, "set_distilled_training"):
+        # PiT's plain variants have the method, but no head for a second token.
+        has_token = getattr(student, "head_dist", None) is not None
+        if self.token and not (has_token and hasattr(student, "set_distilled_training")):
             raise ValueError(
                 f"distill.token=True, but {type(student).__name__} has no distillation token; "
                 "choose a distilled DeiT or PiT, or distill.token=False"

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..core import AttentionLinks, AttentionTaps, link_ranges
 from ..core.links import Links
+from ..core.named_taps import TapNames
 
 
 class LinkedStudent(nn.Module):
@@ -22,12 +23,13 @@ class LinkedStudent(nn.Module):
     its own names under `student.`, the links are `links.<level>.weight|bias`.
 
     Args:
-        student: a timm ViT whose attention is known to `aal_plugin.core.taps`.
+        student: a ViT of a family in `aal_plugin.core.families`.
         channels: channels of each teacher level.
         links: see `link_ranges`.
         map_size: side, or (h, w), of the grid on which maps are compared; by default the
             student's patch grid, or 14 where its blocks have several.
         antialias: smooth teacher maps before they are made smaller.
+        taps: the attention modules of a student of no known family, see `named_tapping`.
 
     Raises:
         ValueError: no known student; unknown links; a map size that is no grid.
@@ -40,10 +42,11 @@ class LinkedStudent(nn.Module):
         links: Links = "full",
         map_size: Union[int, Sequence[int], None] = None,
         antialias: bool = False,
+        taps: Optional[TapNames] = None,
     ) -> None:
         super().__init__()
         self.student = student
-        self.taps = AttentionTaps(student)
+        self.taps = AttentionTaps(student, taps)
         heads = self.taps.heads
         # A stream of random numbers of its own: the batches, and the dropout, of a run are those
         # of the same seed without AAL.

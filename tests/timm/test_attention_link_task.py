@@ -10,7 +10,7 @@ from aal_plugin.core import AttentionTaps, link_distance, link_weight
 from aal_plugin.core.links import resize_maps
 from aal_plugin.timm import AttentionLinkTask, LinkedStudent
 
-from .small import CLASSES, batch, gradients, student, task, teacher
+from .small import CLASSES, PIT, SMALL, SWIN, batch, gradients, student, task, teacher
 
 
 def steps(one, count=3, seed=7):
@@ -279,23 +279,27 @@ def test_student_in_bfloat16_keeps_its_links_in_float32():
 
 
 @pytest.mark.parametrize(
-    "name, changes",
+    "name, shape, last",
     [
-        ("deit_tiny_patch16_224", {}),
-        ("deit_tiny_distilled_patch16_224", {}),
-        ("deit3_small_patch16_224", {}),
-        ("vit_small_patch14_reg4_dinov2", {}),
+        ("deit_tiny_patch16_224", SMALL, "blocks.2.attn.qkv"),
+        ("deit_tiny_distilled_patch16_224", SMALL, "blocks.2.attn.qkv"),
+        ("deit3_small_patch16_224", SMALL, "blocks.2.attn.qkv"),
+        ("vit_small_patch14_reg4_dinov2", SMALL, "blocks.2.attn.qkv"),
+        ("pit_ti_224", PIT, "transformers.2.blocks.0.attn.qkv"),
+        ("pit_ti_distilled_224", PIT, "transformers.2.blocks.0.attn.qkv"),
+        ("swin_tiny_patch4_window7_224", SWIN, "layers.1.blocks.1.attn.qkv"),
     ],
 )
-def test_students(name, changes):
-    model = student(name, **changes)
+def test_students_learn_from_the_links(name, shape, last):
+    model = student(name, shape=shape)
     ours = task(model, links="alpha")
     ours.train()
-    result = ours(*batch())
-    result["loss"].backward()
+    result = ours(*batch(side=shape["img_size"]))
+    result["link_loss"].backward()
     assert result["output"].shape == (4, CLASSES)
-    query = model.blocks[-1].attn.qkv.weight.grad
-    assert query.isfinite().all() and query.abs().sum() > 0
+    gradient = model.get_submodule(last).weight.grad
+    assert gradient.isfinite().all() and gradient.abs().sum() > 0
+    assert ours.get_checkpoint_state()["state_dict"].keys() == model.state_dict().keys()
 
 
 @pytest.mark.parametrize(
