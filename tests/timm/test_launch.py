@@ -1,0 +1,281 @@
+"""tools/timm_train.py on a script of train.py's shape, in this process and as a user types it."""
+
+import argparse
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import timm.task
+import torch
+import yaml
+
+from aal_plugin.core import link_weight
+from aal_plugin.timm.launch import load_script, missing_parts, put_task_in
+from aal_plugin.timm.options import add_options, build_teacher, check_options, task_settings
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = Path(__file__).with_name("train_script.py")
+AAL = ["--aal-teacher", "test_resnet", "--aal-random-teacher", "--aal-gammas", "0.9"]
+
+
+def run(folder, *options, script=SCRIPT):
+    """The script with AAL, in this process; what the newest checkpoint holds."""
+    module = load_script(str(script))
+    put_task_in(module)
+    module.parser.prog = "train.py"
+    argv, sys.argv = sys.argv, [str(script), "--output", str(folder), *options]
+    try:
+        module.main()
+    finally:
+        sys.argv = argv
+    return torch.load(folder / "last.pth.tar")
+
+
+def plain(folder, *options):
+    """The same script without AAL."""
+    module = load_script(str(SCRIPT))
+    argv, sys.argv = sys.argv, [str(SCRIPT), "--output", str(folder), *options]
+    try:
+        module.main()
+    finally:
+        sys.argv = argv
+    return torch.load(folder / "last.pth.tar")
+
+
+def refused(capsys, tmp_path, *options):
+    with pytest.raises(SystemExit) as stop:
+        run(tmp_path, *options)
+    assert stop.value.code == 2
+    return capsys.readouterr().err
+
+
+def lambdas(text):
+    return [float(value) for value in re.findall(r"'link_weight': ([\d.]+)", text)]
+
+
+def test_script_trains_with_links_and_is_told_every_epoch(tmp_path, capsys):
+    original = timm.task.ClassificationTask
+    saved = run(tmp_path, *AAL, "--aal-lambda", "100", "--aal-links", "alpha", "--epochs", "3")
+    printed = capsys.readouterr().out
+    assert lambdas(printed) == [link_weight(epoch, 100, (0.9,)) for epoch in range(3)]
+    assert len(re.findall(r"'link_distance': 0\.\d+", printed)) == 3
+    assert saved["task_state"]["links"]["ranges"] == [(1, 1), (1, 2), (1, 2), (2, 3)]
+    assert timm.task.ClassificationTask is original  # nothing outside the script's own names
+
+
+def test_options_are_recorded_in_args_yaml(tmp_path):
+    run(tmp_path, *AAL, "--aal-stop-epoch", "1")
+    recorded = yaml.safe_load((tmp_path / "args.yaml").read_text())
+    assert recorded["aal_teacher"] == "test_resnet" and recorded["aal_random_teacher"] is True
+    assert recorded["aal_gammas"] == [0.9] and recorded["aal_milestones"] == []
+    assert recorded["aal_stop_epoch"] == 1 and recorded["aal_links"] == "full"
+
+
+@pytest.mark.parametrize("extra", [[], ["--model-ema"]])
+def test_resumed_run_ends_as_the_unbroken_one(tmp_path, capsys, extra):
+    whole = run(tmp_path / "whole", *AAL, "--epochs", "3", *extra)
+    run(tmp_path / "part", *AAL, "--epochs", "2", *extra)
+    path = shutil.copy(tmp_path / "part" / "last.pth.tar", tmp_path / "killed.pth.tar")
+    capsys.readouterr()
+    resumed = run(tmp_path / "rest", *AAL, "--epochs", "3", "--resume", str(path), *extra)
+    assert lambdas(capsys.readouterr().out) == [2000 * 0.9**2]
+    keys = [key for key in whole if "state" in key]
+    assert len(keys) == (4 if extra else 2)
+    for key in keys:
+        torch.testing.assert_close(resumed[key], whole[key], rtol=0, atol=0)
+
+
+def test_zero_weight_run_is_the_run_of_the_script_itself_to_the_bit(tmp_path):
+    """Dropout and all: neither teacher nor links take of the student's random numbers."""
+    saved = run(tmp_path / "aal", *AAL, "--aal-lambda", "0", "--drop", "0.3")
+    expected = plain(tmp_path / "plain", "--drop", "0.3")
+    torch.testing.assert_close(saved["state_dict"], expected["state_dict"], rtol=0, atol=0)
+    with_links = run(tmp_path / "links", *AAL, "--drop", "0.3")
+    assert not torch.equal(
+        with_links["state_dict"]["head.weight"], expected["state_dict"]["head.weight"]
+    )
+
+
+def test_compiled_run_ends_as_the_eager_one(tmp_path):
+    torch._dynamo.reset()
+    options = [*AAL, "--model-ema", "--channels-last", "--grad-accum-steps", "2"]
+    options += ["--aal-lambda", "10"]  # steps small enough for rounding not to grow
+    eager = run(tmp_path / "eager", *options)
+    compiled = run(tmp_path / "compiled", *options, "--torchcompile", "aot_eager")
+    for key in ("state_dict", "state_dict_ema", "task_state"):
+        torch.testing.assert_close(compiled[key], eager[key], rtol=1e-3, atol=1e-5)
+
+
+def test_images_are_renormalised_from_the_means_of_the_command_line(tmp_path):
+    one = run(tmp_path / "one", *AAL)
+    other = run(tmp_path / "other", *AAL, "--mean", "0.9", "0.9", "0.9")
+    one, other = (each["state_dict"]["blocks.0.attn.qkv.weight"] for each in (one, other))
+    assert not torch.equal(one, other)
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ([], "--aal-teacher is missing; give a timm model"),
+        (AAL[:2], "the teacher has no weights"),
+        ([*AAL, "--aal-teacher-pretrained"], "--aal-random-teacher, but weights are given"),
+        ([*AAL, "--aal-gammas", "0.9", "0.8"], "--aal-gammas (0.9, 0.8), --aal-milestones ()"),
+        ([*AAL[:3], "--aal-milestones", "9"], "--aal-milestones [9] without --aal-gammas"),
+        ([*AAL, "--aal-stop-epoch", "-1"], "--aal-stop-epoch -1; give an epoch of 0 or more"),
+        ([*AAL, "--aal-lambda", "-1"], "--aal-lambda -1.0; choose 0 or more"),
+        ([*AAL, "--aal-links", "gamma"], "--aal-links='gamma'; choose 'full', 'alpha', 'beta'"),
+        ([*AAL, "--aal-links", "1-2,3"], "--aal-links '1-2,3'; choose"),
+        ([*AAL, "--aal-distill", "warm"], "--aal-distill 'warm'; choose 'soft' or 'hard'"),
+        ([*AAL, "--aal-distill-token"], "--aal-distill is missing; choose soft or hard"),
+        ([*AAL, "--kd-model-name", "resnet18"], "--kd-model-name does not go with AAL"),
+    ],
+)
+def test_options_that_make_no_sense_are_named(capsys, tmp_path, options, words):
+    assert words in refused(capsys, tmp_path, *options)
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        (["--aal-links", "1-3,1-2"], r"--aal-links has 2 \(first, last\) pairs"),
+        (["--aal-teacher", "test_resnex"], "--aal-teacher 'test_resnex' is not a timm model"),
+        (["--aal-distill", "soft"], "the student has 5 classes and the teacher 1000"),
+        (["--aal-map-size", "0"], "--aal-map-size 0; choose a positive side"),
+    ],
+)
+def test_errors_of_the_task_name_options_too(tmp_path, options, words):
+    with pytest.raises(ValueError, match=words):
+        run(tmp_path, *AAL, *options)
+
+
+def test_missing_teacher_checkpoint_is_named(tmp_path):
+    options = ["--aal-teacher", "test_resnet", "--aal-teacher-checkpoint", "none.pth"]
+    with pytest.raises(FileNotFoundError, match="--aal-teacher-checkpoint 'none.pth': no such"):
+        run(tmp_path, *options)
+
+
+def test_options_become_settings_of_the_task():
+    parser = argparse.ArgumentParser()
+    add_options(parser)
+    given = "--aal-links 1-2,2-3 --aal-map-size 7 --aal-antialias --aal-distill soft"
+    given += " --aal-distill-share 0.2 --aal-distill-temperature 4 --aal-teacher-num-classes 3"
+    given += " --aal-teacher-taps layer2 layer4"
+    args = parser.parse_args([*AAL[:3], *given.split()])
+    check_options(args)
+    settings = task_settings(args)
+    assert settings["links"] == [(1, 2), (2, 3)]
+    assert (settings["gammas"], settings["milestones"]) == ([0.99, 0.98], [200])
+    assert settings["map_size"] == 7 and settings["antialias"] is True
+    distill = settings["distill"]
+    assert (distill.kind, distill.share, distill.temperature) == ("soft", 0.2, 4.0)
+    one, other = build_teacher(args), build_teacher(args)
+    assert one.taps == ["layer2", "layer4"] and one.model.num_classes == 3
+    torch.testing.assert_close(one.state_dict(), other.state_dict(), rtol=0, atol=0)
+
+
+def test_script_of_another_shape_is_refused_before_it_runs(tmp_path):
+    path = tmp_path / "train.py"
+    path.write_text("import argparse\nparser = argparse.ArgumentParser()\nraise SystemError\n")
+    with pytest.raises(ValueError) as error:
+        load_script(str(path))
+    for part in (
+        "a function main()",
+        "ClassificationTask, imported from timm.task",
+        "a function train_one_epoch with parameters epoch and task",
+        "task.get_trainable_module(), whose parameters the optimizer gets",
+    ):
+        assert part in str(error.value)
+    assert "ArgumentParser named" not in str(error.value)
+    with pytest.raises(FileNotFoundError, match="no such file; give the path of timm's train.py"):
+        load_script(str(tmp_path / "none.py"))
+
+
+def test_train_py_before_the_trainable_module_is_refused():
+    """timm 1.0.23 to 1.0.26 had tasks, but gave the optimizer the model: links would not learn."""
+    source = SCRIPT.read_text()
+    assert missing_parts(source) == []
+    older = source.replace("task.get_trainable_module()", "model")
+    assert missing_parts(older) == [
+        "task.get_trainable_module(), whose parameters the optimizer gets"
+    ]
+
+
+@pytest.mark.parametrize(
+    "old, new, words",
+    [
+        (
+            "create_optimizer_v2(task.get_trainable_module(),",
+            "create_optimizer_v2(model,",
+            "optimizer does not have the links' parameters",
+        ),
+        (
+            "    task = ClassificationTask(",
+            "    from timm.task import ClassificationTask as Other\n    task = Other(",
+            "train.py trains a ClassificationTask, so AAL would do nothing",
+        ),
+    ],
+)
+def test_script_in_which_aal_would_do_nothing_is_stopped(tmp_path, old, new, words):
+    source = SCRIPT.read_text()
+    assert old in source
+    path = tmp_path / "changed.py"
+    path.write_text(source.replace(old, new))
+    with pytest.raises(ValueError, match=words):
+        run(tmp_path, *AAL, script=path)
+
+
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def launch(*command, ok=True):
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    done = subprocess.run(
+        [sys.executable, *(str(part) for part in command)],
+        env=dict(os.environ, PYTHONPATH=os.pathsep.join(paths)),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert (done.returncode == 0) == ok, (done.stdout + done.stderr)[-4000:]
+    return done.stdout + done.stderr
+
+
+def test_help_shows_the_options_of_both():
+    shown = launch(ROOT / "tools/timm_train.py", SCRIPT, "--help")
+    assert "number of epochs to train" in shown and "--aal-teacher-checkpoint FILE" in shown
+
+
+def test_a_checkout_of_timm_comes_before_an_installed_one(tmp_path):
+    """As `python train.py` has it: what lies beside the script comes first."""
+    shutil.copy(SCRIPT, tmp_path / "train.py")
+    (tmp_path / "timm.py").write_text("raise SystemExit('the timm beside train.py')")
+    said = launch(ROOT / "tools/timm_train.py", tmp_path / "train.py", *AAL, ok=False)
+    assert "the timm beside train.py" in said
+
+
+def test_a_script_of_another_shape_or_none_ends_in_words_not_in_a_traceback(tmp_path):
+    tool = ROOT / "tools/timm_train.py"
+    (tmp_path / "old.py").write_text("import timm")
+    said = launch(tool, tmp_path / "old.py", *AAL, ok=False)
+    assert "old.py is no train.py that AAL can be put into" in said and "Traceback" not in said
+    assert "TRAIN_PY [train.py's options]" in launch(tool, ok=False)
+
+
+def test_two_ranks_with_half_the_batch_each_end_as_one_rank_with_the_whole(tmp_path):
+    """On gloo without a GPU; with links, at λ = 0, and with accumulated gradients."""
+    options = [*AAL, "--aal-stop-epoch", "1", "--grad-accum-steps", "2", "--model-ema"]
+    one = run(tmp_path / "one", *options)
+    ranks = ["-m", "torch.distributed.run", "--nproc-per-node", 2, "--master-port", free_port()]
+    tool = ROOT / "tools/timm_train.py"
+    launch(*ranks, tool, SCRIPT, *options, "--output", tmp_path / "two")
+    two = torch.load(tmp_path / "two" / "last.pth.tar")
+    for key in ("state_dict", "task_state", "state_dict_ema", "task_state_ema"):
+        torch.testing.assert_close(two[key], one[key], rtol=1e-4, atol=1e-6)

@@ -1,0 +1,108 @@
+"""A training script of train.py's shape, on noise: what tools/timm_train.py is tested with."""
+
+import argparse
+import os
+from contextlib import nullcontext
+
+import timm
+import torch
+import yaml
+from timm import utils
+from timm.optim import create_optimizer_v2
+from timm.task import ClassificationTask, load_task_ema_checkpoint, resume_task_checkpoint
+from torch import nn
+
+parser = argparse.ArgumentParser(description="Training on noise")
+parser.add_argument("--output", default=".")
+parser.add_argument("--epochs", type=int, default=2, help="number of epochs to train")
+parser.add_argument("--batch-size", type=int, default=8)
+parser.add_argument("--mean", type=float, nargs="+", default=None)
+parser.add_argument("--seed", type=int, default=42)
+parser.add_argument("--device", default="cpu")
+parser.add_argument("--resume", default="")
+parser.add_argument("--drop", type=float, default=0.0)
+parser.add_argument("--kd-model-name", default=None)
+parser.add_argument("--model-ema", action="store_true")
+parser.add_argument("--channels-last", action="store_true")
+parser.add_argument("--torchcompile", default=None)
+parser.add_argument("--grad-accum-steps", type=int, default=1)
+
+
+def main():
+    args = parser.parse_args()
+    args_text = yaml.safe_dump(args.__dict__)
+    device = utils.init_distributed_device(args)
+    utils.random_seed(args.seed, args.rank)
+    model = timm.create_model(
+        "vit_tiny_patch16_224",
+        img_size=32,
+        patch_size=8,
+        embed_dim=16,
+        depth=3,
+        num_heads=2,
+        num_classes=5,
+        proj_drop_rate=args.drop,
+    ).to(device)
+    nn.init.normal_(model.head.weight)
+    task = ClassificationTask(
+        model=model, criterion=nn.CrossEntropyLoss(), device=device, dtype=None, verbose=False
+    )
+    # SGD: its step is the gradient itself, where Adam's hides the scale.
+    optimizer = create_optimizer_v2(task.get_trainable_module(), "sgd", lr=1e-2)
+    first = resume_task_checkpoint(task, args.resume, optimizer) if args.resume else 0
+    if args.model_ema:
+        task.setup_ema(decay=0.9)
+        if args.resume:
+            load_task_ema_checkpoint(task, args.resume)
+    if args.torchcompile:
+        task.compile(backend=args.torchcompile)
+    if args.distributed:
+        task.prepare_distributed(device_ids=[device])
+    saver = None
+    if utils.is_primary(args):
+        os.makedirs(args.output, exist_ok=True)
+        with open(os.path.join(args.output, "args.yaml"), "w") as file:
+            file.write(args_text)
+        saver = utils.CheckpointSaver(
+            task.get_trainable_module(),
+            optimizer,
+            args=None,
+            checkpoint_dir=args.output,
+            recovery_dir=args.output,
+            task=task,
+        )
+    for epoch in range(first, args.epochs):
+        metrics = train_one_epoch(epoch, task.get_trainable_module(), optimizer, args, task=task)
+        if saver is not None:
+            print(f"epoch {epoch}", dict(metrics), flush=True)
+            saver.save_checkpoint(epoch, metric=-epoch)
+    if args.distributed:
+        torch.distributed.destroy_process_group()
+
+
+def train_one_epoch(epoch, model, optimizer, args, task=None):
+    model.train()
+    share = args.batch_size // args.world_size
+    accumulated = args.grad_accum_steps
+    total = 0.0
+    optimizer.zero_grad()
+    for step in range(2 * accumulated):
+        generator = torch.Generator().manual_seed(100 * epoch + step)
+        images = torch.randn(args.batch_size, 3, 32, 32, generator=generator)
+        target = torch.randint(5, (args.batch_size,), generator=generator)
+        mine = slice(args.rank * share, (args.rank + 1) * share)
+        update = (step + 1) % accumulated == 0
+        with nullcontext() if update else task.no_sync():
+            loss = task(images[mine], target[mine])["loss"]
+            loss /= accumulated
+            loss.backward()
+        total += loss.item()
+        if update:
+            optimizer.step()
+            optimizer.zero_grad()
+            task.update_ema()
+    return {"loss": total}
+
+
+if __name__ == "__main__":
+    main()
