@@ -8,16 +8,10 @@ from typing import Any, Optional, Tuple
 from torch import Tensor, nn
 
 from ..core import FrozenTeacher
-from ..core.distill import hard_distillation, soft_distillation
+from ..core.distill import DISTILLATIONS
 
-# Each with its usual share of the loss.
-LOSSES = {
-    "soft": (soft_distillation, 0.1),
-    "hard": (
-        lambda logits, teacher_logits, temperature: hard_distillation(logits, teacher_logits),
-        0.5,
-    ),
-}
+# DeiT's usual shares of the loss.
+SHARES = dict(soft=0.1, hard=0.5)
 
 
 @dataclass
@@ -41,10 +35,9 @@ class Distillation:
     temperature: float = 3.0
 
     def __post_init__(self) -> None:
-        if self.kind not in LOSSES:
+        if self.kind not in DISTILLATIONS:
             raise ValueError(f"distill.kind={self.kind!r}; choose 'soft' or 'hard'")
-        self._loss, usual = LOSSES[self.kind]
-        self.share = usual if self.share is None else self.share
+        self.share = SHARES[self.kind] if self.share is None else self.share
         if not 0 <= self.share <= 1:
             raise ValueError(f"distill.share={self.share}; choose a share in [0, 1]")
         if self.temperature <= 0:
@@ -52,8 +45,8 @@ class Distillation:
 
     def check(self, student: nn.Module, teacher: FrozenTeacher) -> None:
         """Raise ValueError unless the two have the same classes, and the student its token."""
-        own, others = student.num_classes, getattr(teacher.model, "num_classes", None)
-        if others is not None and own != others:
+        own, others = student.num_classes, teacher.num_classes
+        if own != others:
             raise ValueError(
                 f"distill.kind={self.kind!r} compares logits, but the student has {own} classes "
                 f"and the teacher {others}; they must have the same classes"
@@ -74,5 +67,5 @@ class Distillation:
         self, task_loss: Tensor, logits: Tensor, teacher_logits: Tensor
     ) -> Tuple[Tensor, Tensor]:
         """Both losses by their shares, and the loss on the teacher's logits alone."""
-        distill_loss = self._loss(logits, teacher_logits, self.temperature)
+        distill_loss = DISTILLATIONS[self.kind](logits, teacher_logits, self.temperature)
         return (1 - self.share) * task_loss + self.share * distill_loss, distill_loss

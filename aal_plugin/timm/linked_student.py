@@ -75,23 +75,26 @@ class LinkedStudent(nn.Module):
         return output, self.links.distance(maps, activations, self.map_size, self.antialias)
 
     def links_state(self) -> Dict[str, Any]:
-        """The links, and how to read them: their blocks (`ranges`) and `heads`."""
-        return dict(state_dict=self.links.state_dict(), **self._topology())
+        """The links, and how to read them: what `analysis.link_strength` takes."""
+        return dict(state_dict=self.links.state_dict(prefix="links."), **self._topology())
 
     def load_links_state(self, state: Dict[str, Any], strict: bool = True) -> None:
         """Load what `links_state` gave.
 
         Raises:
-            ValueError: these links join other blocks or heads.
+            ValueError: these links join other blocks, heads or channels.
         """
-        for key, own in self._topology().items():
-            given = [tuple(pair) if key == "ranges" else pair for pair in state[key]]
-            if given != own:
+        weights = {name[len("links.") :]: tensor for name, tensor in state["state_dict"].items()}
+        given = {key: list(map(_plain, state[key])) for key in ("ranges", "heads")}
+        given["channels"] = [tensor.shape[0] for tensor in weights.values() if tensor.dim() == 1]
+        own = dict(self._topology(), channels=[link.out_channels for link in self.links])
+        for key in own:
+            if given[key] != own[key]:
                 raise ValueError(
-                    f"the checkpoint's links have {key} {given}, this task's have {own}; "
+                    f"the checkpoint's links have {key} {given[key]}, this task's have {own[key]}; "
                     "choose the links, teacher and student that the checkpoint was trained with"
                 )
-        self.links.load_state_dict(state["state_dict"], strict=strict)
+        self.links.load_state_dict(weights, strict=strict)
 
     def _topology(self) -> Dict[str, list]:
         return dict(ranges=self.links.ranges, heads=self.links.heads)
@@ -109,6 +112,10 @@ class LinkedStudent(nn.Module):
         layers = group_parameters(self.student, matcher, reverse=True)
         last = max(layers.values())
         return lambda name: layers.get(name[len("student.") :], last)
+
+
+def _plain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, (list, tuple)) else value
 
 
 def _as_grid(size: Union[int, Sequence[int], None]) -> Optional[Tuple[int, int]]:

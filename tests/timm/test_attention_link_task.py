@@ -167,7 +167,7 @@ def test_eval_model_is_the_plain_student_also_of_the_ema_copy():
     assert type(copied) is type(model) and copied is not model
     torch.testing.assert_close(copied.head.bias, 0.5 * before["head.bias"] + 0.5)
     ema_links = ours.get_task_state(ema=True)["links"]["state_dict"]
-    assert not torch.equal(ema_links["0.bias"], ours.get_trainable_module().links[0].bias)
+    assert not torch.equal(ema_links["links.0.bias"], ours.get_trainable_module().links[0].bias)
 
 
 def test_ema_copy_reads_its_own_attention():

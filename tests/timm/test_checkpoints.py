@@ -10,6 +10,8 @@ from timm.optim import create_optimizer_v2
 from timm.task import load_task_ema_checkpoint, resume_task_checkpoint
 from timm.utils import CheckpointSaver
 
+from aal_plugin.analysis import link_strength
+from aal_plugin.core import TimmTeacher
 from aal_plugin.timm import AttentionLinkTask
 
 from .small import CLASSES, SMALL, batch, student, task, teacher
@@ -62,8 +64,15 @@ def test_checkpoint_is_the_plain_students_with_the_links_beside(trained):
     elements = sum(tensor.numel() for tensor in links["state_dict"].values())
     assert elements == sum(p.numel() for p in one.get_trainable_module().links.parameters())
     assert not torch.equal(
-        saved["task_state_ema"]["links"]["state_dict"]["0.weight"], links["state_dict"]["0.weight"]
+        saved["task_state_ema"]["links"]["state_dict"]["links.0.weight"],
+        links["state_dict"]["links.0.weight"],
     )
+
+
+def test_strength_of_the_links_is_read_from_the_checkpoint_alone(trained):
+    _, _, path = trained
+    strength = link_strength(**torch.load(path, weights_only=False)["task_state"]["links"])
+    assert strength.shape == (4, 3) and (strength > 0).all()
 
 
 @pytest.mark.parametrize("use_ema", [True, False])
@@ -109,6 +118,15 @@ def test_links_of_other_blocks_are_an_error(trained):
     _, _, path = trained
     with pytest.raises(ValueError, match=r"the checkpoint's links have ranges \[\(1, 3\), "):
         resume_task_checkpoint(task(links="alpha"), path)
+
+
+def test_links_of_another_teacher_are_an_error(trained):
+    _, _, path = trained
+    other = TimmTeacher("test_convnext", allow_random_weights=True)
+    assert len(other.channels) == 4
+    one = AttentionLinkTask(student(), other, torch.nn.CrossEntropyLoss(), verbose=False)
+    with pytest.raises(ValueError, match="the checkpoint's links have channels"):
+        resume_task_checkpoint(one, path)
 
 
 def test_checkpoint_without_links_warns(trained, tmp_path, caplog):
