@@ -107,7 +107,7 @@ class AttentionLinkTask(ClassificationTask):
         self._distance_sum, self._steps = 0.0, 0
 
     def epoch_metrics(self) -> Dict[str, float]:
-        """λ, and the mean L_att of the epoch's steps so far (NaN without any)."""
+        """λ, and the mean L_att of this rank's steps in the epoch so far (NaN without any)."""
         mean = float(self._distance_sum) / self._steps if self._steps else float("nan")
         return dict(link_weight=self.link_weight, link_distance=mean)
 

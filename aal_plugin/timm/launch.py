@@ -10,7 +10,7 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Callable, List
+from typing import Any, Callable, List, Tuple
 
 import torch
 from timm.data import resolve_data_config
@@ -77,18 +77,18 @@ def put_task_in(script: ModuleType) -> None:
     """Let a loaded train.py parse AAL's options, build our task, and tell it every epoch."""
     parser = script.parser
     add_options(parser)
-    parse_args = parser.parse_args
+    parse_known_args = parser.parse_known_args  # which parse_args calls, too
 
-    def parse(*given: Any, **options: Any) -> Namespace:
-        args = parse_args(*given, **options)
+    def parse(*given: Any, **options: Any) -> Tuple[Namespace, List[str]]:
+        args, unknown = parse_known_args(*given, **options)
         try:
             check_options(args)
         except ValueError as error:
             parser.error(in_options(error))
         script.ClassificationTask = task_of_options(args)
-        return args
+        return args, unknown
 
-    parser.parse_args = parse
+    parser.parse_known_args = parse
     script.train_one_epoch = telling_the_epoch(script.train_one_epoch)
 
 

@@ -85,7 +85,7 @@ class LinkedStudent(nn.Module):
             ValueError: these links join other blocks, heads or channels.
         """
         weights = {name[len("links.") :]: tensor for name, tensor in state["state_dict"].items()}
-        given = {key: list(map(_plain, state[key])) for key in ("ranges", "heads")}
+        given = dict(ranges=state["ranges"], heads=state["heads"])
         given["channels"] = [tensor.shape[0] for tensor in weights.values() if tensor.dim() == 1]
         own = dict(self._topology(), channels=[link.out_channels for link in self.links])
         for key in own:
@@ -111,11 +111,8 @@ class LinkedStudent(nn.Module):
         matcher = self.student.group_matcher(coarse=coarse)
         layers = group_parameters(self.student, matcher, reverse=True)
         last = max(layers.values())
-        return lambda name: layers.get(name[len("student.") :], last)
-
-
-def _plain(value: Any) -> Any:
-    return tuple(value) if isinstance(value, (list, tuple)) else value
+        layers = {f"student.{name}": layer for name, layer in layers.items()}
+        return lambda name: layers.get(name, last)
 
 
 def _as_grid(size: Union[int, Sequence[int], None]) -> Optional[Tuple[int, int]]:

@@ -16,7 +16,7 @@ def compare(ours, theirs):
     """A step of each: the same loss, logits and gradients of the student."""
     results = []
     for one in (ours, theirs):
-        one.train()
+        one.get_trainable_module().train()
         results.append(one(*batch()))
         results[-1]["loss"].backward()
     for key in ("loss", "output", "task_loss"):
