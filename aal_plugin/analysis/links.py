@@ -1,21 +1,35 @@
-"""How strongly each student block is linked to each teacher level (AAL, section 4.1, Fig. 2)."""
+"""How strongly each student block is linked to each teacher level (AAL, section 4.1).
+
+# L teacher levels, N student blocks, M heads of a block, C channels of a level
+"""
 
 from __future__ import annotations
 
+import csv
+import os
 import re
-from typing import Mapping, Sequence
+from itertools import accumulate
+from typing import Dict, List, Mapping, Sequence, Tuple, Union
 
 import numpy as np
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from ..core.links import Range
 
 
-def link_strength(
+def find_links(state_dict: Mapping[str, Tensor]) -> Dict[int, Tensor]:
+    """Link weights (C, maps, 1, 1) by level, of names `….links.<level>.weight`."""
+    return {
+        int(found.group(1)): weight
+        for name, weight in state_dict.items()
+        if (found := re.search(r"(?:^|\.)links\.(\d+)\.weight$", name))
+    }
+
+
+def head_strength(
     state_dict: Mapping[str, Tensor], ranges: Sequence[Range], heads: Sequence[int]
 ) -> np.ndarray:
-    """Mean magnitude of the link weights between every level and block.
+    """Mean magnitude of the link weights between every level and head.
 
     Args:
         state_dict: holds `….links.<level>.weight`, (C, maps, 1, 1) each.
@@ -23,33 +37,85 @@ def link_strength(
         heads: heads of each student block.
 
     Returns:
-        (levels, blocks); NaN where no link is.
+        (L, sum of heads), block after block; NaN where no link is.
 
     Raises:
-        ValueError: no links in the state dict.
+        ValueError: no links in the state dict, or not those of these ranges and heads.
     """
-    weights = {
-        int(found.group(1)): weight
-        for name, weight in state_dict.items()
-        if (found := re.search(r"(?:^|\.)links\.(\d+)\.weight$", name))
-    }
+    weights = find_links(state_dict)
     if not weights:
         raise ValueError("no link weights: was this checkpoint trained with AAL?")
-    strength = np.full((len(ranges), len(heads)), np.nan)
+    offsets = [0, *accumulate(heads)]
+    strength = np.full((len(ranges), offsets[-1]), np.nan)
     for level, (first, last) in enumerate(ranges):
-        blocks = weights[level].abs().mean(dim=(0, 2, 3)).split(list(heads[first - 1 : last]))
-        strength[level, first - 1 : last] = [float(block.mean()) for block in blocks]
+        start, end = offsets[first - 1], offsets[last]
+        maps = weights[level].shape[1] if level in weights else 0
+        if maps != end - start:
+            raise ValueError(
+                f"level {level + 1} has links to {maps} maps, but blocks {first} to {last} have "
+                f"{end - start} heads"
+            )
+        strength[level, start:end] = weights[level].detach().abs().mean(dim=(0, 2, 3)).cpu()
     return strength
 
 
-def plot_link_strength(strength: np.ndarray, title: str = "") -> Figure:
-    """A heatmap as in the paper's Fig. 2: student blocks along x, teacher levels up y."""
-    levels, blocks = strength.shape
-    figure = Figure(figsize=(2.2 + 0.5 * blocks, 1.6 + 0.5 * levels), layout="constrained")
-    axes = figure.add_subplot()
-    image = axes.imshow(strength, origin="lower", cmap="cividis", aspect="equal")
-    axes.set_xticks(range(blocks), range(1, blocks + 1))
-    axes.set_yticks(range(levels), range(1, levels + 1))
-    axes.set(xlabel="student block", ylabel="teacher level", title=title)
-    figure.colorbar(image, label="mean |link weight|", shrink=0.8)
-    return figure
+def link_strength(
+    state_dict: Mapping[str, Tensor], ranges: Sequence[Range], heads: Sequence[int]
+) -> np.ndarray:
+    """Mean magnitude of the link weights between every level and block (AAL, Fig. 2).
+
+    Arguments and errors as of `head_strength`.
+
+    Returns:
+        (L, N); NaN where no link is.
+    """
+    return np.stack([h.mean(axis=1) for h in _by_block(state_dict, ranges, heads)], axis=1)
+
+
+def link_share(
+    state_dict: Mapping[str, Tensor], ranges: Sequence[Range], heads: Sequence[int]
+) -> np.ndarray:
+    """Share of every block in the summed magnitudes of a level's links.
+
+    Arguments and errors as of `head_strength`.
+
+    Returns:
+        (L, N), rows summing to one; 0 where no link is.
+
+    Raises:
+        ValueError: a level whose links are all zero.
+    """
+    mass = np.stack([h.sum(axis=1) for h in _by_block(state_dict, ranges, heads)], axis=1)
+    mass = np.nan_to_num(mass)
+    empty = [level + 1 for level, total in enumerate(mass.sum(axis=1)) if total == 0]
+    if empty:
+        raise ValueError(f"all links of teacher levels {empty} are zero, so no share is defined")
+    return mass / mass.sum(axis=1, keepdims=True)
+
+
+def _by_block(
+    state_dict: Mapping[str, Tensor], ranges: Sequence[Range], heads: Sequence[int]
+) -> List[np.ndarray]:
+    return np.split(head_strength(state_dict, ranges, heads), np.cumsum(heads)[:-1], axis=1)
+
+
+def write_link_csv(
+    path: Union[str, os.PathLike],
+    strengths: Mapping[str, np.ndarray],
+    columns: Sequence[Tuple[int, ...]],
+) -> None:
+    """One row for each run, level and column; the value is empty where no link is.
+
+    Args:
+        strengths: (L, columns) by the run's name.
+        columns: (block,) or (block, head) of each column, 1-based.
+    """
+    places = ("block", "head")[: len(columns[0])]
+    with open(path, "w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["run", "level", *places, "mean_abs_weight"])
+        for run, strength in strengths.items():
+            for level, values in enumerate(strength, start=1):
+                for place, value in zip(columns, values):
+                    shown = "" if np.isnan(value) else f"{value:.6g}"
+                    rows.writerow([run, level, *place, shown])

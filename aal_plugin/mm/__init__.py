@@ -4,13 +4,18 @@ from mmpretrain.registry import MODELS
 
 from ..core import TimmTeacher
 from . import torch_load  # noqa: F401
+from .attention_in_prediction import AttentionInPrediction
 from .attention_link_head import AttentionLinkHead
 from .cifar_backbones import NetworkInNetwork, WideResNet
 from .class_balanced_subset import ClassBalancedSubset
 from .classifier import AALClassifier
+from .cub_with_boxes import CUBWithBoxes
 from .distill_head import DistillHead
 from .lambda_decay_hook import LambdaDecayHook
+from .link_heatmap_hook import LinkHeatmapHook
+from .localization_accuracy import LocalizationAccuracy
 from .mm_teacher import MMTeacher
+from .resize_edge_with_boxes import ResizeEdgeWithBoxes
 from .shapes_dataset import ShapesDataset
 from .small_resnet import SmallResNet
 from .teacher_accuracy_hook import TeacherAccuracyHook
@@ -22,14 +27,19 @@ MODELS.register_module(module=TimmTeacher)
 __all__ = [
     "AALClassifier",
     "ActivationTransferHead",
+    "AttentionInPrediction",
     "AttentionLinkHead",
+    "CUBWithBoxes",
     "ClassBalancedSubset",
     "DistillHead",
     "GradientTransferHead",
     "HintHead",
     "LambdaDecayHook",
+    "LinkHeatmapHook",
+    "LocalizationAccuracy",
     "MMTeacher",
     "NetworkInNetwork",
+    "ResizeEdgeWithBoxes",
     "ShapesDataset",
     "SmallResNet",
     "TIMMPooledBackbone",

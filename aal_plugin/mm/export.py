@@ -9,11 +9,10 @@ from typing import Dict, Tuple, Union
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from mmengine.runner import CheckpointLoader
 from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
-from .launch import check_checkpoint
+from .checkpoint import load_strictly, read_checkpoint, saved_weights
 
 # What an AALClassifier has beside an ImageClassifier, in its config and its state dict.
 HEADS = ("link_head", "distill_head", "transfer_head")
@@ -39,17 +38,16 @@ def export_student(
         ValueError: an unreadable checkpoint, one that does not fit the config or holds no
             averaged weights, or logits that differ from the AAL model's.
     """
-    check_checkpoint(checkpoint)
+    saved = read_checkpoint(checkpoint)
     config = Config.fromfile(config) if isinstance(config, str) else config
     if config.model.type != "AALClassifier":
         raise ValueError(f"model.type={config.model.type!r}; only an AALClassifier is exported")
     init_default_scope(config.get("default_scope", "mmpretrain"))
-    saved = CheckpointLoader.load_checkpoint(checkpoint, map_location="cpu")
-    state_dict = _weights(saved, ema, checkpoint)
+    state_dict = saved_weights(saved, ema, checkpoint)
 
     plain = plain_config(config)
     student = student_of(config, state_dict, checkpoint)
-    trained = _load(MODELS.build(_with_random_teacher(config)), state_dict, checkpoint)
+    trained = load_strictly(MODELS.build(_with_random_teacher(config)), state_dict, checkpoint)
     _check_same_logits(student, trained)
 
     meta = {k: v for k, v in saved.get("meta", {}).items() if k in ("dataset_meta", "epoch")}
@@ -76,7 +74,7 @@ def student_of(config: Config, state_dict: Dict[str, Tensor], name: str) -> nn.M
     model = dict(plain_config(config).model)
     if config.get("data_preprocessor"):
         model.setdefault("data_preprocessor", config.data_preprocessor)
-    return _load(MODELS.build(model), _without_heads(state_dict), name)
+    return load_strictly(MODELS.build(model), _without_heads(state_dict), name)
 
 
 def plain_config(config: Config) -> Config:
@@ -88,6 +86,9 @@ def plain_config(config: Config) -> Config:
         plain.model.type = "ImageClassifier"
     hooks = [h for h in plain.get("custom_hooks", []) if h["type"] not in OWN_HOOKS]
     plain.custom_hooks = hooks
+    for name, hook in list(plain.get("default_hooks", {}).items()):
+        if hook and hook["type"] in OWN_HOOKS:
+            del plain.default_hooks[name]
     return plain
 
 
@@ -102,30 +103,9 @@ def _with_random_teacher(config: Config) -> dict:
     return dict(config.model, teacher=teacher)
 
 
-def _weights(saved: dict, ema: bool, name: str) -> Dict[str, Tensor]:
-    # EMAHook swaps on saving: 'state_dict' has the averaged weights, 'ema_state_dict' the raw.
-    if "ema_state_dict" not in saved:
-        if ema:
-            raise ValueError(f"--ema: checkpoint {name!r} holds no averaged weights of EMAHook")
-        return saved["state_dict"]
-    if ema:
-        return saved["state_dict"]
-    prefix = "module."
-    raw = saved["ema_state_dict"].items()
-    return {key[len(prefix) :]: value for key, value in raw if key.startswith(prefix)}
-
-
 def _without_heads(state_dict: Dict[str, Tensor]) -> Dict[str, Tensor]:
     own = tuple(f"{name}." for name in HEADS)
     return {key: value for key, value in state_dict.items() if not key.startswith(own)}
-
-
-def _load(model: nn.Module, state_dict: Dict[str, Tensor], name: str) -> nn.Module:
-    try:
-        model.load_state_dict(state_dict)
-    except RuntimeError as error:
-        raise ValueError(f"checkpoint {name!r} does not fit the config: {error}") from error
-    return model.eval()
 
 
 @torch.no_grad()

@@ -1,0 +1,160 @@
+"""Link heatmaps, side by side, over the epochs and as an animation (AAL, Fig. 2).
+
+# L teacher levels; columns are student blocks, or their heads
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Iterable, Mapping, Optional, Sequence, Union
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from ..core.links import Range
+
+COLOURS = "viridis"  # safe for colour-blind eyes, and dark to light in print
+LABEL = "mean |link weight|"
+
+
+def plot_link_strength(strength: np.ndarray, title: str = "") -> Figure:
+    """A heatmap as in the paper's Fig. 2: student blocks along x, teacher levels up y."""
+    return plot_link_strengths({title: strength})
+
+
+def plot_link_strengths(
+    strengths: Mapping[str, np.ndarray],
+    heads: Optional[Sequence[int]] = None,
+    outlines: Optional[Mapping[str, Sequence[Range]]] = None,
+    shared_scale: bool = False,
+) -> Figure:
+    """Heatmaps side by side, one a run.
+
+    Args:
+        strengths: (L, columns) by title; empty where NaN.
+        heads: of each block, where the columns are heads.
+        outlines: (first, last) block per level by title, drawn as frames.
+        shared_scale: one colour scale for all; by default each has its own.
+    """
+    limits = _limits(strengths.values()) if shared_scale else (None, None)
+    widths = [0.75 + 0.42 * s.shape[1] * (0.5 if heads else 1.0) for s in strengths.values()]
+    levels = max(s.shape[0] for s in strengths.values())
+    figure = Figure(figsize=(sum(widths) + 1.0, 1.35 + 0.42 * levels), layout="constrained")
+    row = figure.subplots(1, len(strengths), squeeze=False, width_ratios=widths)[0]
+    for axes, (title, strength) in zip(row, strengths.items()):
+        image = draw_strength(axes, strength, title, heads, limits)
+        if axes is not row[0]:
+            axes.set_ylabel("")
+        for level, (first, last) in enumerate((outlines or {}).get(title, ())):
+            _frame(axes, level, first, last, heads)
+        if not shared_scale:
+            bar = figure.colorbar(image, ax=axes, shrink=0.85, pad=0.02)
+            bar.set_label(LABEL if axes is row[-1] else "")
+    if shared_scale:
+        figure.colorbar(image, ax=list(row), label=LABEL, shrink=0.85, pad=0.02)
+    return figure
+
+
+def draw_strength(
+    axes: Axes,
+    strength: np.ndarray,
+    title: str = "",
+    heads: Optional[Sequence[int]] = None,
+    limits: tuple = (None, None),
+) -> object:
+    """One heatmap into `axes`; the image that a colour bar needs."""
+    levels, columns = strength.shape
+    image = axes.imshow(
+        np.ma.masked_invalid(strength),
+        origin="lower",
+        cmap=COLOURS,
+        aspect="auto" if heads else "equal",
+        vmin=limits[0],
+        vmax=limits[1],
+    )
+    axes.set_facecolor("#f2f2f2")
+    axes.set_yticks(range(levels), range(1, levels + 1))
+    if heads:
+        ends = np.cumsum(heads)
+        axes.set_xticks(ends - np.asarray(heads) / 2 - 0.5, range(1, len(heads) + 1))
+        for end in ends[:-1]:
+            axes.axvline(end - 0.5, color="white", linewidth=1.5)
+    else:
+        axes.set_xticks(range(columns), range(1, columns + 1))
+        if columns <= 12:
+            _write_values(axes, strength, image)
+    axes.tick_params(length=0)
+    axes.set(
+        xlabel="heads of student block" if heads else "student block",
+        ylabel="teacher level",
+        title=title,
+    )
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    return image
+
+
+def strip(by_epoch: Mapping[int, np.ndarray], most: int = 6) -> Figure:
+    """Heatmaps of at most so many epochs, evenly spaced with the first and last, on one scale."""
+    epochs = sorted(by_epoch)
+    chosen = sorted({epochs[i] for i in np.linspace(0, len(epochs) - 1, most).round().astype(int)})
+    return plot_link_strengths({f"epoch {e}": by_epoch[e] for e in chosen}, shared_scale=True)
+
+
+def animate(
+    by_epoch: Mapping[int, np.ndarray], out: Union[str, os.PathLike], per_second: float = 4.0
+) -> None:
+    """A GIF with a frame for every epoch, on one colour scale; the last stays for two seconds."""
+    from PIL import Image
+
+    limits = _limits(by_epoch.values())
+    frames = []
+    for epoch in sorted(by_epoch):
+        strength = by_epoch[epoch]
+        levels, columns = strength.shape
+        figure = Figure(figsize=(1.9 + 0.42 * columns, 1.35 + 0.42 * levels), layout="constrained")
+        image = draw_strength(figure.subplots(), strength, f"epoch {epoch}", limits=limits)
+        figure.colorbar(image, label=LABEL, shrink=0.85)
+        frames.append(Image.fromarray(pixels(figure, dpi=100)))
+    each = round(1000 / per_second)
+    durations = [each] * (len(frames) - 1) + [2000]
+    frames[0].save(out, save_all=True, append_images=frames[1:], duration=durations, loop=0)
+
+
+def pixels(figure: Figure, dpi: int = 120) -> np.ndarray:
+    """The drawn figure as (H, W, 3) uint8 RGB."""
+    figure.set_dpi(dpi)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _limits(strengths: Iterable[np.ndarray]) -> tuple:
+    values = np.concatenate([strength.ravel() for strength in strengths])
+    return np.nanmin(values), np.nanmax(values)
+
+
+def _write_values(axes: Axes, strength: np.ndarray, image: object) -> None:
+    for (level, column), value in np.ndenumerate(strength):
+        if not np.isnan(value):
+            dark = image.norm(value) < 0.5
+            text = f"{value:.2f}".lstrip("0") if value < 1 else f"{value:.1f}"
+            colour = "white" if dark else "black"
+            axes.text(column, level, text, ha="center", va="center", fontsize=7, color=colour)
+
+
+def _frame(axes: Axes, level: int, first: int, last: int, heads: Optional[Sequence[int]]) -> None:
+    ends = [0, *np.cumsum(heads)] if heads else range(last + 1)
+    start, end = ends[first - 1], ends[last]
+    frame = Rectangle(
+        (start - 0.44, level - 0.44),
+        end - start - 0.12,
+        0.88,
+        fill=False,
+        edgecolor="#d55e00",
+        lw=2,
+    )
+    axes.add_patch(frame)

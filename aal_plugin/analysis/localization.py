@@ -1,0 +1,115 @@
+"""Weakly supervised localisation: boxes from an attention map, and how many are right.
+
+As Choe et al. evaluate it ("Evaluating Weakly Supervised Object Localization Methods Right",
+CVPR 2020): a map is brought to 0–1, resized to the image and cut at every threshold; the box goes
+around the largest connected part of what lies above.
+
+# h w map grid, H W image, T thresholds, K true boxes of an image, N images
+"""
+
+from __future__ import annotations
+
+from typing import Dict, List, Optional, Sequence, Tuple
+
+import cv2
+import numpy as np
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def pick_map(
+    maps: Sequence[Tensor], block: Optional[int] = None, head: Optional[int] = None
+) -> Tensor:
+    """One map (h, w) of an image: a block's head, or the mean over its heads.
+
+    Args:
+        maps: of every block, (M, h, w) each.
+        block, head: counted from 1; by default the last block and all its heads.
+
+    Raises:
+        ValueError: no such block or head.
+    """
+    block = len(maps) if block is None else block
+    _check_number("block", block, len(maps))
+    chosen = maps[block - 1]
+    if head is None:
+        return chosen.mean(dim=0)
+    _check_number("head", head, len(chosen))
+    return chosen[head - 1]
+
+
+def threshold_boxes(
+    attention: Tensor, image_size: Tuple[int, int], thresholds: Sequence[float]
+) -> np.ndarray:
+    """Box around the largest part of a map that is at least so high, for each threshold.
+
+    Parts touch by sides or corners; the one with most pixels is the largest.
+
+    Args:
+        attention: (h, w), covering the image; resized bilinearly to `image_size`, (H, W).
+        thresholds: T of them, of a map from 0 to 1.
+
+    Returns:
+        (T, 4), x1, y1, x2, y2 in pixels, x2 and y2 exclusive; zeros where nothing is so high.
+    """
+    score = F.interpolate(
+        attention[None, None].float(), size=tuple(image_size), mode="bilinear", align_corners=False
+    )[0, 0]
+    score = score - score.min()
+    # The floor keeps a flat map at 0, with no box above a threshold of 0.
+    score = (score / score.max().clamp_min(1e-12)).cpu().numpy()
+    return np.array([_largest_part(score >= threshold) for threshold in thresholds], float)
+
+
+def best_iou(boxes: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Intersection over union of boxes (T, 4) with the true box that fits best (K, 4) → (T,)."""
+    corner1 = np.maximum(boxes[:, None, :2], truth[None, :, :2])
+    corner2 = np.minimum(boxes[:, None, 2:], truth[None, :, 2:])
+    shared = np.clip(corner2 - corner1, 0, None).prod(axis=-1)
+    union = _area(boxes)[:, None] + _area(truth)[None] - shared
+    return (shared / np.maximum(union, 1e-12)).max(axis=1)
+
+
+def localization_accuracy(
+    ious: np.ndarray,
+    correct: np.ndarray,
+    thresholds: Sequence[float],
+    levels: Sequence[float] = (0.3, 0.5, 0.7),
+) -> Dict[str, float]:
+    """Percentages over a data set, the threshold chosen for all its images together.
+
+    Args:
+        ious: (N, T).
+        correct: (N,), whether the image's class was predicted.
+        levels: IoU from which a box counts as right.
+
+    Returns:
+        `maxboxacc_<level>`: images whose box is right, at the best threshold for that level, and
+        `maxboxacc`, their mean. `gt_known`: the same at IoU 0.5; `top1`: box and class are both
+        right, at the threshold of `gt_known`, which is `threshold`.
+    """
+    accuracy = {level: (ious >= level).mean(axis=0) * 100 for level in (*levels, 0.5)}
+    results = {f"maxboxacc_{round(100 * level)}": accuracy[level].max() for level in levels}
+    results["maxboxacc"] = np.mean([accuracy[level].max() for level in levels])
+    best = int(accuracy[0.5].argmax())
+    results["gt_known"] = accuracy[0.5][best]
+    results["top1"] = ((ious[:, best] >= 0.5) & correct).mean() * 100
+    results["threshold"] = thresholds[best]
+    return {name: float(value) for name, value in results.items()}
+
+
+def _largest_part(mask: np.ndarray) -> List[int]:
+    count, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    if count == 1:  # the background alone
+        return [0, 0, 0, 0]
+    x, y, width, height, _ = stats[1 + stats[1:, cv2.CC_STAT_AREA].argmax()]
+    return [x, y, x + width, y + height]
+
+
+def _area(boxes: np.ndarray) -> np.ndarray:
+    return np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(axis=-1)
+
+
+def _check_number(name: str, value: int, count: int) -> None:
+    if not 1 <= value <= count:
+        raise ValueError(f"LocalizationAccuracy.{name}={value}; choose 1 to {count}")

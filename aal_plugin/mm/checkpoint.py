@@ -1,0 +1,97 @@
+"""What is read from MMEngine's checkpoints: weights, averaged or raw, and links."""
+
+from __future__ import annotations
+
+from typing import Dict, List, NamedTuple
+
+from mmengine.runner import CheckpointLoader
+from torch import Tensor, nn
+
+from ..analysis.links import find_links
+from ..core.links import Range
+from .launch import check_checkpoint
+
+
+class SavedLinks(NamedTuple):
+    """Links as a checkpoint holds them; the arguments of `aal_plugin.analysis.link_strength`."""
+
+    state_dict: Dict[str, Tensor]
+    ranges: List[Range]
+    heads: List[int]
+
+
+def read_checkpoint(path: str) -> dict:
+    """A checkpoint on the CPU.
+
+    Raises:
+        FileNotFoundError, ValueError: no such file, or one that is not whole.
+    """
+    check_checkpoint(path)
+    return CheckpointLoader.load_checkpoint(path, map_location="cpu", logger="silent")
+
+
+def read_links(path: str, ema: bool = False) -> SavedLinks:
+    """The links of a checkpoint, without building its model.
+
+    Args:
+        ema: those that EMAHook averaged, not the raw ones.
+
+    Raises:
+        FileNotFoundError: no such checkpoint.
+        ValueError: one that holds no links, or not the blocks they link.
+    """
+    saved = read_checkpoint(path)
+    links = find_links(saved_weights(saved, ema, path) if "state_dict" in saved else saved)
+    if not links:
+        raise ValueError(
+            f"checkpoint {path!r} holds no attention links: it was trained without AAL, or is an "
+            "exported student"
+        )
+    linked = saved.get("meta", {}).get("attention_links")
+    if linked is None:
+        raise ValueError(
+            f"checkpoint {path!r} holds links, but no meta['attention_links'] that tells which "
+            "blocks they link; train with LambdaDecayHook or LinkHeatmapHook, which write it"
+        )
+    return SavedLinks(
+        {f"links.{level}.weight": weight for level, weight in links.items()},
+        [tuple(pair) for pair in linked["ranges"]],
+        list(linked["heads"]),
+    )
+
+
+def saved_weights(saved: dict, ema: bool, name: str) -> Dict[str, Tensor]:
+    """The model's state dict within a checkpoint; `ema` takes what EMAHook averaged."""
+    # EMAHook swaps on saving: 'state_dict' has the averaged weights, 'ema_state_dict' the raw.
+    if "ema_state_dict" not in saved:
+        if ema:
+            raise ValueError(f"--ema: checkpoint {name!r} holds no averaged weights of EMAHook")
+        return saved["state_dict"]
+    if ema:
+        return saved["state_dict"]
+    prefix = "module."
+    raw = saved["ema_state_dict"].items()
+    return {key[len(prefix) :]: value for key, value in raw if key.startswith(prefix)}
+
+
+def load_strictly(model: nn.Module, state_dict: Dict[str, Tensor], name: str) -> nn.Module:
+    """Load every tensor and put the model in eval mode.
+
+    Raises:
+        ValueError: a tensor that is missing, unknown or of another shape, naming the first.
+    """
+    own = model.state_dict()
+    misfits = [
+        f"{key} is {_shape(state_dict, key)} in the file and {_shape(own, key)} in the model"
+        for key in dict.fromkeys([*own, *state_dict])
+        if _shape(state_dict, key) != _shape(own, key)
+    ]
+    if misfits:
+        more = f", and {len(misfits) - 1} more" if len(misfits) > 1 else ""
+        raise ValueError(f"checkpoint {name!r} does not fit the config: {misfits[0]}{more}")
+    model.load_state_dict(state_dict)
+    return model.eval()
+
+
+def _shape(state_dict: Dict[str, Tensor], key: str) -> object:
+    return tuple(state_dict[key].shape) if key in state_dict else "missing"
