@@ -1,0 +1,58 @@
+"""Learning curves of several runs side by side."""
+
+from __future__ import annotations
+
+from typing import Dict, List, Mapping
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from .runs import Curve, mean_curve
+
+# Okabe and Ito's palette, made for colour-blind eyes; beside it markers, for print.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+MARKERS = "osD^vPX"
+PANELS: Dict[str, str] = {
+    "accuracy/top1": "validation top-1 (%)",
+    "loss": "training loss, without links",
+    "link_distance": "link distance",
+    "link_weight": "λ",
+}
+
+
+def plot_curves(
+    runs: Mapping[str, List[Dict[str, Curve]]], panels: Mapping[str, str] = PANELS
+) -> Figure:
+    """A panel for each number that any run logged.
+
+    Args:
+        runs: curves by name of a recipe, one for each of its runs (seeds). Several are drawn as
+            their mean, in a band from the lowest to the highest.
+        panels: label by the key in the log.
+    """
+    shown = [key for key in panels if any(key in run for same in runs.values() for run in same)]
+    figure = Figure(figsize=(3.4 * len(shown), 3.0), layout="constrained")
+    row = figure.subplots(1, len(shown), squeeze=False)[0]
+    for axes, key in zip(row, shown):
+        for index, (name, same) in enumerate(runs.items()):
+            curves = [run[key] for run in same if key in run]
+            if curves:
+                _draw(axes, name, curves, index)
+        axes.set(xlabel="epoch", title=panels[key])
+        axes.title.set_size(10)
+        axes.set_xlim(left=0)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    row[0].legend(frameon=False)
+    return figure
+
+
+def _draw(axes: object, name: str, curves: List[Curve], index: int) -> None:
+    epochs, mean, low, high = mean_curve(curves)
+    colour = COLOURS[index % len(COLOURS)]
+    label = name if len(curves) == 1 else f"{name} ({len(curves)} runs)"
+    marker = MARKERS[index % len(MARKERS)]
+    axes.plot(epochs, mean, color=colour, marker=marker, markersize=3.5, label=label)
+    if len(curves) > 1:
+        axes.fill_between(epochs, low, high, color=colour, alpha=0.2, linewidth=0)

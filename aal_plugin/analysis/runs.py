@@ -1,0 +1,71 @@
+"""Learning curves from MMEngine's logs of a work dir.
+
+MMPretrain's analyze_logs.py draws one file a curve and knows neither resumed runs nor the epoch at
+which an accuracy was reached, so the lines of `*/vis_data/scalars.json` are read here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import defaultdict
+from pathlib import Path
+from typing import Dict, List, Optional, Sequence, Tuple, Union
+
+import numpy as np
+
+Curve = Tuple[np.ndarray, np.ndarray]  # epochs from 1, ascending, and a value for each
+
+
+def read_curves(work_dir: Union[str, os.PathLike]) -> Dict[str, Curve]:
+    """Every logged number by epoch: means over an epoch's lines, and what validation gave.
+
+    A resumed run takes the place of what came after its first step, as training did. Runs by
+    iteration, whose lines have no epoch, are counted in iterations.
+
+    Raises:
+        ValueError: no training log in the work dir.
+    """
+    lines: List[Tuple[int, dict]] = []
+    for path in sorted(Path(work_dir).glob("*/vis_data/scalars.json")):
+        read = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+        own = _with_epochs(read)
+        if own:
+            lines = [(epoch, line) for epoch, line in lines if epoch < own[0][0]] + own
+    if not lines:
+        raise ValueError(f"{str(work_dir)!r} holds no training log (*/vis_data/scalars.json)")
+    values: Dict[str, Dict[int, List[float]]] = defaultdict(lambda: defaultdict(list))
+    for epoch, line in lines:
+        for key, value in line.items():
+            if key not in ("epoch", "iter", "step") and isinstance(value, (int, float)):
+                values[key][epoch].append(value)
+    return {
+        key: (np.array(sorted(by)), np.array([np.mean(by[epoch]) for epoch in sorted(by)]))
+        for key, by in values.items()
+    }
+
+
+def epochs_to_reach(curve: Curve, value: float) -> Optional[int]:
+    """The first epoch at which a curve is at least so high; None if never."""
+    epochs, values = curve
+    reached = np.flatnonzero(values >= value)
+    return int(epochs[reached[0]]) if len(reached) else None
+
+
+def mean_curve(curves: Sequence[Curve]) -> Tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Epochs that all runs have, and their mean, lowest and highest value."""
+    shared = sorted(set.intersection(*(set(epochs.tolist()) for epochs, _ in curves)))
+    stack = np.array([[v[list(e).index(epoch)] for epoch in shared] for e, v in curves])
+    if not shared:
+        return (np.array([]),) * 4
+    return np.array(shared), stack.mean(axis=0), stack.min(axis=0), stack.max(axis=0)
+
+
+def _with_epochs(lines: List[dict]) -> List[Tuple[int, dict]]:
+    """Training lines with their epoch, and validation lines, whose step is one."""
+    if not any("lr" in line for line in lines):  # a test, or a run that died before its first line
+        return []
+    by_epoch = any("epoch" in line for line in lines)
+    return [
+        (line["epoch"] if by_epoch and "epoch" in line else line["step"], line) for line in lines
+    ]

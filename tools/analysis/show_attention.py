@@ -1,0 +1,64 @@
+#!/usr/bin/env python
+"""Draw what a student attends to, and how its links imitate the teacher: a sheet an image.
+
+    tools/analysis/show_attention.py CONFIG CHECKPOINT [IMAGE...] [--out DIR]
+
+IMAGE is a file or a folder; without one, the first images of the config's validation set are
+taken. Sheets go to DIR, by default a folder `attention` beside the checkpoint.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from aal_plugin.analysis.attention_sheet import attention_sheet, strongest_pairs
+from aal_plugin.mm.attention_maps import AttentionReader, image_files
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("config", help="the config that the checkpoint was trained with")
+    parser.add_argument("checkpoint")
+    parser.add_argument("images", nargs="*", metavar="IMAGE")
+    parser.add_argument("--out", help="the folder to write to")
+    parser.add_argument("--count", type=int, default=4, help="images of the validation set")
+    parser.add_argument(
+        "--blocks", type=int, nargs="+", help="whose heads are drawn; up to six by default"
+    )
+    parser.add_argument(
+        "--channels", type=int, default=3, help="teacher maps a level, with their imitations"
+    )
+    parser.add_argument(
+        "--ema", action="store_true", help="the averaged weights of EMAHook, not the raw ones"
+    )
+    args = parser.parse_args()
+    try:
+        files = image_files(args.images)
+        reader = AttentionReader(args.config, args.checkpoint, args.ema)
+        total = len(reader.taps.heads)
+        blocks = args.blocks or sorted({round(b) for b in np.linspace(1, total, min(6, total))})
+        if not all(1 <= block <= total for block in blocks):
+            parser.error(f"--blocks {blocks}; choose from 1 to {total}")
+    except (ValueError, FileNotFoundError) as error:
+        sys.exit(f"error: {error}")
+
+    out = Path(args.out) if args.out else Path(args.checkpoint).parent / "attention"
+    out.mkdir(parents=True, exist_ok=True)
+    images = reader.files(files) if files else reader.dataset(args.count)
+    for shown in tqdm(images, total=len(files) or args.count, desc="sheets", file=sys.stderr):
+        pairs = []
+        if shown.augmented is not None:
+            pairs = strongest_pairs(shown.augmented, shown.activations, args.channels)
+        maps = [block.numpy() for block in shown.maps]
+        sheet = attention_sheet(shown.image, maps, blocks, pairs, shown.box, shown.title)
+        sheet.savefig(out / f"{shown.name}.png", dpi=110)
+    print(f"wrote {out}")
+
+
+if __name__ == "__main__":
+    main()
