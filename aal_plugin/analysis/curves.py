@@ -7,7 +7,7 @@ from typing import Dict, List, Mapping
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from .runs import Curve, mean_curve
+from .runs import Curve, Run, mean_curve
 
 # Okabe and Ito's palette, made for colour-blind eyes; beside it markers, for print.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
@@ -20,25 +20,24 @@ PANELS: Dict[str, str] = {
 }
 
 
-def plot_curves(
-    runs: Mapping[str, List[Dict[str, Curve]]], panels: Mapping[str, str] = PANELS
-) -> Figure:
+def plot_curves(runs: Mapping[str, List[Run]], panels: Mapping[str, str] = PANELS) -> Figure:
     """A panel for each number that any run logged.
 
     Args:
-        runs: curves by name of a recipe, one for each of its runs (seeds). Several are drawn as
+        runs: by name of a recipe, one for each seed. Several are drawn as
             their mean, in a band from the lowest to the highest.
         panels: label by the key in the log.
     """
-    shown = [key for key in panels if any(key in run for same in runs.values() for run in same)]
+    every = [run for same in runs.values() for run in same]
+    shown = [key for key in panels if any(key in run.curves for run in every)]
     figure = Figure(figsize=(3.4 * len(shown), 3.0), layout="constrained")
     row = figure.subplots(1, len(shown), squeeze=False)[0]
     for axes, key in zip(row, shown):
         for index, (name, same) in enumerate(runs.items()):
-            curves = [run[key] for run in same if key in run]
+            curves = [run.curves[key] for run in same if key in run.curves]
             if curves:
                 _draw(axes, name, curves, index)
-        axes.set(xlabel="epoch", title=panels[key])
+        axes.set(xlabel=every[0].unit, title=panels[key])
         axes.title.set_size(10)
         axes.set_xlim(left=0)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

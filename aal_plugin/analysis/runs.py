@@ -10,28 +10,38 @@ import json
 import os
 from collections import defaultdict
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence, Tuple, Union
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
 Curve = Tuple[np.ndarray, np.ndarray]  # epochs from 1, ascending, and a value for each
 
 
-def read_curves(work_dir: Union[str, os.PathLike]) -> Dict[str, Curve]:
+class Run(NamedTuple):
+    """Curves by the key in the log, over epochs, or iterations where training has no epochs."""
+
+    curves: Dict[str, Curve]
+    unit: str
+
+
+def read_run(work_dir: Union[str, os.PathLike]) -> Run:
     """Every logged number by epoch: means over an epoch's lines, and what validation gave.
 
-    A resumed run takes the place of what came after its first step, as training did. Runs by
-    iteration, whose lines have no epoch, are counted in iterations.
+    A resumed run takes the place of what the earlier ones logged from its first epoch on.
 
     Raises:
         ValueError: no training log in the work dir.
     """
     lines: List[Tuple[int, dict]] = []
+    unit = "epoch"
     for path in sorted(Path(work_dir).glob("*/vis_data/scalars.json")):
         read = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
-        own = _with_epochs(read)
-        if own:
-            lines = [(epoch, line) for epoch, line in lines if epoch < own[0][0]] + own
+        if not any("lr" in line for line in read):  # it died before its first line
+            continue
+        unit = "epoch" if any("epoch" in line for line in read) else "iteration"
+        # Validation's lines have no epoch of their own: their step is one.
+        own = [(line.get("epoch", line["step"]), line) for line in read]
+        lines = [(epoch, line) for epoch, line in lines if epoch < own[0][0]] + own
     if not lines:
         raise ValueError(f"{str(work_dir)!r} holds no training log (*/vis_data/scalars.json)")
     values: Dict[str, Dict[int, List[float]]] = defaultdict(lambda: defaultdict(list))
@@ -39,10 +49,11 @@ def read_curves(work_dir: Union[str, os.PathLike]) -> Dict[str, Curve]:
         for key, value in line.items():
             if key not in ("epoch", "iter", "step") and isinstance(value, (int, float)):
                 values[key][epoch].append(value)
-    return {
+    curves = {
         key: (np.array(sorted(by)), np.array([np.mean(by[epoch]) for epoch in sorted(by)]))
         for key, by in values.items()
     }
+    return Run(curves, unit)
 
 
 def epochs_to_reach(curve: Curve, value: float) -> Optional[int]:
@@ -59,13 +70,3 @@ def mean_curve(curves: Sequence[Curve]) -> Tuple[np.ndarray, np.ndarray, np.ndar
     if not shared:
         return (np.array([]),) * 4
     return np.array(shared), stack.mean(axis=0), stack.min(axis=0), stack.max(axis=0)
-
-
-def _with_epochs(lines: List[dict]) -> List[Tuple[int, dict]]:
-    """Training lines with their epoch, and validation lines, whose step is one."""
-    if not any("lr" in line for line in lines):  # a test, or a run that died before its first line
-        return []
-    by_epoch = any("epoch" in line for line in lines)
-    return [
-        (line["epoch"] if by_epoch and "epoch" in line else line["step"], line) for line in lines
-    ]

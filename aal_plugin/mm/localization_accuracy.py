@@ -52,8 +52,9 @@ class LocalizationAccuracy(BaseMetric):
                 f"{block}, head={head} cannot be chosen"
             )
         if isinstance(thresholds, int):
-            thresholds = np.arange(thresholds) / max(1, thresholds)
-        self.thresholds = [float(threshold) for threshold in thresholds]
+            self.thresholds = [i / thresholds for i in range(thresholds)]
+        else:
+            self.thresholds = [float(threshold) for threshold in thresholds]
         if not self.thresholds or not all(0 <= threshold <= 1 for threshold in self.thresholds):
             raise ValueError(
                 f"LocalizationAccuracy.thresholds={thresholds}; choose a count of 1 or more, or a "

@@ -1,8 +1,11 @@
+import csv
+
 import numpy as np
 import pytest
 import torch
 
-from aal_plugin.analysis import link_strength, plot_link_strength
+from aal_plugin.analysis import head_strength, link_share, link_strength
+from aal_plugin.analysis.links import write_link_csv
 from aal_plugin.core import AttentionLinks
 
 RANGES, HEADS = [(1, 2), (2, 3)], [1, 2, 2]
@@ -14,13 +17,33 @@ def planted():
         torch.nn.init.constant_(link.weight, 0.1)
     with torch.no_grad():
         links[1].weight[:, 2:] = -0.7  # level 2, block 3
+        links[0].weight[:, 2] = 0.4  # level 1, second head of block 2
     return {f"link_head.links.{key}": value for key, value in links.state_dict().items()}
 
 
 def test_planted_links_are_found_and_missing_links_are_nan():
     strength = link_strength(planted(), RANGES, HEADS)
-    expected = [[0.1, 0.1, np.nan], [np.nan, 0.1, 0.7]]
+    expected = [[0.1, 0.25, np.nan], [np.nan, 0.1, 0.7]]
     np.testing.assert_allclose(strength, expected, rtol=1e-6)
+
+
+def test_heads_have_a_column_each_block_after_block():
+    strength = head_strength(planted(), RANGES, HEADS)
+    expected = [[0.1, 0.1, 0.4, np.nan, np.nan], [np.nan, 0.1, 0.1, 0.7, 0.7]]
+    np.testing.assert_allclose(strength, expected, rtol=1e-6)
+
+
+def test_share_weighs_a_block_by_all_its_heads():
+    share = link_share(planted(), RANGES, HEADS)
+    expected = [[0.1 / 0.6, 0.5 / 0.6, 0], [0, 0.2 / 1.6, 1.4 / 1.6]]
+    np.testing.assert_allclose(share, expected, rtol=1e-6)
+
+
+def test_links_that_are_all_zero_have_no_share():
+    state_dict = planted()
+    state_dict["link_head.links.1.weight"].zero_()
+    with pytest.raises(ValueError, match=r"all links of teacher levels \[2\] are zero"):
+        link_share(state_dict, RANGES, HEADS)
 
 
 def test_checkpoint_without_links_is_told():
@@ -28,8 +51,22 @@ def test_checkpoint_without_links_is_told():
         link_strength({"backbone.weight": torch.zeros(1)}, RANGES, HEADS)
 
 
-def test_heatmap_labels_blocks_and_levels_from_one():
-    axes, bar = plot_link_strength(link_strength(planted(), RANGES, HEADS), "links").axes
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "2", "3"]
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["1", "2"]
-    assert axes.get_xlabel() == "student block" and axes.get_ylabel() == "teacher level"
+@pytest.mark.parametrize(
+    ("ranges", "words"),
+    [
+        ([(1, 3), (2, 3)], "level 1 has links to 3 maps, but blocks 1 to 3 have 5 heads"),
+        ([(1, 2), (2, 3), (1, 1)], "level 3 has links to 0 maps"),
+    ],
+)
+def test_ranges_of_another_checkpoint_are_told(ranges, words):
+    with pytest.raises(ValueError, match=words):
+        link_strength(planted(), ranges, HEADS)
+
+
+def test_csv_has_a_row_for_each_run_level_and_block(tmp_path):
+    strength = link_strength(planted(), RANGES, HEADS)
+    write_link_csv(tmp_path / "l.csv", dict(a=strength, b=strength), [(1,), (2,), (3,)])
+    rows = list(csv.DictReader((tmp_path / "l.csv").open()))
+    assert len(rows) == 2 * 2 * 3
+    assert rows[5] == dict(run="a", level="2", block="3", mean_abs_weight="0.7")
+    assert rows[2]["mean_abs_weight"] == ""

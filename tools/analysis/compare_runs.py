@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from aal_plugin.analysis.curves import PANELS, plot_curves
-from aal_plugin.analysis.runs import epochs_to_reach, read_curves
+from aal_plugin.analysis.runs import epochs_to_reach, read_run
 
 
 def main() -> None:
@@ -34,30 +34,24 @@ def main() -> None:
     try:
         for run in args.runs:
             name, _, work_dir = run.rpartition("=")
-            runs[name or Path(work_dir).name].append(read_curves(work_dir))
+            runs[name or Path(work_dir).name].append(read_run(work_dir))
     except ValueError as error:
         sys.exit(f"error: {error}")
     for name, same in runs.items():
-        if any(args.metric not in curves for curves in same):
+        if any(args.metric not in run.curves for run in same):
             sys.exit(f"error: a run of {name} logged no {args.metric}; --metric names another key")
 
-    best = {n: [float(c[args.metric][1].max()) for c in same] for n, same in runs.items()}
-    reach = args.reach or [float(np.mean(next(iter(best.values()))))]
-    print(f"{args.metric}, and the first validated epoch that reached a value\n")
+    measured = {name: [run.curves[args.metric] for run in same] for name, same in runs.items()}
+    best = {name: np.mean([values.max() for _, values in c]) for name, c in measured.items()}
+    reach = args.reach or [next(iter(best.values()))]
+    print(f"{args.metric}, and the first validated epoch at which it reached a value\n")
     print(f"{'':16} {'runs':>4} {'best':>6} {'last':>6}" + "".join(f" {v:>7.1f}" for v in reach))
-    for name, same in runs.items():
-        last = np.mean([curves[args.metric][1][-1] for curves in same])
-        cells = []
-        for value in reach:
-            reached = [epochs_to_reach(curves[args.metric], value) for curves in same]
-            met = [epoch for epoch in reached if epoch is not None]
-            all_met = len(met) == len(same)
-            cells.append(f"{np.mean(met):.4g}" if all_met else f"{len(met)}/{len(same)}")
-        row = f"{name:16} {len(same):4} {np.mean(best[name]):6.1f} {last:6.1f}"
-        print(row + "".join(f" {cell:>7}" for cell in cells))
-    if any(len(same) > 1 for same in runs.values()):
-        print("\nmeans over the runs of a name")
-    print("\n0/1: so many of the runs reached it")
+    for name, curves in measured.items():
+        last = np.mean([values[-1] for _, values in curves])
+        cells = "".join(f" {epochs_cell(curves, value):>7}" for value in reach)
+        print(f"{name:16} {len(curves):4} {best[name]:6.1f} {last:6.1f}{cells}")
+    if len(args.runs) > len(runs):
+        print("\nmeans over the runs of a name; n/m: so many of them reached it")
 
     panels = dict(PANELS)
     panels.setdefault(args.metric, args.metric)
@@ -65,6 +59,14 @@ def main() -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     plot_curves(runs, panels).savefig(out, dpi=130)
     print(f"\nwrote {out}")
+
+
+def epochs_cell(curves: list, value: float) -> str:
+    reached = [epochs_to_reach(curve, value) for curve in curves]
+    met = [epoch for epoch in reached if epoch is not None]
+    if len(met) == len(curves):
+        return f"{np.mean(met):.4g}"
+    return "never" if len(curves) == 1 else f"{len(met)}/{len(curves)}"
 
 
 if __name__ == "__main__":

@@ -1,0 +1,57 @@
+import numpy as np
+import torch
+
+from aal_plugin.analysis.attention_sheet import attention_sheet, strongest_pairs
+
+IMAGE = np.zeros((16, 24, 3), np.uint8)
+
+
+def visible(figure):
+    return [axes for axes in figure.get_axes() if axes.get_visible()]
+
+
+def test_pairs_are_the_channels_to_which_the_teacher_responds_most():
+    augmented = [torch.rand(4, 2, 2), torch.rand(3, 2, 2)]
+    activations = [torch.zeros(4, 4, 4), torch.zeros(3, 2, 2)]
+    activations[0][2, :2] = 5.0  # channel 3 of level 1
+    activations[0][1, :2] = 1.0
+    activations[1][0, 0] = -2.0
+    activations[1][2] = 9.0  # high everywhere: it tells nothing about the place
+    pairs = strongest_pairs(augmented, activations, count=2)
+    assert [(pair.level, pair.channel) for pair in pairs][:3] == [(1, 3), (1, 2), (2, 1)]
+    assert pairs[0].activation.shape == (2, 2)  # on the student's grid
+    np.testing.assert_array_equal(pairs[0].augmented, augmented[0][2].numpy())
+
+
+def test_cosine_tells_how_well_a_map_is_imitated():
+    wanted = torch.rand(1, 3, 3)
+    for factor, cosine in ((2.0, 1.0), (-1.0, -1.0)):
+        (pair,) = strongest_pairs([factor * wanted], [wanted], 1)
+        assert abs(pair.cosine - cosine) < 1e-5
+
+
+def test_sheet_shows_input_heads_of_chosen_blocks_and_pairs():
+    maps = [np.random.rand(m, 2, 3) for m in (2, 2, 4)]  # heads may grow, as in PiT
+    pairs = strongest_pairs([torch.rand(4, 2, 3)] * 2, [torch.rand(4, 4, 6)] * 2, 3)
+    figure = attention_sheet(IMAGE, maps, [1, 3], pairs, box=(1, 2, 9, 12), title="one")
+    labels = [axes.get_ylabel() for axes in visible(figure) if axes.get_ylabel()]
+    assert sorted(labels) == ["block 1", "block 3", "level 1", "level 2"]
+    # Input and overlay; 2 + 4 heads and a mean a block; 2 levels of 3 pairs.
+    assert len(visible(figure)) == 2 + (2 + 1) + (4 + 1) + 2 * 3 * 2
+    assert sum(len(axes.patches) for axes in visible(figure)) == 2
+
+
+def test_sheet_of_a_student_without_links_has_no_pairs():
+    figure = attention_sheet(IMAGE, [np.random.rand(2, 2, 3)], [1])
+    assert len(visible(figure)) == 2 + 3
+
+
+def test_pairs_share_a_scale_and_a_map_of_zeros_is_drawn():
+    pairs = strongest_pairs([torch.zeros(1, 2, 3)], [torch.rand(1, 2, 3)], 1)
+    figure = attention_sheet(IMAGE, [np.random.rand(1, 2, 3)], [1], pairs)
+    left, right = (
+        next(axes for axes in visible(figure) if axes.get_title().startswith(start)).images[0]
+        for start in ("channel", "cos")
+    )
+    assert left.get_clim() == right.get_clim()
+    assert not np.asarray(left.get_array()).any()
