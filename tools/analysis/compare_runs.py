@@ -31,15 +31,14 @@ def main() -> None:
     args = parser.parse_args()
 
     runs = defaultdict(list)
-    try:
-        for run in args.runs:
-            name, _, work_dir = run.rpartition("=")
-            runs[name or Path(work_dir).name].append(read_run(work_dir))
-    except ValueError as error:
-        sys.exit(f"error: {error}")
+    for run in args.runs:
+        name, _, work_dir = run.rpartition("=")
+        runs[name or Path(work_dir).name].append(read_run(work_dir))
     for name, same in runs.items():
-        if any(args.metric not in run.curves for run in same):
-            sys.exit(f"error: a run of {name} logged no {args.metric}; --metric names another key")
+        for run in same:
+            if args.metric not in run.curves:
+                known = ", ".join(sorted(run.curves))
+                raise ValueError(f"a run of {name} logged no {args.metric}; it has {known}")
 
     measured = {name: [run.curves[args.metric] for run in same] for name, same in runs.items()}
     best = {name: np.mean([values.max() for _, values in c]) for name, c in measured.items()}
@@ -70,4 +69,7 @@ def epochs_cell(curves: list, value: float) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except ValueError as error:
+        sys.exit(f"error: {error}")

@@ -7,6 +7,7 @@ OUT is a PNG (or PDF, SVG); the numbers are written beside it as CSV. No model i
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 from aal_plugin.analysis import (
@@ -69,4 +70,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (ValueError, FileNotFoundError) as error:
+        sys.exit(f"error: {error}")

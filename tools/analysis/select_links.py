@@ -11,6 +11,7 @@ alike; alpha and beta are the paper's Table 1. FILE.py is a config, to be traine
 
 import argparse
 import os
+import sys
 from pathlib import Path
 from typing import List
 
@@ -84,4 +85,7 @@ def snippet(args: argparse.Namespace, selected: List[tuple]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (ValueError, FileNotFoundError) as error:
+        sys.exit(f"error: {error}")

@@ -37,15 +37,12 @@ def main() -> None:
         "--ema", action="store_true", help="the averaged weights of EMAHook, not the raw ones"
     )
     args = parser.parse_args()
-    try:
-        files = image_files(args.images)
-        reader = AttentionReader(args.config, args.checkpoint, args.ema)
-        total = len(reader.taps.heads)
-        blocks = args.blocks or sorted({round(b) for b in np.linspace(1, total, min(6, total))})
-        if not all(1 <= block <= total for block in blocks):
-            parser.error(f"--blocks {blocks}; choose from 1 to {total}")
-    except (ValueError, FileNotFoundError) as error:
-        sys.exit(f"error: {error}")
+    files = image_files(args.images)
+    reader = AttentionReader(args.config, args.checkpoint, args.ema)
+    total = len(reader.taps.heads)
+    blocks = args.blocks or sorted({round(b) for b in np.linspace(1, total, min(6, total))})
+    if not all(1 <= block <= total for block in blocks):
+        parser.error(f"--blocks {blocks}; choose from 1 to {total}")
 
     out = Path(args.out) if args.out else Path(args.checkpoint).parent / "attention"
     out.mkdir(parents=True, exist_ok=True)
@@ -61,4 +58,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (ValueError, FileNotFoundError) as error:
+        sys.exit(f"error: {error}")
