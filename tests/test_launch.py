@@ -1,5 +1,6 @@
 """The launchers as a user types them, in processes of their own."""
 
+import json
 import os
 import signal
 import socket
@@ -11,11 +12,11 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.runner import CheckpointLoader
+from mmengine.runner import CheckpointLoader, Runner
 
 from aal_plugin.mm.launch import mmpretrain_script, resume_from_whole_checkpoint
 
-from .mm.small import AAL, training
+from .mm.small import AAL, build, training
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -210,3 +211,22 @@ def test_environment_without_openmmlab_is_told_the_command(tmp_path):
     )
     text = launch(sys.executable, "-c", code)
     assert "pip install 'aal_plugin[openmmlab]'" in text and "AttentionLinks" in text
+
+
+def test_two_ranks_measure_the_localisation_of_one(tmp_path):
+    config = training(tmp_path / "run", epochs=1)
+    config.val_dataloader.dataset.pipeline = [dict(type="PackInputs", algorithm_keys=["gt_bboxes"])]
+    config.default_hooks.attention = dict(type="AttentionInPrediction", rollout=True)
+    metrics = [
+        dict(type="LocalizationAccuracy"),
+        dict(type="LocalizationAccuracy", rollout=True, prefix="rollout"),
+    ]
+    config.update(test_dataloader=config.val_dataloader, test_evaluator=metrics, test_cfg=dict())
+    config.val_dataloader.dataset.num_images = 21  # the second rank has one image twice
+    checkpoint, out = tmp_path / "aal.pth", tmp_path / "two.json"
+    torch.save(dict(state_dict=build(AAL).state_dict(), meta=dict()), checkpoint)
+    path = dump(config, tmp_path / "config.py")
+    launch("tools/dist_test.sh", path, checkpoint, 2, "--out-item", "metrics", "--out", out)
+    two = json.loads(out.read_text())
+    one = Runner.from_cfg(Config(dict(config, load_from=str(checkpoint)))).test()
+    assert one == pytest.approx(two) and len(one) == 14 and one["rollout/maxboxacc_30"] > 0

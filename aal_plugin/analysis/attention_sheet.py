@@ -106,6 +106,7 @@ def _draw_input(
     below.set_title(f"block {len(maps)}, mean", fontsize=9)
     for axes in (above, below):
         _bare(axes)
+        axes.set_anchor("N")
         if box is not None:
             x1, y1, x2, y2 = box
             frame = Rectangle((x1 - 0.5, y1 - 0.5), x2 - x1, y2 - y1, fill=False)
@@ -142,7 +143,7 @@ def _draw_heads(
 def _draw_pairs(
     figure: SubFigure, pairs: Sequence[Pair], levels: Sequence[int], per_level: int
 ) -> None:
-    figure.suptitle("augmented map A⁺ (left) beside the teacher map B (right)", fontsize=9)
+    figure.suptitle("augmented maps A⁺, each beside the teacher map B that it imitates", fontsize=9)
     columns = figure.subfigures(1, per_level, squeeze=False)[0]
     for index, column in enumerate(columns):
         grid = column.subplots(len(levels), 2, squeeze=False)
@@ -159,8 +160,8 @@ def _draw_pairs(
             low, high = min(m.min() for m in unit), max(m.max() for m in unit)
             for axes, values in zip(row, unit):
                 axes.imshow(values, cmap=COLOURS, vmin=low, vmax=high)
-            row[0].set_title(f"channel {pair.channel}", fontsize=7, pad=3)
-            row[1].set_title(f"cos {pair.cosine:.2f}", fontsize=7, pad=3)
+            row[0].set_title(f"A⁺ of channel {pair.channel}", fontsize=7, pad=3)
+            row[1].set_title(f"B, cos {pair.cosine:.2f}", fontsize=7, pad=3)
             if index == 0:
                 row[0].set_ylabel(f"level {level}", fontsize=8)
 

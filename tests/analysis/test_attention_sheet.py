@@ -51,7 +51,7 @@ def test_pairs_share_a_scale_and_a_map_of_zeros_is_drawn():
     figure = attention_sheet(IMAGE, [np.random.rand(1, 2, 3)], [1], pairs)
     left, right = (
         next(axes for axes in visible(figure) if axes.get_title().startswith(start)).images[0]
-        for start in ("channel", "cos")
+        for start in ("A⁺ of channel 1", "B, cos")
     )
     assert left.get_clim() == right.get_clim()
     assert not np.asarray(left.get_array()).any()

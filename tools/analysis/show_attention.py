@@ -53,7 +53,7 @@ def main() -> None:
             pairs = strongest_pairs(shown.augmented, shown.activations, args.channels)
         maps = [block.numpy() for block in shown.maps]
         sheet = attention_sheet(shown.image, maps, blocks, pairs, shown.box, shown.title)
-        sheet.savefig(out / f"{shown.name}.png", dpi=110)
+        sheet.savefig(out / f"{shown.name}.png", dpi=90)
     print(f"wrote {out}")
 
 
