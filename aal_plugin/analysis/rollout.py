@@ -28,7 +28,7 @@ class AttentionRollout:
             for module in student.modules()
             if isinstance(getattr(module, "qkv", None), nn.Linear) and hasattr(module, "num_heads")
         ]
-        if not self._blocks or getattr(student, "cls_token", None) is None:
+        if not self._blocks or not any(_has_class_token(module) for module in student.modules()):
             raise ValueError(
                 f"rollout: {type(student).__name__} has no class token or no qkv projections; it "
                 "serves the ViT and DeiT families"
@@ -48,6 +48,9 @@ class AttentionRollout:
         kept, self._kept = self._kept, {}
         if len(kept) < len(self._blocks):
             raise ValueError("rollout: the qkv projection of some blocks was not run as a module")
+        tokens = sorted({qkv.shape[1] for qkv in kept.values()})
+        if len(tokens) > 1:
+            raise ValueError(f"rollout: blocks have {tokens} tokens; they must all have the same")
         rolled = None
         for index, block in enumerate(self._blocks):
             step = _mixing(kept[index], block)
@@ -58,6 +61,10 @@ class AttentionRollout:
     def _keep(self, index: int, module: nn.Module, inputs: tuple, output: Tensor) -> None:
         if self._recording:
             self._kept[index] = output
+
+
+def _has_class_token(module: nn.Module) -> bool:
+    return isinstance(getattr(module, "cls_token", None), Tensor)
 
 
 def _mixing(qkv: Tensor, block: nn.Module) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, List
+from typing import Any, List, Optional
 
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
@@ -13,6 +13,7 @@ from torch import nn
 
 from ..analysis.rollout import AttentionRollout
 from ..core import AttentionTaps
+from ..core.named_taps import TapNames
 
 # They move the image and leave gt_bboxes where they were. Subclasses may know better.
 BOX_BLIND = (
@@ -35,14 +36,17 @@ class AttentionInPrediction(Hook):
     Args:
         rollout: also follow the attention through all blocks, see
             `aal_plugin.analysis.rollout`.
+        taps: AALClassifier's setting of that name, for an ImageClassifier whose backbone is of
+            no known family.
 
     Raises:
         ValueError: a model or backbone that shows no attention; a pipeline whose boxes do not
             move with the image.
     """
 
-    def __init__(self, rollout: bool = False) -> None:
+    def __init__(self, rollout: bool = False, taps: Optional[TapNames] = None) -> None:
         self.rollout = rollout
+        self.taps = taps
         self._watched: Any = None
         self._handles: List[Any] = []
 
@@ -72,7 +76,7 @@ class AttentionInPrediction(Hook):
     def _watch(self, model: nn.Module) -> None:
         if not hasattr(model, "backbone"):
             raise ValueError(f"AttentionInPrediction: {type(model).__name__} has no backbone")
-        self._taps = getattr(model, "taps", None) or AttentionTaps(model.backbone)
+        self._taps = getattr(model, "taps", None) or AttentionTaps(model.backbone, self.taps)
         self._rollout = AttentionRollout(model.backbone) if self.rollout else None
 
     def _end(self) -> None:

@@ -58,6 +58,15 @@ def test_timm_students_with_normalised_queries_roll_out():
     torch.testing.assert_close(got[0].double(), expected, rtol=1e-4, atol=1e-6)
 
 
+def test_students_of_several_resolutions_are_told():
+    student = timm.create_model("pit_ti_224", img_size=64, depth=(1, 1, 1), num_classes=0).eval()
+    rollout = AttentionRollout(student)
+    rollout.start()
+    student(torch.randn(1, 3, 64, 64))
+    with pytest.raises(ValueError, match=r"rollout: blocks have \[.*\] tokens; they must all"):
+        rollout.stop((2, 2))
+
+
 def test_students_without_a_class_token_are_told():
     with pytest.raises(ValueError, match="rollout: Sequential has no class token"):
         AttentionRollout(nn.Sequential(nn.Linear(2, 2)))

@@ -180,3 +180,37 @@ def test_student_without_attention_is_told(tmp_path):
     )
     with pytest.raises(ValueError, match="ResNet shows no attention"):
         Runner.from_cfg(measuring(tmp_path, resnet)).test()
+
+
+SWIN = dict(
+    PLAIN,
+    backbone=dict(
+        type="SwinTransformer",
+        arch=dict(embed_dims=16, depths=[1, 1], num_heads=[1, 2]),
+        img_size=24,
+        patch_size=4,
+        window_size=3,
+        out_indices=(1,),
+    ),
+    neck=dict(type="GlobalAveragePooling"),
+    head=dict(type="LinearClsHead", num_classes=10, in_channels=32),
+)
+
+
+def test_hierarchical_students_are_measured_at_each_of_their_grids(tmp_path):
+    metrics = [*metric(block=1, prefix="fine"), *metric(head=2)]
+    results = Runner.from_cfg(measuring(tmp_path, SWIN, metrics)).test()
+    assert {"fine/gt_known", "localization/gt_known"} <= set(results)
+    assert all(np.isfinite(list(results.values())))
+    with pytest.raises(ValueError, match="rollout: SwinTransformer has no class token"):
+        Runner.from_cfg(measuring(tmp_path, SWIN, metrics, dict(rollout=True))).test()
+
+
+def test_students_of_no_known_family_are_tapped_by_name(tmp_path):
+    hook = dict(taps=dict(attention="layers.*.attn", patch_embed="patch_embed.projection"))
+    named, known = (
+        Runner.from_cfg(measuring(tmp_path / name, PLAIN, hook=settings))
+        for name, settings in (("named", hook), ("known", {}))
+    )
+    known.model.load_state_dict(named.model.state_dict())
+    assert named.test() == known.test()
