@@ -99,6 +99,17 @@ def test_attention_sheets_of_the_validation_set_and_of_a_folder(run, tool, tmp_p
     assert sorted(path.name for path in tmp_path.glob("*.png")) == ["val-0.png", "val-1.png"]
 
 
+def test_students_are_shown_on_the_same_images(run, tool, tmp_path):
+    students = []
+    for name in ("plain", "aal"):
+        students += ["--student", name, run / f"{name}.py", run / name / "epoch_2.pth"]
+    out = tmp_path / "both.png"
+    tool("compare_attention", out, *students, "--count", 3, "--threshold", 0.2, 0.5)
+    with Image.open(out) as figure:
+        assert 0.8 < figure.width / figure.height < 1.3  # three images, in three rows
+    assert message(tool, "compare_attention", out, *students, "--threshold", 0.2) == "2"
+
+
 def test_runs_are_compared(run, tool, tmp_path):
     text = tool(
         "compare_runs", run / "plain", f"ours={run / 'aal'}", f"ours={run / 'aal'}",

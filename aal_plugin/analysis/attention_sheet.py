@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import List, NamedTuple, Optional, Sequence, Tuple
+from typing import List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -93,6 +93,37 @@ def attention_sheet(
     return figure
 
 
+def attention_rows(
+    images: Sequence[np.ndarray],
+    boxes: Sequence[Optional[Sequence[float]]],
+    students: Mapping[str, Sequence[Tuple[np.ndarray, Optional[Sequence[float]]]]],
+) -> Figure:
+    """Images in the first row, and what every student attends to in a row below.
+
+    Args:
+        images: (H, W, 3) uint8 RGB each.
+        boxes: x1, y1, x2, y2 of each object, or None; a full line.
+        students: by name, for each image the attention (h, w), and the box that is cut from it,
+            or None; a dashed line.
+    """
+    rows, columns = 1 + len(students), len(images)
+    figure = Figure(figsize=(1.15 * columns + 0.3, 1.15 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes, image, box in zip(grid[0], images, boxes):
+        axes.imshow(image)
+        _outline(axes, box)
+    for row, (name, shown) in zip(grid[1:], students.items()):
+        row[0].set_ylabel(name, fontsize=9)
+        for axes, image, box, (attention, found) in zip(row, images, boxes, shown):
+            _overlay(axes, image, attention)
+            _outline(axes, box)
+            _outline(axes, found, edgecolor="white", linestyle="--")
+    grid[0, 0].set_ylabel("input", fontsize=9)
+    for axes in grid.flat:
+        _bare(axes)
+    return figure
+
+
 def _draw_input(
     figure: SubFigure,
     image: np.ndarray,
@@ -107,11 +138,7 @@ def _draw_input(
     for axes in (above, below):
         _bare(axes)
         axes.set_anchor("N")
-        if box is not None:
-            x1, y1, x2, y2 = box
-            frame = Rectangle((x1 - 0.5, y1 - 0.5), x2 - x1, y2 - y1, fill=False)
-            frame.set(edgecolor="#d55e00", linewidth=1.5)
-            axes.add_patch(frame)
+        _outline(axes, box)
 
 
 def _draw_heads(
@@ -172,6 +199,14 @@ def _overlay(axes: Axes, image: np.ndarray, attention: np.ndarray) -> None:
     extent: Tuple[float, ...] = (-0.5, width - 0.5, height - 0.5, -0.5)
     axes.imshow(grey, cmap="gray", vmin=0, vmax=255, extent=extent)
     axes.imshow(attention, cmap=COLOURS, alpha=0.6, interpolation="bilinear", extent=extent)
+
+
+def _outline(axes: Axes, box: Optional[Sequence[float]], **style: str) -> None:
+    if box is not None:
+        x1, y1, x2, y2 = box
+        frame = Rectangle((x1 - 0.5, y1 - 0.5), x2 - x1, y2 - y1, fill=False)
+        frame.set(**dict(dict(edgecolor="#d55e00", linewidth=1.5), **style))
+        axes.add_patch(frame)
 
 
 def _bare(axes: Axes) -> None:

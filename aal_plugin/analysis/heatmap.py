@@ -143,7 +143,7 @@ def _write_values(axes: Axes, strength: np.ndarray, image: object) -> None:
             dark = image.norm(value) < 0.5
             text = f"{value:.2f}".lstrip("0") if value < 1 else f"{value:.1f}"
             colour = "white" if dark else "black"
-            axes.text(column, level, text, ha="center", va="center", fontsize=7, color=colour)
+            axes.text(column, level, text, ha="center", va="center", fontsize=8, color=colour)
 
 
 def _frame(axes: Axes, level: int, first: int, last: int, heads: Optional[Sequence[int]]) -> None:

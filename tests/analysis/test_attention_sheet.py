@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from aal_plugin.analysis.attention_sheet import attention_sheet, strongest_pairs
+from aal_plugin.analysis.attention_sheet import attention_rows, attention_sheet, strongest_pairs
 
 IMAGE = np.zeros((16, 24, 3), np.uint8)
 
@@ -55,3 +55,15 @@ def test_pairs_share_a_scale_and_a_map_of_zeros_is_drawn():
     )
     assert left.get_clim() == right.get_clim()
     assert not np.asarray(left.get_array()).any()
+
+
+def test_students_stand_below_the_images_with_true_and_found_boxes():
+    images, boxes = [IMAGE] * 3, [(1, 2, 9, 12), None, (0, 0, 4, 4)]
+    found = [(np.random.rand(2, 3), box) for box in ((2, 2, 8, 8), None, None)]
+    figure = attention_rows(images, boxes, dict(plain=found, aal=found))
+    labels = [axes.get_ylabel() for axes in figure.axes if axes.get_ylabel()]
+    assert len(figure.axes) == 9 and labels == ["input", "plain", "aal"]
+    assert [len(axes.patches) for axes in figure.axes] == [1, 0, 1, 2, 0, 1, 2, 0, 1]
+    true, cut = figure.axes[3].patches
+    assert true.get_bbox().bounds == (0.5, 1.5, 8, 10) and cut.get_bbox().bounds[:2] == (1.5, 1.5)
+    assert true.get_linestyle() != cut.get_linestyle()

@@ -26,7 +26,7 @@ def main() -> None:
     )
     parser.add_argument("work_dir")
     parser.add_argument("out", help="links.gif or links.png")
-    parser.add_argument("--epochs", type=int, default=5, help="so many in a strip, at most")
+    parser.add_argument("--epochs", type=int, default=4, help="so many in a strip, at most")
     parser.add_argument("--per-second", type=float, default=4.0, help="epochs in an animation")
     args = parser.parse_args()
     by_epoch = read_records(args.work_dir) or from_checkpoints(Path(args.work_dir))
