@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, Optional, Union
+from typing import Any, Dict
 
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
-from torch import nn
 
 from ..analysis.heatmap import pixels, plot_link_strength
 from ..analysis.link_records import append_record
 from ..analysis.links import link_strength
-
-DataBatch = Optional[Union[dict, tuple, list]]
 
 
 @HOOKS.register_module()
@@ -34,20 +31,19 @@ class LinkHeatmapHook(Hook):
         ValueError: interval below 1; a model without a link head.
     """
 
-    # Above LoggerHook and CheckpointHook nothing depends on it.
-    priority = "LOW"
-
     def __init__(self, interval: int = 1) -> None:
         if interval < 1:
             raise ValueError(f"LinkHeatmapHook.interval={interval}; choose 1 or more epochs")
         self.interval = interval
 
     def before_train(self, runner: Runner) -> None:
-        head = linked_head(runner.model)
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        head = getattr(model, "link_head", None)
         if head is None:
             raise ValueError(
-                f"LinkHeatmapHook needs a link head, and {type(runner.model).__name__} has none; "
-                "set model.type='AALClassifier', or remove the hook"
+                f"LinkHeatmapHook needs a link head, and {type(model).__name__} has none; give "
+                "model.link_head=dict(type='AttentionLinkHead') to an AALClassifier, or remove "
+                "the hook"
             )
         self._links = head.links
         if runner.epoch == 0:
@@ -70,9 +66,3 @@ class LinkHeatmapHook(Hook):
         image = pixels(plot_link_strength(strength, f"links, epoch {epoch}"))
         runner.visualizer.add_image("links", image, step=epoch)
         append_record(Path(runner.log_dir) / "vis_data", epoch, strength)
-
-
-def linked_head(model: nn.Module) -> Optional[nn.Module]:
-    """The model's link head, DDP or not; None where it has none."""
-    model = model.module if is_model_wrapper(model) else model
-    return getattr(model, "link_head", None)
