@@ -4,7 +4,8 @@ import torch
 from torch import nn
 
 from aal_plugin.analysis.rollout import AttentionRollout
-from tests.mm.small import PLAIN, batch, build
+
+from ..mm.small import PLAIN, batch, build
 
 DISTILLED = dict(PLAIN["backbone"], type="DistilledVisionTransformer")
 
