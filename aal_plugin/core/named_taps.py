@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Optional, Sequence, Union
 
 from torch import nn
 
-from .tapping import Tap, Tapping, Watch, grid_put_out, matrix_tap, qkv_tap
+from .tapping import Tap, Tapping, Watch, any_size, grid_put_out, matrix_tap, qkv_tap
 
 TapNames = Union[str, Sequence[str], Dict[str, Any]]
 
@@ -58,7 +58,7 @@ def named_tapping(student: nn.Module, names: TapNames) -> Tapping:
         _tap(name, modules[name], grid, num_prefix_tokens, class_token)
         for name in _matching([patterns] if isinstance(patterns, str) else patterns, modules)
     ]
-    return Tapping(blocks, None, _any_size)
+    return Tapping(blocks, None, any_size)
 
 
 def _tap(name: str, attn: nn.Module, grid: Watch, num_prefix_tokens: int, class_token: bool) -> Tap:
@@ -111,7 +111,3 @@ def _patch_conv(
         if isinstance(module, nn.Conv2d):
             return module
     raise ValueError("taps: the student has no convolution; name taps.patch_embed")
-
-
-def _any_size(height: int, width: int) -> None:
-    pass

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Callable, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Iterable, List, NamedTuple, Optional, Tuple
 
 from torch import Tensor, nn
 
@@ -149,3 +149,31 @@ def _read_windows(
 def is_a(module: Any, *class_paths: str) -> bool:
     """Whether a class of that dotted path is among the module's, without importing its package."""
     return any(f"{c.__module__}.{c.__qualname__}" in class_paths for c in type(module).__mro__)
+
+
+def attentions_of(blocks: Iterable[nn.Module], *class_paths: str) -> Optional[List[nn.Module]]:
+    """The blocks' `attn` modules, or None where one is of another class."""
+    attentions = [getattr(block, "attn", None) for block in blocks]
+    return attentions if all(is_a(attn, *class_paths) for attn in attentions) else None
+
+
+def any_size(height: int, width: int) -> None:
+    pass
+
+
+def divides(patch_conv: nn.Conv2d) -> Callable[[int, int], None]:
+    return partial(check_divides, patch_conv)
+
+
+def check_divides(patch_conv: nn.Conv2d, height: int, width: int) -> None:
+    patch_h, patch_w = patch_conv.kernel_size
+    if patch_conv.stride == patch_conv.kernel_size and (height % patch_h or width % patch_w):
+        raise ValueError(
+            f"images of {height}×{width} pixels: the student's patch of {patch_h}×{patch_w} "
+            "does not divide them, and attention and activation maps would not line up; "
+            f"choose multiples, such as {_nearest(height, patch_h)}×{_nearest(width, patch_w)}"
+        )
+
+
+def _nearest(length: int, patch: int) -> int:
+    return max(1, round(length / patch)) * patch

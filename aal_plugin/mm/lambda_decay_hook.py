@@ -50,10 +50,11 @@ class LambdaDecayHook(Hook):
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         self._head = next((getattr(model, n) for n in self.names if hasattr(model, n)), None)
         if self._head is None:
+            wanted = self.names[0].replace("_", " ") if len(self.names) > 1 else self.names[0]
             raise ValueError(
-                f"LambdaDecayHook needs a {' or '.join(self.names)}, and {type(model).__name__} "
-                "has none; set model.type='AALClassifier' with "
-                "link_head=dict(type='AttentionLinkHead'), or remove the hook from custom_hooks"
+                f"LambdaDecayHook needs a {wanted}, and {type(model).__name__} has none; set "
+                "model.type='AALClassifier' with link_head=dict(type='AttentionLinkHead') or "
+                "another head that a teacher drives, or remove the hook from custom_hooks"
             )
         self._epoch = None
 
