@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 from itertools import accumulate
-from typing import List, Optional, Sequence, Tuple, Union
+from typing import Dict, List, Optional, Sequence, Tuple, Union
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from .resize import resize_maps
 
 Range = Tuple[int, int]
 Links = Union[str, Sequence[Range]]
@@ -21,6 +23,9 @@ TABLE_1 = {
     "alpha": ((1, 3), (1, 5), (3, 5), (4, 6), (4, 6), (6, 11), (7, 12)),
     "beta": ((1, 2), (1, 5), (3, 5), (4, 6), (4, 7), (6, 10), (7, 10)),
 }
+
+# Under a norm: keeps a map of zeros (a dead channel) at zero, with a finite gradient.
+_FLOOR = 1e-6
 
 
 def link_ranges(links: Links, num_levels: int, num_blocks: int) -> List[Range]:
@@ -112,10 +117,28 @@ class AttentionLinks(nn.ModuleList):
             antialias: smooth before a teacher map is made smaller.
         """
         size = size or map_grid(maps)
+        dtype = torch.promote_types(maps[0].dtype, torch.float32)
         with torch.autocast(maps[0].device.type, enabled=False):
-            augmented = self([resize_maps(block, size) for block in maps])
-            resized = [resize_maps(level, size, antialias) for level in activations]
-            return mean_link_distance(augmented, resized)
+            stack = torch.cat([resize_maps(block, size) for block in maps], dim=1)
+            stack = stack.flatten(2).to(dtype)
+            total = stack.new_zeros(())
+            for (first, last), levels in self._groups():
+                heads = slice(sum(self.heads[: first - 1]), sum(self.heads[:last]))
+                weight = torch.cat([self[level].weight.flatten(1) for level in levels])
+                bias = torch.cat([self[level].bias for level in levels])
+                resized = [resize_maps(activations[i], size, antialias) for i in levels]
+                activation = torch.cat(resized, dim=1).flatten(2).to(dtype)
+                gaps = augmented_gap(weight.to(dtype), bias.to(dtype), stack[:, heads], activation)
+                total = total + gaps.sum()
+            channels = sum(link.out_channels for link in self)
+            return total / (len(stack) * channels * size[0] * size[1])
+
+    def _groups(self) -> List[Tuple[Range, List[int]]]:
+        """Levels that read the same blocks, and so need one product together."""
+        groups: Dict[Range, List[int]] = {}
+        for level, linked in enumerate(self.ranges):
+            groups.setdefault(linked, []).append(level)
+        return list(groups.items())
 
     def forward(self, maps: Sequence[Tensor]) -> List[Tensor]:
         """Attention maps of every block, (B, M, h, w) each → augmented maps, (B, C, h, w) each."""
@@ -126,13 +149,6 @@ class AttentionLinks(nn.ModuleList):
             link(stack[:, offsets[first - 1] : offsets[last]])
             for link, (first, last) in zip(self, self.ranges)
         ]
-
-
-def resize_maps(maps: Tensor, size: Tuple[int, int], antialias: bool = False) -> Tensor:
-    """Bicubic resize of (B, C, H, W) to the common grid (B, C, h, w), or as it is."""
-    if maps.shape[-2:] == size:
-        return maps
-    return F.interpolate(maps, size=size, mode="bicubic", align_corners=False, antialias=antialias)
 
 
 def map_grid(maps: Sequence[Tensor], fallback: int = 14) -> Tuple[int, int]:
@@ -159,9 +175,38 @@ def mean_link_distance(augmented: Sequence[Tensor], activations: Sequence[Tensor
     return sum(distances) / sum(channels)
 
 
+def augmented_gap(weight: Tensor, bias: Tensor, maps: Tensor, activation: Tensor) -> Tensor:
+    """‖A⁺/‖A⁺‖ − B/‖B‖‖² of every augmented map A⁺ = Σ wA + b, without A⁺ (AAL, Eq. 4 and 5).
+
+    Only ‖A⁺‖² = wᵀ(AAᵀ)w and ⟨A⁺, B⟩ = wᵀ(AB) are needed; neither A⁺ nor its gradient, C maps for
+    every image, comes to be. Maps are centred first: a softmax sums to one, and the square of
+    what all maps share would drown the differences in rounding.
+
+    Args:
+        weight: (C, M).
+        bias: (C,).
+        maps: (B, M, N), N = h*w.
+        activation: (B, C, N).
+
+    Returns:
+        (B, C).
+    """
+    mean = maps.mean(dim=-1)
+    centred = maps - mean[..., None]
+    level = F.linear(mean, weight, bias)  # the mean of A⁺ over positions
+    gram = centred @ centred.mT
+    cross = centred @ activation.mT
+    energy = ((weight @ gram) * weight).sum(-1) + maps.shape[-1] * level.square()
+    product = (cross * weight.mT).sum(1) + level * activation.sum(-1)
+    norm = energy.clamp_min(_FLOOR**2).sqrt()
+    own_norm = torch.linalg.vector_norm(activation, dim=-1)
+    own_floored = own_norm.clamp_min(_FLOOR)
+    cosine = product / (norm * own_floored)
+    return energy / norm.square() + (own_norm / own_floored).square() - 2 * cosine
+
+
 def _unit(maps: Tensor) -> Tensor:
-    # float32: half-precision sums of squares over- and underflow. The floor under the norm keeps
-    # a map of zeros (a dead channel) at zero, with a finite gradient.
+    # float32: half-precision sums of squares over- and underflow.
     maps = maps.flatten(2)
     maps = maps.to(torch.promote_types(maps.dtype, torch.float32))
-    return maps / maps.norm(dim=-1, keepdim=True).clamp_min(1e-6)
+    return maps / maps.norm(dim=-1, keepdim=True).clamp_min(_FLOOR)

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import difflib
 from functools import cached_property, partial
-from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor, nn
+
+from .fold import fold_batch_norms
 
 
 class FrozenTeacher(nn.Module):
@@ -29,12 +30,17 @@ class FrozenTeacher(nn.Module):
         mean, std: normalisation that the model was trained with, in pixel values (0–255), one
             for each of R, G, B in the order of `rgb`. None: it takes what it is given.
         rgb: whether the model was trained on RGB images (else BGR).
+        channels_last: infer on images and weights in that memory format.
+        fold_norms: fold batch norms into convolutions; maps are the same to rounding.
+        dtype: 'bfloat16' or 'float16': infer in it. None: in float32, or as autocast says.
+        compile: `torch.compile` the inference.
 
     Attributes:
         channels: channels of each level.
 
     Raises:
-        ValueError: a tap that the model lacks, or whose output is no (B, C, h, w) map.
+        ValueError: a tap that the model lacks, or whose output is no (B, C, h, w) map; a dtype
+            other than those.
     """
 
     def __init__(
@@ -45,8 +51,14 @@ class FrozenTeacher(nn.Module):
         mean: Optional[Sequence[float]] = None,
         std: Optional[Sequence[float]] = None,
         rgb: bool = True,
+        channels_last: bool = True,
+        fold_norms: bool = True,
+        dtype: Optional[str] = None,
+        compile: bool = False,
     ) -> None:
         super().__init__()
+        if dtype not in (None, "bfloat16", "float16"):
+            raise ValueError(f"teacher.dtype={dtype!r}; choose 'bfloat16', 'float16' or None")
         self.model = model.requires_grad_(False)
         self.taps = list(taps) if taps is not None else default_taps(model)
         self._features = features or model
@@ -54,11 +66,28 @@ class FrozenTeacher(nn.Module):
         self._flip = False
         self.register_buffer("input_scale", None)
         self.register_buffer("input_shift", None)
-        self._kept: Dict[int, Tensor] = {}
+        self._kept: List[Tuple[int, Tensor]] = []
+        self._order: List[int] = []  # of the levels in a forward pass, once it was seen
+        self._stops = False
         for level, module in enumerate(named_modules_of(model, self.taps, "teacher.taps")):
             module.register_forward_hook(partial(self._keep, level))
         self.train(False)
-        self.channels = [level.shape[1] for level in self._probe()]
+        self._dtype: Optional[torch.dtype] = None
+        self._memory_format = torch.preserve_format
+        self._run = self._infer
+        # The first pass runs the whole model: what reads a convolution must all be seen.
+        levels = self._probe(with_logits=True)
+        if fold_norms:
+            fold_batch_norms(model, partial(self._probe, with_logits=True))
+        self.channels = [level.shape[1] for level in levels]
+        if dtype is not None:
+            self._dtype = getattr(torch, dtype)
+            model.to(self._dtype)
+        if channels_last:
+            self._memory_format = torch.channels_last
+            model.to(memory_format=torch.channels_last)
+        if compile:
+            self._run = torch.compile(self._infer)
 
     def match_input(
         self, mean: Optional[Sequence[float]], std: Optional[Sequence[float]], rgb: bool
@@ -93,15 +122,31 @@ class FrozenTeacher(nn.Module):
                 images = images.flip(1)
             if self.input_scale is not None:
                 images = images * self.input_scale + self.input_shift
-            logits = self.model(images) if with_logits else self._features(images)
-        kept, self._kept = self._kept, {}
-        maps = [kept[level].detach() for level in range(len(self.taps))]
-        return maps, logits if with_logits else None
+            if self._dtype is None:
+                return self._run(images, with_logits)
+            with torch.autocast(images.device.type, enabled=False):
+                return self._run(images.to(self._dtype), with_logits)
 
     @cached_property
     def num_classes(self) -> int:
         """Classes of the logits, as the model itself tells them."""
         return self(self._blank(), with_logits=True)[1].shape[-1]
+
+    def _infer(self, images: Tensor, with_logits: bool) -> Tuple[List[Tensor], Optional[Tensor]]:
+        images = images.to(memory_format=self._memory_format)
+        # A compiler leaves out by itself what comes after the last level.
+        whole = with_logits or torch.compiler.is_compiling()
+        self._stops = not whole and len(self._order) == len(self.taps)
+        logits = None
+        try:
+            logits = self.model(images) if with_logits else self._features(images)
+        except _LastLevel:
+            pass
+        kept, self._kept = self._kept, []
+        self._order = self._order or [level for level, _ in kept]
+        levels = dict(kept)
+        maps = [levels[level].detach() for level in range(len(self.taps))]
+        return maps, logits if with_logits else None
 
     def train(self, mode: bool = True) -> FrozenTeacher:
         """Stays in eval mode, whatever `mode` says."""
@@ -112,10 +157,12 @@ class FrozenTeacher(nn.Module):
 
     def _keep(self, level: int, module: nn.Module, inputs: Any, output: Any) -> None:
         # MMPretrain's backbones answer with a tuple of stages; a tap on one means its last.
-        self._kept[level] = output[-1] if isinstance(output, (tuple, list)) else output
+        self._kept.append((level, output[-1] if isinstance(output, (tuple, list)) else output))
+        if self._stops and level == self._order[-1]:
+            raise _LastLevel
 
-    def _probe(self) -> List[Tensor]:
-        maps, _ = self(self._blank())
+    def _probe(self, with_logits: bool = False) -> List[Tensor]:
+        maps, _ = self(self._blank(), with_logits)
         for name, level in zip(self.taps, maps):
             if level.dim() != 4:
                 raise ValueError(
@@ -127,56 +174,8 @@ class FrozenTeacher(nn.Module):
         return next(self.model.parameters()).new_zeros(1, 3, 224, 224)
 
 
-class TimmTeacher(FrozenTeacher):
-    """A teacher from timm's model factory.
-
-    Args:
-        model_name: any name of `timm.list_models()`.
-        pretrained: load timm's weights of that name.
-        checkpoint: or a file of weights for it (.pth, .safetensors).
-        taps: see `FrozenTeacher`.
-        num_classes: of the checkpoint, where it differs from the model's own.
-        allow_random_weights: for trials; a random teacher trains without a complaint and
-            regularises toward noise, so weights are demanded otherwise.
-        **model_kwargs: passed on to `timm.create_model`.
-
-    Raises:
-        ValueError: an unknown model, no weights, two sources of weights, weights that do not fit.
-        FileNotFoundError: no such checkpoint.
-    """
-
-    def __init__(
-        self,
-        model_name: str,
-        pretrained: bool = False,
-        checkpoint: Optional[str] = None,
-        taps: Optional[Sequence[str]] = None,
-        num_classes: Optional[int] = None,
-        allow_random_weights: bool = False,
-        **model_kwargs: Any,
-    ) -> None:
-        import timm
-        from timm.models import load_state_dict
-
-        check_weights(pretrained, checkpoint, allow_random_weights)
-        if ":" not in model_name and not timm.is_model(model_name):  # "hf-hub:…" names a hub
-            raise ValueError(
-                f"teacher.model_name={model_name!r} is not a timm model; "
-                f"near names: {_near(model_name, timm.list_models())}"
-            )
-        if num_classes is not None:
-            model_kwargs["num_classes"] = num_classes
-        model = timm.create_model(model_name, pretrained=pretrained, **model_kwargs)
-        if checkpoint is not None:
-            load_weights(model, checkpoint, partial(load_state_dict, use_ema=False))
-        data = model.pretrained_cfg
-        super().__init__(
-            model,
-            taps,
-            features=getattr(model, "forward_features", None),
-            mean=[255 * value for value in data["mean"]],
-            std=[255 * value for value in data["std"]],
-        )
+class _LastLevel(Exception):
+    """Ends a forward pass whose remainder nobody needs."""
 
 
 def default_taps(model: nn.Module) -> List[str]:
@@ -214,41 +213,6 @@ def _inside(model: nn.Module, prefix: str) -> Optional[nn.Module]:
     return model
 
 
-def check_weights(pretrained: bool, checkpoint: Optional[str], allow_random_weights: bool) -> None:
-    """Raise ValueError unless a teacher's weights come from exactly one place."""
-    if pretrained and checkpoint is not None:
-        raise ValueError(
-            f"teacher.pretrained=True and teacher.checkpoint={checkpoint!r} are two sources of "
-            "weights; give one"
-        )
-    if not (pretrained or checkpoint is not None or allow_random_weights):
-        raise ValueError(
-            "the teacher has no weights and would regularise toward noise; give "
-            "teacher.checkpoint=FILE or teacher.pretrained=True, or for a trial "
-            "teacher.allow_random_weights=True"
-        )
-
-
-def load_weights(
-    model: nn.Module, checkpoint: str, read: Callable[[str], Dict[str, Tensor]]
-) -> None:
-    """Load a file's weights strictly, telling a missing, a broken and a foreign file apart."""
-    if not Path(checkpoint).is_file():
-        raise FileNotFoundError(f"teacher.checkpoint={checkpoint!r}: no such file")
-    try:
-        state_dict = read(checkpoint)
-    except Exception as error:  # torch, pickle and safetensors each have errors of their own
-        raise ValueError(
-            f"teacher.checkpoint={checkpoint!r} cannot be read; is it whole? ({error})"
-        ) from error
-    try:
-        model.load_state_dict(state_dict)
-    except RuntimeError as error:
-        raise ValueError(
-            f"teacher.checkpoint={checkpoint!r} does not fit the teacher: {error}"
-        ) from error
-
-
 def named_modules_of(model: nn.Module, taps: Sequence[str], key: str) -> List[nn.Module]:
     """The modules of those dotted names; `key` is the config's, for the error."""
     modules = dict(model.named_modules())
@@ -256,12 +220,13 @@ def named_modules_of(model: nn.Module, taps: Sequence[str], key: str) -> List[nn
         if tap not in modules:
             raise ValueError(
                 f"{key}: {type(model).__name__} has no module {tap!r}; "
-                f"near names: {_near(tap, modules)}"
+                f"near names: {near_names(tap, modules)}"
             )
     return [modules[tap] for tap in taps]
 
 
-def _near(name: str, names: Any) -> str:
+def near_names(name: str, names: Any) -> str:
+    """The likeliest of `names` where `name` is none of them, for an error."""
     near = difflib.get_close_matches(name, list(names), n=5, cutoff=0.4)
     return ", ".join(near) or "none"
 

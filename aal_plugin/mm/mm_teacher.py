@@ -14,7 +14,7 @@ from mmpretrain.registry import MODELS
 from torch import Tensor
 
 from ..core import FrozenTeacher
-from ..core.teacher import check_weights, load_weights
+from ..core.weights import check_weights, load_weights
 
 
 @MODELS.register_module()
@@ -29,6 +29,7 @@ class MMTeacher(FrozenTeacher):
         taps: dotted names within the classifier, such as 'backbone.layer1'; by default the
             stages of its backbone.
         allow_random_weights: see `aal_plugin.core.TimmTeacher`.
+        channels_last, fold_norms, dtype, compile: see `aal_plugin.core.FrozenTeacher`.
 
     Raises:
         FileNotFoundError: no such config or checkpoint.
@@ -41,6 +42,10 @@ class MMTeacher(FrozenTeacher):
         checkpoint: Union[str, bool, None] = None,
         taps: Optional[Sequence[str]] = None,
         allow_random_weights: bool = False,
+        channels_last: bool = True,
+        fold_norms: bool = True,
+        dtype: Optional[str] = None,
+        compile: bool = False,
     ) -> None:
         check_weights(False, checkpoint or None, allow_random_weights)
         if isinstance(config, str) and not Path(config).is_file() and not list_models(config):
@@ -60,6 +65,10 @@ class MMTeacher(FrozenTeacher):
             mean=pixels.mean.flatten().tolist() if normalised else (0.0, 0.0, 0.0),
             std=pixels.std.flatten().tolist() if normalised else (1.0, 1.0, 1.0),
             rgb=pixels.to_rgb,
+            channels_last=channels_last,
+            fold_norms=fold_norms,
+            dtype=dtype,
+            compile=compile,
         )
 
 
