@@ -194,10 +194,12 @@ def augmented_gap(weight: Tensor, bias: Tensor, maps: Tensor, activation: Tensor
     mean = maps.mean(dim=-1)
     centred = maps - mean[..., None]
     level = F.linear(mean, weight, bias)  # the mean of A⁺ over positions
-    gram = centred @ centred.mT
+    # (B, M, C) both, and summed over M in the order in which they lie in memory.
+    spread = F.linear(centred @ centred.mT, weight)
     cross = centred @ activation.mT
-    energy = ((weight @ gram) * weight).sum(-1) + maps.shape[-1] * level.square()
-    product = (cross * weight.mT).sum(1) + level * activation.sum(-1)
+    across = weight.mT.contiguous()
+    energy = (spread * across).sum(1) + maps.shape[-1] * level.square()
+    product = (cross * across).sum(1) + level * activation.sum(-1)
     norm = energy.clamp_min(_FLOOR**2).sqrt()
     own_norm = torch.linalg.vector_norm(activation, dim=-1)
     own_floored = own_norm.clamp_min(_FLOOR)

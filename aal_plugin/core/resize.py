@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Tuple
+from typing import Any, Dict, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -36,16 +35,24 @@ def resize_maps(maps: Tensor, size: Tuple[int, int], antialias: bool = False) ->
     return last.view(batch, rows, columns, channels).permute(0, 3, 1, 2)
 
 
+_kept: Dict[Tuple[Any, ...], Tensor] = {}
+
+
 @torch.compiler.assume_constant_result
-@lru_cache(maxsize=None)
 def _bicubic_matrix(
     source: int, target: int, antialias: bool, device: torch.device, dtype: torch.dtype
 ) -> Tensor:
     """The (target, source) matrix of a one-dimensional resize: what it makes of the identity."""
-    # Kept for later steps, so no inference tensor: autograd could not use it.
+    key = (source, target, antialias, device, dtype)
+    if key in _kept:
+        return _kept[key]
+    # For later steps too, so no inference tensor: autograd could not use it.
     with torch.inference_mode(False), torch.no_grad():
         unit = torch.eye(source, dtype=torch.float64, device="cpu")[None, None]
         resized = F.interpolate(
             unit, size=(target, source), mode="bicubic", align_corners=False, antialias=antialias
         )
-        return resized[0, 0].to(device, dtype)
+        matrix = resized[0, 0].to(device, dtype)
+    if type(matrix) is Tensor:  # and not one that a tracer made up
+        _kept[key] = matrix
+    return matrix

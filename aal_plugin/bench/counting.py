@@ -1,0 +1,68 @@
+"""Counting what a function asks of a device, without one: operations, arithmetic and bytes."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, NamedTuple, Tuple
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+
+class Counts(NamedTuple):
+    """Of a function run eagerly: each operation reads its inputs and writes its outputs."""
+
+    operations: int  # kernels, views left out
+    flops: int  # of products and convolutions, a multiply-add being two
+    bytes: int  # moved to and from memory
+
+    def seconds(self, flops_per_second: float, bytes_per_second: float) -> float:
+        """A lower bound of its time on a device of those rates, nothing overlapping."""
+        return self.flops / flops_per_second + self.bytes / bytes_per_second
+
+
+def count(function: Callable[[], object]) -> Counts:
+    """Count over one call; tensors on the meta device make that free of any arithmetic."""
+    flops = FlopCounterMode(display=False)
+    moved = _Moved()
+    with flops, moved:
+        function()
+    return Counts(moved.operations, flops.get_total_flops(), moved.bytes)
+
+
+class _Moved(TorchDispatchMode):
+    operations = 0
+    bytes = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Tuple = (), kwargs: Any = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        read = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        written = [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]
+        if not (func.is_view or func in _FREE):
+            self.operations += 1
+            self.bytes += sum(_memory(tensor) for tensor in read + written)
+        return out
+
+
+# They answer without a kernel, or give out memory that the next operation writes.
+_FREE = {
+    torch.ops.aten.empty.memory_format,
+    torch.ops.aten.empty_like.default,
+    torch.ops.aten.new_empty.default,
+    torch.ops.aten.detach.default,
+    torch.ops.aten.new_empty_strided.default,
+    torch.ops.aten._unsafe_view.default,
+    torch.ops.prim.device.default,
+}
+
+
+def _memory(tensor: Tensor) -> int:
+    """Bytes behind a tensor; an expanded one is read once."""
+    elements = 1
+    for length, stride in zip(tensor.shape, tensor.stride()):
+        elements *= length if stride else 1
+    return elements * tensor.element_size()

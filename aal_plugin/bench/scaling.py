@@ -1,0 +1,119 @@
+"""How AAL's cost grows with batch, resolution, link count and teacher."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Dict, List, Sequence, Tuple
+
+from tqdm import tqdm
+
+from .steps import Setting, Steps
+from .timing import interleave
+
+SHARES = (0.25, 0.5, 0.75, 1.0)
+TEACHERS = ("resnet18", "efficientnet_b0", "efficientnet_b3", "resnet50")
+# Of each axis, the curve that should be a straight line over the value.
+LINES = {"batch": "aal", "links": "links"}
+
+
+def scaling(
+    setting: Setting, rounds: int, teachers: Sequence[str] = TEACHERS
+) -> Dict[str, Dict[str, Any]]:
+    """Seconds of student step, teacher forward, AAL step and links alone along four axes.
+
+    'links' counts link weights, by giving every level the first 1/4, 2/4 … of the blocks.
+    """
+    settings: Dict[str, List[Tuple[Any, Setting]]] = {
+        "batch": _batches(setting),
+        "resolution": [(size, replace(setting, size=size)) for size in _sizes(setting.size)],
+        "teacher": [(name, replace(setting, teacher=name)) for name in teachers],
+    }
+    found: Dict[str, Dict[str, Any]] = {}
+    with tqdm(total=4 * len(SHARES), desc="points", leave=False) as bar:
+        for axis, points in settings.items():
+            found[axis] = dict(points=[])
+            for value, point in points:
+                found[axis]["points"].append(dict(value=value, **_measure(Steps(point), rounds)))
+                bar.update()
+        found["links"] = dict(points=[])
+        for share in SHARES:
+            steps = Steps(setting)
+            blocks, levels = len(steps.taps.heads), len(steps.best_teacher.channels)
+            ranges = [(1, max(1, round(share * blocks)))] * levels
+            steps = Steps(replace(setting, links=ranges))
+            weights = sum(link.weight.numel() for link in steps.links)
+            found["links"]["points"].append(dict(value=weights, **_measure(steps, rounds)))
+            bar.update()
+    for axis, curve in LINES.items():
+        points = found[axis]["points"]
+        values = [point["value"] for point in points]
+        found[axis].update(line=curve, r_squared=r_squared(values, [p[curve] for p in points]))
+    return found
+
+
+def _batches(setting: Setting) -> List[Tuple[int, Setting]]:
+    sizes = sorted({max(1, round(share * setting.batch)) for share in SHARES})
+    return [(size, replace(setting, batch=size)) for size in sizes]
+
+
+def _sizes(size: int) -> List[int]:
+    """Shares of the side in steps of 32 pixels: patches of 16 and a CNN's five halvings."""
+    return sorted({max(32, round(share * size / 32) * 32) for share in SHARES})
+
+
+def _measure(steps: Steps, rounds: int) -> Dict[str, float]:
+    timings = interleave(
+        dict(
+            student=steps.plain(),
+            teacher=steps.teacher(),
+            aal=steps.aal(),
+            links=steps.links_alone(),
+        ),
+        rounds,
+        device=steps.setting.device,
+    )
+    # Minima: what other work on the machine adds is no part of how the cost grows.
+    return {name: timing.minimum for name, timing in timings.items()}
+
+
+def r_squared(x: Sequence[float], y: Sequence[float]) -> float:
+    """Of the straight line through the points: 1 where they lie on it."""
+    count = len(x)
+    mean_x, mean_y = sum(x) / count, sum(y) / count
+    covariance = sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y))
+    variance = sum((a - mean_x) ** 2 for a in x)
+    total = sum((b - mean_y) ** 2 for b in y)
+    return covariance**2 / (variance * total) if total else 1.0
+
+
+def draw_scaling(found: Dict[str, Dict[str, Any]]) -> Any:
+    """A matplotlib figure: a panel an axis, the share of links and distance drawn apart."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(13, 6), layout="constrained")
+    panels = figure.subplots(2, len(found), squeeze=False)
+    labels = dict(
+        batch="batch",
+        resolution="side of the images, px",
+        links="link weights",
+        teacher="",
+    )
+    for column, (axis, result) in enumerate(found.items()):
+        points = result["points"]
+        values = [point["value"] for point in points]
+        upper, lower = panels[0][column], panels[1][column]
+        for curve, style in (("student", "s:"), ("teacher", "^:"), ("aal", "o-")):
+            upper.plot(values, [1e3 * point[curve] for point in points], style, label=curve)
+        lower.plot(values, [1e3 * point["links"] for point in points], "o-", color="tab:red")
+        for panel in (upper, lower):
+            panel.set_ylim(bottom=0)
+            panel.grid(alpha=0.3)
+        lower.set_xlabel(labels[axis])
+        if not isinstance(values[0], (int, float)):
+            for panel in (upper, lower):
+                panel.tick_params(axis="x", labelrotation=20)
+        upper.set_title(axis)
+    panels[0][0].set_ylabel("step, ms")
+    panels[1][0].set_ylabel("links and distance alone, ms")
+    panels[0][0].legend()
+    return figure

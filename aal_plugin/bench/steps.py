@@ -1,0 +1,269 @@
+"""Whole training steps of AAL and of what one would pick instead, on one student."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any, Callable, ContextManager, Dict, List, Optional
+
+import timm
+import timm.task
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from ..core import AttentionLinks, AttentionTaps, TimmTeacher, link_ranges, mean_link_distance
+from ..core.links import Links
+from .counting import count as count_work
+from .straightforward import StraightforwardTeacher, full_attention, straightforward_distance
+from .timing import Step
+
+WEIGHT = 2000.0  # λ of epoch 0
+
+
+@dataclass
+class Setting:
+    """What is measured. Weights are random: no price depends on them."""
+
+    student: str = "deit_small_patch16_224"
+    teacher: str = "efficientnet_b3"
+    batch: int = 16
+    size: int = 224
+    classes: int = 1000
+    dtype: str = "float32"  # of autocast, and of the teacher
+    device: str = "cpu"
+    links: Links = "full"
+    channels_last: bool = True
+    fold_norms: bool = True
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        if self.dtype not in ("float32", "bfloat16", "float16"):
+            raise ValueError(
+                f"--dtype {self.dtype}; choose float32, bfloat16 or float16 (autocast)"
+            )
+
+    @property
+    def teacher_dtype(self) -> Optional[str]:
+        return None if self.dtype == "float32" else self.dtype
+
+
+class Steps:
+    """Makes steps that share one student and its optimizer, so that all train the same thing."""
+
+    def __init__(self, setting: Setting) -> None:
+        self.setting = setting
+        torch.manual_seed(0)
+        self.student = timm.create_model(
+            setting.student, num_classes=setting.classes, img_size=setting.size
+        ).to(setting.device)
+        self.taps = AttentionTaps(self.student)  # before any compilation
+        self.optimizer = torch.optim.AdamW(self.student.parameters(), lr=1e-5)
+        self.images = torch.randn(setting.batch, 3, setting.size, setting.size).to(setting.device)
+        self.targets = torch.randint(setting.classes, (setting.batch,)).to(setting.device)
+        self.best_teacher = self.make_teacher()
+        self.links = self.make_links(self.best_teacher)
+
+    def make_teacher(self, **changes: Any) -> TimmTeacher:
+        setting = self.setting
+        options = dict(
+            channels_last=setting.channels_last,
+            fold_norms=setting.fold_norms,
+            dtype=setting.teacher_dtype,
+            compile=setting.compile,
+        )
+        options.update(changes)
+        return TimmTeacher(
+            setting.teacher, allow_random_weights=True, num_classes=setting.classes, **options
+        ).to(setting.device)
+
+    def make_links(self, teacher: TimmTeacher) -> AttentionLinks:
+        ranges = link_ranges(self.setting.links, len(teacher.channels), len(self.taps.heads))
+        links = AttentionLinks(ranges, self.taps.heads, teacher.channels)
+        return links.to(self.setting.device)
+
+    def plain(self) -> Step:
+        """The student's step alone."""
+
+        def loss() -> Tensor:
+            return F.cross_entropy(student(self.images), self.targets)
+
+        student = self._compiled(self.student)
+        return self._step(loss)
+
+    def teacher(self, teacher: Optional[TimmTeacher] = None) -> Step:
+        """The teacher's forward pass alone, up to its last level."""
+        chosen = teacher or self.best_teacher
+        return lambda: self._cast(chosen, self.images)
+
+    def peers_teacher(self) -> Step:
+        """The forward pass of timm's model as peers run it: eager, channels first, all of it."""
+        model = self._timm(self.setting.teacher).eval()
+
+        def forward() -> None:
+            with torch.no_grad():
+                self._cast(model, self.images)
+
+        return forward
+
+    def aal(
+        self,
+        teacher: Optional[TimmTeacher] = None,
+        distance: Optional[Callable[..., Tensor]] = None,
+        teacher_first: bool = True,
+        compiled: Optional[bool] = None,
+    ) -> Step:
+        """The student's step with AAL; the arguments turn off one thing that makes it fast."""
+        chosen = teacher or self.best_teacher
+        measure = distance or AttentionLinks.distance
+
+        def student_loss(levels: Optional[List[Tensor]]) -> Tensor:
+            self.taps.start(self.images.shape[-2:])
+            logits = self.student(self.images)
+            maps = self.taps.stop()
+            levels = levels or chosen(self.images)[0]
+            gap = measure(self.links, maps, levels)
+            return F.cross_entropy(logits, self.targets) + WEIGHT * gap
+
+        run = self._compiled(student_loss, compiled)
+
+        def loss() -> Tensor:
+            return run(chosen(self.images)[0] if teacher_first else None)
+
+        return self._step(loss, self.links)
+
+    def links_alone(self) -> Step:
+        """Links and distance, forward and backward, on maps that are there."""
+        self.taps.start(self.images.shape[-2:])
+        self._cast(self.student, self.images)
+        maps = [block.detach().requires_grad_() for block in self.taps.stop()]
+        levels, _ = self._cast(self.best_teacher, self.images)
+        return lambda: self.links.distance(maps, levels).backward()
+
+    def straightforward(self) -> Step:
+        """AAL with full attention matrices, all maps in memory, and timm's model as it comes."""
+        teacher = StraightforwardTeacher(self._timm(self.setting.teacher), self.best_teacher.taps)
+        links = self.make_links(self.best_teacher)
+        patch_size = self.student.patch_embed.patch_size
+        grid = tuple(self.setting.size // side for side in patch_size)
+
+        def loss() -> Tensor:
+            with full_attention(self.student) as attention:
+                logits = self.student(self.images)
+            gap = straightforward_distance(
+                links, attention, teacher(self.images), grid, self.student.num_prefix_tokens
+            )
+            return F.cross_entropy(logits, self.targets) + WEIGHT * gap
+
+        return self._step(loss, links)
+
+    def timm_task(self, kind: str, teacher: Optional[str] = None) -> Step:
+        """A step of timm's 'logit' or 'feature' distillation, with the same teacher or another."""
+        task_class = dict(
+            logit=timm.task.LogitDistillationTask, feature=timm.task.FeatureDistillationTask
+        )[kind]
+        task = task_class(
+            self.student,
+            self._timm(teacher or self.setting.teacher),
+            device=torch.device(self.setting.device),
+            verbose=False,
+        )
+        extra = getattr(task.trainable_module, "projection", None)
+        if self.setting.compile:
+            task.compile()
+        return self._step(lambda: task(self.images, self.targets)["loss"], extra)
+
+    def without(self) -> Dict[str, Callable[[], Step]]:
+        """Makers of AAL's step with each thing that makes it fast turned off."""
+        setting = self.setting
+        makers = {
+            "teacher channels first": lambda: self.aal(self.make_teacher(channels_last=False)),
+            "norms not folded": lambda: self.aal(self.make_teacher(fold_norms=False)),
+            "all maps in memory": lambda: self.aal(distance=_distance_of_maps),
+            "teacher after student": lambda: self.aal(teacher_first=False),
+        }
+        if setting.dtype != "float32":
+            makers["teacher under autocast"] = lambda: self.aal(self.make_teacher(dtype=None))
+        if setting.compile:
+            makers["teacher not compiled"] = lambda: self.aal(self.make_teacher(compile=False))
+            makers["nothing compiled"] = lambda: self.aal(
+                self.make_teacher(compile=False), compiled=False
+            )
+        return {f"aal step: {name}": maker for name, maker in makers.items()}
+
+    def _step(self, loss: Callable[[], Tensor], extra: Optional[nn.Module] = None) -> Step:
+        optimizers = [self.optimizer]
+        if extra is not None:
+            optimizers.append(torch.optim.AdamW(extra.parameters(), lr=1e-5))
+
+        def step() -> None:
+            for optimizer in optimizers:
+                optimizer.zero_grad()
+            self.student.train()
+            self._cast(loss).backward()
+            for optimizer in optimizers:
+                optimizer.step()
+
+        return step
+
+    def _cast(self, function: Callable[..., Any], *inputs: Tensor) -> Any:
+        context: ContextManager = nullcontext()
+        if self.setting.dtype != "float32":
+            device, dtype = self.setting.device.split(":")[0], getattr(torch, self.setting.dtype)
+            context = torch.autocast(device, dtype=dtype)
+        with context:
+            return function(*inputs)
+
+    def _compiled(self, function: Callable, wanted: Optional[bool] = None) -> Callable:
+        wanted = self.setting.compile if wanted is None else wanted
+        return torch.compile(function) if wanted else function
+
+    def _timm(self, name: str) -> nn.Module:
+        return timm.create_model(name, num_classes=self.setting.classes).to(self.setting.device)
+
+
+def link_counts(steps: Steps) -> Dict[str, Dict[str, int]]:
+    """Operations, flops and bytes of links and distance, forward and backward, ours and plain.
+
+    Counted on tensors without memory, of the setting's batch and in the teacher's dtype.
+    """
+    setting = steps.setting
+    side = setting.size // steps.student.patch_embed.patch_size[0]
+    levels, _ = steps.best_teacher(steps.images[:1])
+    found = {}
+    for name, measure in (("ours", AttentionLinks.distance), ("plain", _distance_of_maps)):
+        for batch in (1, setting.batch):  # the first keeps what later steps find made
+            with FakeTensorMode(allow_non_fake_inputs=True) if batch > 1 else nullcontext():
+                maps = [
+                    torch.rand(batch, heads, side, side, requires_grad=True)
+                    for heads in steps.taps.heads
+                ]
+                activations = [
+                    torch.rand(
+                        batch, *level.shape[1:], dtype=getattr(torch, setting.dtype)
+                    ).contiguous(memory_format=torch.channels_last)
+                    for level in levels
+                ]
+                links = AttentionLinks(
+                    steps.links.ranges, steps.taps.heads, steps.best_teacher.channels
+                )
+                found[name] = count_work(
+                    lambda m=measure, k=links, a=maps, b=activations: m(k, a, b).backward()
+                )._asdict()
+    return found
+
+
+def _distance_of_maps(
+    links: AttentionLinks, maps: List[Tensor], activations: List[Tensor]
+) -> Tensor:
+    """Eq. 4 and 5 as they stand."""
+    grid = maps[0].shape[-2:]
+    with torch.autocast(maps[0].device.type, enabled=False):
+        resized = [
+            level.float()
+            if level.shape[-2:] == grid
+            else F.interpolate(level.float(), size=grid, mode="bicubic", align_corners=False)
+            for level in activations
+        ]
+        return mean_link_distance(links(maps), resized)

@@ -1,0 +1,97 @@
+"""AAL as one would first write it, the reference that ours is measured against.
+
+# B batch, M heads, T tokens, C channels of all teacher levels, h w map grid
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import Any, Iterator, List, Sequence, Tuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..core import AttentionLinks
+
+
+class StraightforwardTeacher:
+    """A timm CNN as it comes: hooks on its stages, classifier and all."""
+
+    def __init__(self, model: nn.Module, taps: Sequence[str]) -> None:
+        self.model = model.eval().requires_grad_(False)
+        self._kept: List[Tensor] = []
+        for tap in taps:
+            model.get_submodule(tap).register_forward_hook(
+                lambda module, inputs, output: self._kept.append(output)
+            )
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> List[Tensor]:
+        self._kept = []
+        self.model(images)
+        return self._kept
+
+
+@contextmanager
+def full_attention(student: nn.Module) -> Iterator[List[Tensor]]:
+    """Collects every block's whole attention matrix, (B, M, T, T) each.
+
+    Fused attention makes none, so it is turned off meanwhile.
+    """
+    kept: List[Tensor] = []
+
+    def keep(module: nn.Module, inputs: Tuple[Any, ...], output: Tensor) -> None:
+        kept.append(output)
+
+    attentions = [block.attn for block in student.blocks]
+    fused = [attention.fused_attn for attention in attentions]
+    hooks = [attention.attn_drop.register_forward_hook(keep) for attention in attentions]
+    for attention in attentions:
+        attention.fused_attn = False
+    try:
+        yield kept
+    finally:
+        for attention, was, hook in zip(attentions, fused, hooks):
+            attention.fused_attn = was
+            hook.remove()
+
+
+def straightforward_distance(
+    links: AttentionLinks,
+    attention: Sequence[Tensor],
+    activations: Sequence[Tensor],
+    grid: Tuple[int, int],
+    num_prefix_tokens: int,
+) -> Tensor:
+    """L_att with all C augmented maps, teacher maps and their normalised copies in memory.
+
+    Args:
+        attention: (B, M, T, T) of every block.
+        activations: (B, C_level, H, W) of every level.
+    """
+    with torch.autocast(attention[0].device.type, enabled=False):
+        maps = []
+        for matrix in attention:
+            row = matrix[:, :, 0, num_prefix_tokens:].float()
+            maps.append((row / row.sum(-1, keepdim=True)).unflatten(-1, grid))
+        stack = torch.cat(maps, dim=1)
+        augmented = torch.cat(
+            [
+                F.conv2d(stack[:, _heads(links, first, last)], link.weight, link.bias)
+                for link, (first, last) in zip(links, links.ranges)
+            ],
+            dim=1,
+        )
+        resized = [
+            F.interpolate(level.float(), size=grid, mode="bicubic", align_corners=False)
+            for level in activations
+        ]
+        teacher = torch.cat(resized, dim=1)
+        return F.mse_loss(
+            F.normalize(augmented.flatten(2), dim=-1), F.normalize(teacher.flatten(2), dim=-1)
+        )
+
+
+def _heads(links: AttentionLinks, first: int, last: int) -> slice:
+    return slice(sum(links.heads[: first - 1]), sum(links.heads[:last]))

@@ -1,0 +1,108 @@
+"""Timing steps side by side, and the memory that they need."""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import statistics
+import time
+from pathlib import Path
+from typing import Callable, Dict, List, NamedTuple, Optional
+
+import torch
+
+Step = Callable[[], object]
+
+
+class Timing(NamedTuple):
+    """Seconds of one step in each round."""
+
+    seconds: List[float]
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.seconds)
+
+    @property
+    def minimum(self) -> float:
+        return min(self.seconds)
+
+    def spread(self) -> List[float]:
+        """First and third quartile."""
+        if len(self.seconds) == 1:
+            return self.seconds * 2
+        first, _, third = statistics.quantiles(self.seconds, n=4, method="inclusive")
+        return [first, third]
+
+
+def interleave(
+    steps: Dict[str, Step],
+    rounds: int,
+    warmup: int = 1,
+    repeat: int = 1,
+    device: str = "cpu",
+    tell: Callable[[], object] = lambda: None,
+) -> Dict[str, Timing]:
+    """Time every step once a round, so that a busy moment of the machine hits all alike.
+
+    Args:
+        repeat: steps within one measurement, between two waits for the device.
+        tell: called after every measurement and warm-up, for a progress bar.
+    """
+    names = list(steps)
+    seconds: Dict[str, List[float]] = {name: [] for name in names}
+    for turn in range(-warmup, rounds):
+        shift = turn % len(names)  # what ran before a step is not always the same
+        for name in names[shift:] + names[:shift]:
+            taken = _timed(steps[name], repeat if turn >= 0 else 1, device)
+            if turn >= 0:
+                seconds[name].append(taken)
+            tell()
+    return {name: Timing(values) for name, values in seconds.items()}
+
+
+def _timed(step: Step, repeat: int, device: str) -> float:
+    _wait(device)
+    started = time.perf_counter()
+    for _ in range(repeat):
+        step()
+    _wait(device)
+    return (time.perf_counter() - started) / repeat
+
+
+def _wait(device: str) -> None:
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+
+
+def peak_memory(step: Step, device: str = "cpu") -> Optional[int]:
+    """Bytes that a step takes on top of what was there before it.
+
+    CUDA's own counter, or on Linux the resident set, after free memory went back to the system.
+    """
+    if device.startswith("cuda"):
+        _wait(device)
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        step()
+        _wait(device)
+        return torch.cuda.max_memory_allocated() - before
+    if not _reset_resident_peak():
+        return None
+    before = _resident("VmRSS")
+    step()
+    return _resident("VmHWM") - before
+
+
+def _reset_resident_peak() -> bool:
+    try:
+        ctypes.CDLL(ctypes.util.find_library("c")).malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")
+    except (AttributeError, OSError, TypeError):  # not glibc, not Linux, or not allowed
+        return False
+    return True
+
+
+def _resident(field: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))

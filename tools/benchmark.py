@@ -1,0 +1,203 @@
+#!/usr/bin/env python
+"""What AAL costs: its training step beside the student's, the teacher's and timm's distillation.
+
+    tools/benchmark.py --batch 16 --json benchmark.json             # on a CPU
+    tools/benchmark.py --batch 256 --dtype bfloat16 [--compile]     # on a GPU
+    tools/benchmark.py --sweep scaling.png                          # how the cost grows
+
+Needs torch and timm alone. All steps are timed in turn within one process; weights are random.
+"""
+
+import argparse
+import json
+import os
+import platform
+import sys
+import warnings
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+warnings.filterwarnings("ignore", message="aal_plugin")
+
+import timm  # noqa: E402
+import torch  # noqa: E402
+from tqdm import tqdm  # noqa: E402
+
+from aal_plugin.bench import Setting, Steps, interleave, peak_memory  # noqa: E402
+from aal_plugin.bench.scaling import draw_scaling, scaling  # noqa: E402
+from aal_plugin.bench.steps import link_counts  # noqa: E402
+
+
+def main() -> None:
+    args = parse_args()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    names = ("student", "teacher", "batch", "size", "classes", "dtype", "device", "links")
+    setting = Setting(
+        **{name: getattr(args, name) for name in names},
+        channels_last=args.channels_last,
+        fold_norms=args.fold_norms,
+        compile=args.compile,
+    )
+    report = dict(command=" ".join(["tools/benchmark.py", *sys.argv[1:]]), **machine(args.device))
+    if args.sweep:
+        report["scaling"] = scaling(setting, args.rounds)
+        draw_scaling(report["scaling"]).savefig(args.sweep, dpi=110)
+        print_scaling(report["scaling"])
+    else:
+        report.update(measure(setting, args))
+        print_table(report)
+    if args.json:
+        Path(args.json).write_text(json.dumps(report, indent=1) + "\n")
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    cuda = torch.cuda.is_available()
+    option = parser.add_argument
+    option("--student", default="deit_small_patch16_224", help="a timm ViT")
+    option("--teacher", default="efficientnet_b3", help="a timm CNN")
+    option(
+        "--deit-teacher", default="regnety_160", help="teacher of DeiT's recipe; '' leaves it out"
+    )
+    option("--batch", type=int, default=256 if cuda else 16)
+    option("--size", type=int, default=224, help="side of the images in pixels")
+    option("--classes", type=int, default=1000)
+    option("--dtype", default="bfloat16" if cuda else "float32", help="of autocast and teacher")
+    option("--device", default="cuda" if cuda else "cpu")
+    option("--links", default="full", help="full, alpha or beta")
+    option("--compile", action="store_true", help="torch.compile for all that can take it")
+    option("--channels-last", action=argparse.BooleanOptionalAction, default=True)
+    option("--fold-norms", action=argparse.BooleanOptionalAction, default=True)
+    option("--threads", type=int, help="of the CPU")
+    option("--rounds", type=int, default=20 if cuda else 7)
+    option("--warmup", type=int, default=3 if cuda else 1)
+    option("--repeat", type=int, default=5 if cuda else 1, help="steps in one measurement")
+    option("--only", default="", help="a comma-separated choice of the table's rows")
+    option("--json", metavar="FILE", help="write the figures here")
+    option("--sweep", metavar="PNG", help="measure and draw the scaling instead")
+    return parser.parse_args()
+
+
+def machine(device: str) -> dict:
+    """Hardware and versions."""
+    processor = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").is_file():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        processor = next((x.split(": ")[1] for x in lines if x.startswith("model name")), processor)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    name = torch.cuda.get_device_name() if device.startswith("cuda") else processor
+    versions = dict(
+        python=platform.python_version(), torch=torch.__version__, timm=timm.__version__
+    )
+    return dict(
+        hardware=dict(
+            device=name, processor=processor, cores=cores, threads=torch.get_num_threads()
+        ),
+        versions=versions,
+    )
+
+
+def measure(setting: Setting, args: argparse.Namespace) -> dict:
+    """Time all rows in turn, then their memory one by one."""
+    made = Steps(setting)
+    rows = {
+        "student step": made.plain,
+        "teacher forward": made.teacher,
+        "aal step": made.aal,
+        "teacher forward: timm's own": made.peers_teacher,
+        "timm logit distillation": lambda: made.timm_task("logit"),
+        "timm feature distillation": lambda: made.timm_task("feature"),
+        "straightforward aal": made.straightforward,
+        **made.without(),
+    }
+    if args.deit_teacher:
+        name = f"timm logit distillation: {args.deit_teacher}"
+        rows[name] = lambda: made.timm_task("logit", args.deit_teacher)
+    if args.only:
+        chosen = [name.strip() for name in args.only.split(",")]
+        unknown = [name for name in chosen if name not in rows]
+        if unknown:
+            sys.exit(f"--only {unknown}; choose among {list(rows)}")
+        rows = {name: rows[name] for name in chosen}
+    steps = {name: make() for name, make in rows.items()}
+
+    rounds = args.warmup + args.rounds
+    with tqdm(total=len(steps) * (rounds + 1), desc="steps", leave=False) as bar:
+        timings = interleave(
+            steps, args.rounds, args.warmup, args.repeat, args.device, tell=bar.update
+        )
+        memory = {}
+        for name, step in steps.items():
+            memory[name] = peak_memory(step, args.device)
+            bar.update()
+    report = {
+        name: dict(
+            median=timing.median,
+            minimum=timing.minimum,
+            quartiles=timing.spread(),
+            seconds=timing.seconds,
+            peak_memory_bytes=memory[name],
+        )
+        for name, timing in timings.items()
+    }
+    return dict(
+        setting=vars(setting), steps=report, link_counts=link_counts(made), **ratios(report)
+    )
+
+
+def ratios(steps: dict) -> dict:
+    """The figures by which to judge, of medians, and of minima under `…_of_minima`."""
+    found = {}
+    for suffix, key in (("", "median"), ("_of_minima", "minimum")):
+        time = {name: row[key] for name, row in steps.items()}
+        aal, teacher = time.get("aal step"), time.get("teacher forward")
+        if aal and teacher and "student step" in time:
+            found["overhead_ratio" + suffix] = aal / (time["student step"] + teacher)
+        for name, other in (
+            ("straightforward_ratio", "straightforward aal"),
+            ("timm_feature_ratio", "timm feature distillation"),
+            ("timm_logit_ratio", "timm logit distillation"),
+        ):
+            if aal and other in time:
+                found[name + suffix] = time[other] / aal
+        if teacher and "teacher forward: timm's own" in time:
+            found["teacher_ratio" + suffix] = time["teacher forward: timm's own"] / teacher
+    return found
+
+
+def print_table(report: dict) -> None:
+    steps = report["steps"]
+    wide = max(map(len, steps))
+    print(f"\n{report['hardware']['device']}, {report['setting']['dtype']}, {report['versions']}")
+    print(f"{'':{wide}} {'median ms':>10} {'quartiles':>17} {'minimum':>9} {'memory MiB':>11}")
+    for name, row in steps.items():
+        first, third = (1e3 * value for value in row["quartiles"])
+        taken = row["peak_memory_bytes"]
+        memory = "" if taken is None else f"{taken / 2**20:.0f}"
+        print(
+            f"{name:{wide}} {1e3 * row['median']:10.1f} {first:8.1f}–{third:<8.1f} "
+            f"{1e3 * row['minimum']:9.1f} {memory:>11}"
+        )
+    for name, value in report.items():
+        if "_ratio" in name:
+            print(f"{name:{wide}} {value:10.3f}")
+
+
+def print_scaling(scaled: dict) -> None:
+    for axis, found in scaled.items():
+        print(f"\n{axis:>24} {'student ms':>11} {'teacher ms':>11} {'aal ms':>9} {'links ms':>9}")
+        for point in found["points"]:
+            values = [1e3 * point[name] for name in ("student", "teacher", "aal", "links")]
+            print(
+                f"{point['value']!s:>24} {values[0]:11.1f} {values[1]:11.1f} "
+                f"{values[2]:9.1f} {values[3]:9.2f}"
+            )
+        if "r_squared" in found:
+            print(f"{'':>24} straight line through {found['line']}: R² = {found['r_squared']:.4f}")
+
+
+if __name__ == "__main__":
+    main()
