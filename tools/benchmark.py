@@ -13,6 +13,7 @@ import json
 import os
 import platform
 import sys
+import time
 import warnings
 from pathlib import Path
 
@@ -26,6 +27,8 @@ from tqdm import tqdm  # noqa: E402
 from aal_plugin.bench import Setting, Steps, interleave, peak_memory  # noqa: E402
 from aal_plugin.bench.scaling import draw_scaling, scaling  # noqa: E402
 from aal_plugin.bench.steps import link_counts  # noqa: E402
+
+CLOCKS = dict(wall=time.perf_counter, cpu=time.process_time)
 
 
 def main() -> None:
@@ -41,7 +44,7 @@ def main() -> None:
     )
     report = dict(command=" ".join(["tools/benchmark.py", *sys.argv[1:]]), **machine(args.device))
     if args.sweep:
-        report["scaling"] = scaling(setting, args.rounds)
+        report["scaling"] = scaling(setting, args.rounds, CLOCKS[args.clock])
         draw_scaling(report["scaling"]).savefig(args.sweep, dpi=110)
         print_scaling(report["scaling"])
     else:
@@ -75,6 +78,7 @@ def parse_args() -> argparse.Namespace:
     option("--rounds", type=int, default=20 if cuda else 7)
     option("--warmup", type=int, default=3 if cuda else 1)
     option("--repeat", type=int, default=5 if cuda else 1, help="steps in one measurement")
+    option("--clock", default="wall", choices=CLOCKS, help="cpu: seconds of processor, all threads")
     option("--only", default="", help="a comma-separated choice of the table's rows")
     option("--json", metavar="FILE", help="write the figures here")
     option("--sweep", metavar="PNG", help="measure and draw the scaling instead")
@@ -127,7 +131,13 @@ def measure(setting: Setting, args: argparse.Namespace) -> dict:
     rounds = args.warmup + args.rounds
     with tqdm(total=len(steps) * (rounds + 1), desc="steps", leave=False) as bar:
         timings = interleave(
-            steps, args.rounds, args.warmup, args.repeat, args.device, tell=bar.update
+            steps,
+            args.rounds,
+            args.warmup,
+            args.repeat,
+            args.device,
+            CLOCKS[args.clock],
+            tell=bar.update,
         )
         memory = {}
         for name, step in steps.items():
@@ -144,7 +154,11 @@ def measure(setting: Setting, args: argparse.Namespace) -> dict:
         for name, timing in timings.items()
     }
     return dict(
-        setting=vars(setting), steps=report, link_counts=link_counts(made), **ratios(report)
+        setting=vars(setting),
+        clock=args.clock,
+        steps=report,
+        link_counts=link_counts(made),
+        **ratios(report),
     )
 
 
@@ -171,7 +185,8 @@ def ratios(steps: dict) -> dict:
 def print_table(report: dict) -> None:
     steps = report["steps"]
     wide = max(map(len, steps))
-    print(f"\n{report['hardware']['device']}, {report['setting']['dtype']}, {report['versions']}")
+    about = (report["setting"]["dtype"], f"{report['clock']} clock", report["versions"])
+    print(f"\n{report['hardware']['device']}", *about, sep=", ")
     print(f"{'':{wide}} {'median ms':>10} {'quartiles':>17} {'minimum':>9} {'memory MiB':>11}")
     for name, row in steps.items():
         first, third = (1e3 * value for value in row["quartiles"])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 from tqdm import tqdm
 
@@ -17,7 +18,10 @@ LINES = {"batch": "aal", "links": "links"}
 
 
 def scaling(
-    setting: Setting, rounds: int, teachers: Sequence[str] = TEACHERS
+    setting: Setting,
+    rounds: int,
+    clock: Callable[[], float] = time.perf_counter,
+    teachers: Sequence[str] = TEACHERS,
 ) -> Dict[str, Dict[str, Any]]:
     """Seconds of student step, teacher forward, AAL step and links alone along four axes.
 
@@ -33,7 +37,9 @@ def scaling(
         for axis, points in settings.items():
             found[axis] = dict(points=[])
             for value, point in points:
-                found[axis]["points"].append(dict(value=value, **_measure(Steps(point), rounds)))
+                found[axis]["points"].append(
+                    dict(value=value, **_measure(Steps(point), rounds, clock))
+                )
                 bar.update()
         found["links"] = dict(points=[])
         for share in SHARES:
@@ -42,7 +48,7 @@ def scaling(
             ranges = [(1, max(1, round(share * blocks)))] * levels
             steps = Steps(replace(setting, links=ranges))
             weights = sum(link.weight.numel() for link in steps.links)
-            found["links"]["points"].append(dict(value=weights, **_measure(steps, rounds)))
+            found["links"]["points"].append(dict(value=weights, **_measure(steps, rounds, clock)))
             bar.update()
     for axis, curve in LINES.items():
         points = found[axis]["points"]
@@ -61,7 +67,7 @@ def _sizes(size: int) -> List[int]:
     return sorted({max(32, round(share * size / 32) * 32) for share in SHARES})
 
 
-def _measure(steps: Steps, rounds: int) -> Dict[str, float]:
+def _measure(steps: Steps, rounds: int, clock: Callable[[], float]) -> Dict[str, float]:
     timings = interleave(
         dict(
             student=steps.plain(),
@@ -71,6 +77,7 @@ def _measure(steps: Steps, rounds: int) -> Dict[str, float]:
         ),
         rounds,
         device=steps.setting.device,
+        clock=clock,
     )
     # Minima: what other work on the machine adds is no part of how the cost grows.
     return {name: timing.minimum for name, timing in timings.items()}

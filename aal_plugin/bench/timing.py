@@ -41,12 +41,15 @@ def interleave(
     warmup: int = 1,
     repeat: int = 1,
     device: str = "cpu",
+    clock: Callable[[], float] = time.perf_counter,
     tell: Callable[[], object] = lambda: None,
 ) -> Dict[str, Timing]:
     """Time every step once a round, so that a busy moment of the machine hits all alike.
 
     Args:
         repeat: steps within one measurement, between two waits for the device.
+        clock: `time.perf_counter`, or `time.process_time`: the processor seconds of all threads,
+            on which other work on the machine has little bearing.
         tell: called after every measurement and warm-up, for a progress bar.
     """
     names = list(steps)
@@ -54,20 +57,20 @@ def interleave(
     for turn in range(-warmup, rounds):
         shift = turn % len(names)  # what ran before a step is not always the same
         for name in names[shift:] + names[:shift]:
-            taken = _timed(steps[name], repeat if turn >= 0 else 1, device)
+            taken = _timed(steps[name], repeat if turn >= 0 else 1, device, clock)
             if turn >= 0:
                 seconds[name].append(taken)
             tell()
     return {name: Timing(values) for name, values in seconds.items()}
 
 
-def _timed(step: Step, repeat: int, device: str) -> float:
+def _timed(step: Step, repeat: int, device: str, clock: Callable[[], float]) -> float:
     _wait(device)
-    started = time.perf_counter()
+    started = clock()
     for _ in range(repeat):
         step()
     _wait(device)
-    return (time.perf_counter() - started) / repeat
+    return (clock() - started) / repeat
 
 
 def _wait(device: str) -> None:
