@@ -142,9 +142,13 @@ class FrozenTeacher(nn.Module):
             logits = self.model(images) if with_logits else self._features(images)
         except _LastLevel:
             pass
+        self._stops = False
         kept, self._kept = self._kept, []
         self._order = self._order or [level for level, _ in kept]
         levels = dict(kept)
+        if len(levels) < len(self.taps):
+            missed = [name for level, name in enumerate(self.taps) if level not in levels]
+            raise ValueError(f"teacher.taps: {missed} took no part in {type(self.model).__name__}")
         maps = [levels[level].detach() for level in range(len(self.taps))]
         return maps, logits if with_logits else None
 

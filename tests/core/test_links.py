@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from aal_plugin.core import (
     AttentionLinks,
@@ -139,3 +140,109 @@ def test_resize_is_bicubic_without_antialias():
     expected = torch.nn.functional.interpolate(maps, (3, 5), mode="bicubic", align_corners=False)
     torch.testing.assert_close(resize_maps(maps, (3, 5)), expected)
     assert not torch.allclose(resize_maps(maps, (3, 5), antialias=True), expected)
+
+
+def linked(links="alpha", dtype=torch.float64, seed=0):
+    """Links of a small student and teacher, its softmax maps, and teacher maps of three grids."""
+    torch.manual_seed(seed)
+    ranges = link_ranges(links, 3, 4)
+    module = AttentionLinks(ranges, [2, 3, 2, 1], [5, 4, 6]).to(dtype)
+    maps = [torch.randn(3, m, 20).mul(2).softmax(-1).view(3, m, 4, 5) for m in (2, 3, 2, 1)]
+    maps = [block.to(dtype).requires_grad_() for block in maps]
+    grids = ((5, (16, 20)), (4, (4, 5)), (6, (2, 3)))
+    return module, maps, [torch.randn(3, c, *grid).to(dtype) for c, grid in grids]
+
+
+def of_maps(module, maps, activations, size=(4, 5), antialias=False):
+    """Eq. 4 and 5 as they stand, with every map in memory."""
+    resized = [
+        level
+        if level.shape[-2:] == size
+        else F.interpolate(level, size, mode="bicubic", align_corners=False, antialias=antialias)
+        for level in activations
+    ]
+    return mean_link_distance(module(maps), resized)
+
+
+def loss_and_gradients(measure, module, maps, activations, **options):
+    loss = measure(module, maps, activations, **options)
+    return [loss, *torch.autograd.grad(loss, [*module.parameters(), *maps])]
+
+
+@pytest.mark.parametrize("links", ["full", "alpha", [(1, 1), (2, 4), (1, 1)]])
+@pytest.mark.parametrize("antialias", [False, True])
+def test_inner_products_give_the_loss_and_gradients_of_the_maps(links, antialias):
+    setting = linked(links)
+    got = loss_and_gradients(AttentionLinks.distance, *setting, antialias=antialias)
+    expected = loss_and_gradients(of_maps, *setting, antialias=antialias)
+    for a, b in zip(got, expected):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("case", ["fresh", "offset", "cancelling"])
+def test_float32_inner_products_are_as_near_to_float64_as_the_maps_are(case):
+    """Where maps are nearly alike, or weights cancel, squares must not drown the differences."""
+    module, maps, activations = linked("full")
+    with torch.no_grad():
+        if case == "offset":  # attention within a thousandth of uniform, bias against the mean
+            maps = [(1 / 20 + (block - 1 / 20) * 1e-3).requires_grad_() for block in maps]
+            for link in module:
+                link.bias.copy_(-link.weight.sum((1, 2, 3)) / 20)
+        if case == "cancelling":  # two heads alike, of opposite weights
+            maps[1][:, 0] = maps[1][:, 1] + 1e-3 * maps[1][:, 2]
+            for link in module:
+                link.weight[:, 2] = 10.0
+                link.weight[:, 3] = -10.0
+    exact = loss_and_gradients(of_maps, module, maps, activations)
+    single = [
+        module.float(),
+        [block.detach().float().requires_grad_() for block in maps],
+        [level.float() for level in activations],
+    ]
+    ours = loss_and_gradients(AttentionLinks.distance, *single)
+    plain = loss_and_gradients(of_maps, *single)
+    for a, b, c in zip(ours, plain, exact):
+        bound = 50 * (b.double() - c).norm() + 3e-6 * c.norm()
+        assert (a.double() - c).norm() <= min(bound, 1e-3 * c.norm())
+
+
+def test_dead_channels_and_links_of_zero_have_the_loss_and_gradients_of_the_maps():
+    module, maps, activations = linked("full", torch.float32)
+    activations[0][:, 1] = 0
+    activations[1][:] = 0
+    with torch.no_grad():
+        module[0].weight[0] = 0
+        module[0].bias[0] = 0
+        module[2].weight.zero_()
+        module[2].bias.zero_()
+    got = loss_and_gradients(AttentionLinks.distance, module, maps, activations)
+    expected = loss_and_gradients(of_maps, module, maps, activations)
+    for a, b in zip(got, expected):
+        assert torch.isfinite(a).all()
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-7)
+
+
+def test_the_augmented_maps_are_never_in_memory():
+    """The largest tensor of the step is the teacher's, not C maps for every image anew."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    sizes = []
+
+    class Sizes(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            out = func(*args, **(kwargs or {}))
+            if isinstance(out, torch.Tensor) and not func.is_view and "cat" not in str(func):
+                sizes.append(out.numel())
+            return out
+
+    channels, positions = 40, 196
+    module = AttentionLinks([(1, 2)], [2, 2], [channels])
+    maps = [torch.rand(3, 2, 14, 14, requires_grad=True) for _ in range(2)]
+    level = torch.randn(3, channels, 14, 14)
+    with Sizes():
+        module.distance(maps, [level]).backward()
+    assert max(sizes) < 3 * channels * positions
+    sizes.clear()
+    with Sizes():
+        of_maps(module, maps, [level], (14, 14)).backward()
+    assert max(sizes) == 3 * channels * positions

@@ -135,3 +135,89 @@ def test_checkpoints_missing_truncated_and_foreign_are_told_apart(tmp_path):
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(ValueError, match="teacher.pth' cannot be read; is it whole?"):
         TimmTeacher("resnet18", checkpoint=str(path))
+
+
+def test_the_pass_ends_at_the_last_level_unless_logits_are_wanted():
+    model = timm.create_model("test_efficientnet", num_classes=3)
+    teacher = FrozenTeacher(model, features=model.forward_features)
+    ran = []
+    model.conv_head.register_forward_hook(lambda *_: ran.append("head"))
+    images = torch.randn(1, 3, 64, 64)
+    maps, _ = teacher(images)
+    assert not ran
+    model(images)  # by others, to its end
+    assert ran.pop()
+    whole, logits = teacher(images, with_logits=True)
+    assert ran and logits.shape == (1, 3)
+    for a, b in zip(maps, whole):
+        torch.testing.assert_close(a, b)
+
+
+def test_levels_in_another_order_than_they_are_run():
+    model = SmallCNN()
+    first, second = FrozenTeacher(model, ["layer2", "layer1"])(torch.randn(1, 3, 32, 32))[0]
+    assert first.shape[1] == 6 and second.shape[1] == 4
+
+
+@pytest.mark.parametrize("options", [dict(channels_last=False), dict(fold_norms=False)])
+def test_speed_options_change_no_map(options):
+    torch.manual_seed(0)
+    slow = TimmTeacher(
+        "test_efficientnet", allow_random_weights=True, channels_last=False, fold_norms=False
+    )
+    torch.manual_seed(0)
+    fast = TimmTeacher("test_efficientnet", allow_random_weights=True, **options)
+    images = torch.randn(2, 3, 64, 64)
+    for got, expected in zip(fast(images)[0], slow(images)[0]):
+        torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_channels_last_teacher_infers_in_that_format_on_images_of_either():
+    teacher = TimmTeacher("test_efficientnet", allow_random_weights=True)
+    seen = []
+    teacher.model.conv_stem.register_forward_pre_hook(lambda m, args: seen.append(args[0]))
+    images = torch.randn(2, 3, 64, 64)
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        maps, _ = teacher(images.to(memory_format=memory_format))
+        assert all(m.is_contiguous(memory_format=torch.channels_last) for m in (*maps, *seen))
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_teacher_is_near_the_float32_one_whatever_autocast_says(dtype):
+    torch.manual_seed(0)
+    exact = TimmTeacher("test_efficientnet", allow_random_weights=True)
+    torch.manual_seed(0)
+    half = TimmTeacher("test_efficientnet", allow_random_weights=True, dtype=dtype)
+    images = torch.randn(2, 3, 64, 64)
+    for context in (torch.autocast("cpu", enabled=False), torch.autocast("cpu", torch.bfloat16)):
+        with context:
+            maps, logits = half(images, with_logits=True)
+        assert {level.dtype for level in (*maps, logits)} == {getattr(torch, dtype)}
+        for got, expected in zip(maps, exact(images)[0]):
+            assert (got.float() - expected).norm() < 0.05 * expected.norm()
+
+
+def test_unknown_dtype_is_told_the_choices():
+    words = "teacher.dtype='int8'; choose 'bfloat16', 'float16' or None"
+    with pytest.raises(ValueError, match=words):
+        FrozenTeacher(SmallCNN(), dtype="int8")
+
+
+def test_compiled_teacher_gives_the_eager_ones_maps_and_logits(monkeypatch):
+    compile = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda run: compile(run, backend="aot_eager"))
+    torch.manual_seed(0)
+    eager = TimmTeacher("test_resnet", allow_random_weights=True)
+    torch.manual_seed(0)
+    compiled = TimmTeacher("test_resnet", allow_random_weights=True, compile=True)
+    images = torch.randn(2, 3, 48, 48)
+    for with_logits in (False, True):
+        got, expected = compiled(images, with_logits), eager(images, with_logits)
+        torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_tap_that_takes_no_part_is_named():
+    model = SmallCNN()
+    model.spare = nn.Conv2d(3, 4, 3)
+    with pytest.raises(ValueError, match=r"taps: \['spare'\] took no part in SmallCNN"):
+        FrozenTeacher(model, ["layer1", "spare"])
