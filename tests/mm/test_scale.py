@@ -1,0 +1,120 @@
+"""Two ranks on gloo: what DDP sends, and what FSDP shards."""
+
+import socket
+
+import pytest
+import torch
+import torch.distributed as dist
+from mmengine.registry import MODEL_WRAPPERS
+from mmpretrain.models.backbones.vision_transformer import TransformerEncoderLayer
+from torch import nn
+from torch.distributed.fsdp import FullyShardedDataParallel
+from torch.distributed.fsdp.wrap import ModuleWrapPolicy
+
+from .small import AAL, batch, build, total
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory):
+    """What each of two ranks saw; they run once for all tests."""
+    out = tmp_path_factory.mktemp("ranks")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+    torch.multiprocessing.spawn(run_rank, (address, str(out)), nprocs=2)
+    return [torch.load(out / f"{rank}.pth") for rank in (0, 1)]
+
+
+@pytest.fixture(scope="module")
+def one_rank():
+    """Gradients of one rank with the whole batch."""
+    model = build(AAL)
+    total(model(*batch(4), mode="loss")).backward()
+    return {name: parameter.grad for name, parameter in model.named_parameters()}
+
+
+def run_rank(rank, address, out):
+    dist.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
+    seen = dict(ddp=run_ddp(rank))
+    for name, policy in (
+        ("whole", None),
+        ("blocks", ModuleWrapPolicy({TransformerEncoderLayer})),
+    ):
+        seen[name] = run_fsdp(rank, policy)
+    try:
+        run_fsdp(rank, ModuleWrapPolicy({nn.Conv2d}))
+    except ValueError as error:
+        seen["refusal"] = str(error)
+    torch.save(seen, f"{out}/{rank}.pth")
+    dist.destroy_process_group()
+
+
+def half(rank):
+    images, samples = batch(4)
+    return images[2 * rank : 2 * rank + 2], samples[2 * rank : 2 * rank + 2]
+
+
+def run_ddp(rank):
+    model = build(AAL)
+    wrapped = MODEL_WRAPPERS.build(
+        dict(type="MMDistributedDataParallel", module=model, broadcast_buffers=False)
+    )
+    sent = []
+
+    def count(state, bucket):
+        sent.append(bucket.buffer().numel() * bucket.buffer().element_size())
+        work = dist.all_reduce(bucket.buffer(), async_op=True).get_future()
+        return work.then(lambda done: done.value()[0] / 2)
+
+    wrapped.register_comm_hook(None, count)
+    total(wrapped(*half(rank), mode="loss")).backward()
+    return dict(
+        sent=sum(sent),
+        student=sum(p.numel() * 4 for n, p in model.named_parameters() if "link_head" not in n),
+        links=sum(p.numel() * 4 for p in model.link_head.parameters()),
+        gradients={name: p.grad for name, p in model.named_parameters()},
+    )
+
+
+def run_fsdp(rank, policy):
+    model = build(AAL)
+    wrapped = MODEL_WRAPPERS.build(
+        dict(
+            type="MMFullyShardedDataParallel",
+            module=model,
+            auto_wrap_policy=policy,
+            use_orig_params=True,
+            device_id=torch.device("cpu"),
+        )
+    ).train()
+    total(wrapped(*half(rank), mode="loss")).backward()
+    with FullyShardedDataParallel.summon_full_params(wrapped, with_grads=True):
+        gradients = {
+            name.replace("_fsdp_wrapped_module.", ""): parameter.grad.clone()
+            for name, parameter in wrapped.named_parameters()
+        }
+    return dict(gradients=gradients, keys=list(wrapped.state_dict()))
+
+
+def test_ddp_sends_the_gradients_of_student_and_links_and_no_more(ranks):
+    for seen in ranks:
+        assert seen["ddp"]["sent"] == seen["ddp"]["student"] + seen["ddp"]["links"]
+        assert seen["ddp"]["links"] > 0
+
+
+@pytest.mark.parametrize("wrapping", ["ddp", "whole", "blocks"])
+def test_two_ranks_give_the_gradients_of_one(ranks, one_rank, wrapping):
+    for seen in ranks:
+        assert seen[wrapping]["gradients"].keys() == one_rank.keys()
+        for name, gradient in seen[wrapping]["gradients"].items():
+            torch.testing.assert_close(gradient, one_rank[name], rtol=1e-4, atol=1e-5)
+
+
+def test_sharded_state_dict_has_the_keys_of_a_plain_one(ranks):
+    assert ranks[0]["whole"]["keys"] == ranks[0]["blocks"]["keys"] == list(build(AAL).state_dict())
+
+
+def test_sharding_the_links_by_themselves_is_refused(ranks):
+    for seen in ranks:
+        assert "model_wrapper_cfg.auto_wrap_policy" in seen["refusal"]
+        assert "link_head.links.0" in seen["refusal"]
