@@ -44,7 +44,9 @@ def main() -> None:
     )
     report = dict(command=" ".join(["tools/benchmark.py", *sys.argv[1:]]), **machine(args.device))
     if args.sweep:
-        report["scaling"] = scaling(setting, args.rounds, CLOCKS[args.clock])
+        report["scaling"] = scaling(
+            setting, args.rounds, CLOCKS[args.clock], args.sweep_teachers.split(",")
+        )
         draw_scaling(report["scaling"]).savefig(args.sweep, dpi=110)
         print_scaling(report["scaling"])
     else:
@@ -82,6 +84,7 @@ def parse_args() -> argparse.Namespace:
     option("--only", default="", help="a comma-separated choice of the table's rows")
     option("--json", metavar="FILE", help="write the figures here")
     option("--sweep", metavar="PNG", help="measure and draw the scaling instead")
+    option("--sweep-teachers", default="resnet18,efficientnet_b0,efficientnet_b3,resnet50")
     return parser.parse_args()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from typing import Any, Callable, Dict, List, Sequence, Tuple
 
@@ -12,7 +11,6 @@ from .steps import Setting, Steps
 from .timing import interleave
 
 SHARES = (0.25, 0.5, 0.75, 1.0)
-TEACHERS = ("resnet18", "efficientnet_b0", "efficientnet_b3", "resnet50")
 # Of each axis, the curve that should be a straight line over the value.
 LINES = {"batch": "aal", "links": "links"}
 
@@ -20,8 +18,8 @@ LINES = {"batch": "aal", "links": "links"}
 def scaling(
     setting: Setting,
     rounds: int,
-    clock: Callable[[], float] = time.perf_counter,
-    teachers: Sequence[str] = TEACHERS,
+    clock: Callable[[], float],
+    teachers: Sequence[str],
 ) -> Dict[str, Dict[str, Any]]:
     """Seconds of student step, teacher forward, AAL step and links alone along four axes.
 
@@ -33,7 +31,9 @@ def scaling(
         "teacher": [(name, replace(setting, teacher=name)) for name in teachers],
     }
     found: Dict[str, Dict[str, Any]] = {}
-    with tqdm(total=4 * len(SHARES), desc="points", leave=False) as bar:
+    with tqdm(
+        total=sum(map(len, settings.values())) + len(SHARES), desc="points", leave=False
+    ) as bar:
         for axis, points in settings.items():
             found[axis] = dict(points=[])
             for value, point in points:

@@ -144,6 +144,7 @@ class AALClassifier(ImageClassifier):
 
     def train(self, mode: bool = True) -> AALClassifier:
         super().train(mode)
+        _refuse_sharded_heads(self)
         _make_checkpoints_nonreentrant(self)
         return self
 
@@ -181,6 +182,20 @@ def _built_teacher(
 def _check_slot(name: str, loss: nn.Module) -> None:
     if not isinstance(loss, TeacherHead) or loss.key != name:
         raise ValueError(f"{name}: {type(loss).__name__} does not belong there")
+
+
+def _refuse_sharded_heads(model: AALClassifier) -> None:
+    """Raise ValueError if FSDP wraps a head, or a part of one, by itself.
+
+    FSDP gathers what it wraps for the forward method of that alone; the losses read elsewhere.
+    """
+    for name, module in model.named_modules():
+        kinds = {kind.__name__ for kind in type(module).__mro__}
+        if name.startswith(HEADS) and "FullyShardedDataParallel" in kinds:
+            raise ValueError(
+                f"model_wrapper_cfg.auto_wrap_policy wraps {name!r} by itself, and its "
+                "weights could not be read; choose None, or a policy for the backbone's blocks"
+            )
 
 
 def _make_checkpoints_nonreentrant(model: nn.Module) -> None:

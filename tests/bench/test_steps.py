@@ -1,0 +1,78 @@
+import copy
+
+import pytest
+import torch
+
+from aal_plugin.bench import Setting, Steps
+from aal_plugin.bench.steps import link_counts
+from aal_plugin.bench.straightforward import (
+    StraightforwardTeacher,
+    full_attention,
+    straightforward_distance,
+)
+
+SMALL = dict(student="test_vit", teacher="test_resnet", batch=2, size=64, classes=5)
+
+
+def test_straightforward_aal_has_the_loss_of_ours():
+    made = Steps(Setting(**SMALL, links="alpha"))
+    student = made.student.eval()
+    teacher = StraightforwardTeacher(copy.deepcopy(made.best_teacher.model), made.best_teacher.taps)
+    made.taps.start((64, 64))
+    expected_logits = student(made.images)
+    expected = made.links.distance(made.taps.stop(), made.best_teacher(made.images)[0])
+    with full_attention(student) as attention:
+        logits = student(made.images)
+    grid = tuple(64 // side for side in student.patch_embed.patch_size)
+    got = straightforward_distance(
+        made.links, attention, teacher(made.images), grid, student.num_prefix_tokens
+    )
+    torch.testing.assert_close(got, expected, rtol=1e-4, atol=0)
+    torch.testing.assert_close(logits, expected_logits)
+    assert all(block.attn.fused_attn for block in student.blocks)
+
+
+def test_every_step_trains_the_student_and_a_forward_pass_does_not():
+    made = Steps(Setting(**SMALL))
+    makers = dict(
+        plain=made.plain,
+        aal=made.aal,
+        straightforward=made.straightforward,
+        logit=lambda: made.timm_task("logit"),
+        feature=lambda: made.timm_task("feature"),
+        **made.without(),
+    )
+    for name, make in makers.items():
+        before = made.student.blocks[0].attn.qkv.weight.clone()
+        make()()
+        assert not torch.equal(made.student.blocks[0].attn.qkv.weight, before), name
+    before = copy.deepcopy(made.student.state_dict())
+    for make in (made.teacher, made.peers_teacher, made.links_alone):
+        make()()
+    assert all(torch.equal(value, before[key]) for key, value in made.student.state_dict().items())
+
+
+def test_variants_of_aal_have_its_gradients():
+    """An option that is off changes the cost alone."""
+    gradients = []
+    for variant in (None, "all maps in memory", "teacher after student"):
+        made = Steps(Setting(**SMALL))
+        step = made.without()[f"aal step: {variant}"]() if variant else made.aal()
+        step()
+        gradients.append(made.links[0].weight.grad)
+    for other in gradients[1:]:
+        torch.testing.assert_close(other, gradients[0], rtol=1e-3, atol=1e-3)
+
+
+def test_counts_of_ours_are_below_those_of_plain_maps():
+    counts = link_counts(Steps(Setting(**dict(SMALL, batch=64))))
+    ours, plain = counts["ours"], counts["plain"]
+    assert ours["bytes"] < plain["bytes"] and ours["operations"] < plain["operations"]
+    more = link_counts(Steps(Setting(**dict(SMALL, batch=128))))["ours"]
+    assert more["operations"] == ours["operations"]
+    assert 1.8 < more["bytes"] / ours["bytes"] <= 2
+
+
+def test_unknown_dtype_is_told_the_choices():
+    with pytest.raises(ValueError, match="--dtype int8; choose float32, bfloat16 or float16"):
+        Setting(dtype="int8")
