@@ -39,7 +39,7 @@ def test_table_and_json_agree_and_hold_what_is_needed_to_judge(tmp_path, benchma
         assert report[key] == pytest.approx(time[other] / time["aal step"])
         assert f"{report[key]:.3f}" in text
     assert all(len(row["seconds"]) == 2 and len(row["quartiles"]) == 2 for row in steps.values())
-    assert {"hardware", "versions", "command", "setting", "link_counts"} <= set(report)
+    assert {"hardware", "versions", "command", "setting", "counts"} <= set(report)
 
 
 def test_chosen_rows_in_half_precision(tmp_path, benchmark):
@@ -68,3 +68,10 @@ def test_sweep_measures_four_axes_and_draws_them(tmp_path, benchmark):
     assert links == sorted(links) and links[-1] > links[0]
     assert all(p["aal"] > 0 for axis in found.values() for p in axis["points"])
     assert "R²" in text and (tmp_path / "out.png").stat().st_size > 10_000
+
+
+def test_counts_alone_need_no_timing(tmp_path, benchmark):
+    text = benchmark("--count", "--json", tmp_path / "out.json")
+    report = json.loads((tmp_path / "out.json").read_text())
+    assert "steps" not in report and "links and distance" in report["counts"]
+    assert "GB moved" in text

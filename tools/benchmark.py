@@ -26,7 +26,7 @@ from tqdm import tqdm  # noqa: E402
 
 from aal_plugin.bench import Setting, Steps, interleave, peak_memory  # noqa: E402
 from aal_plugin.bench.scaling import draw_scaling, scaling  # noqa: E402
-from aal_plugin.bench.steps import link_counts  # noqa: E402
+from aal_plugin.bench.work import counts  # noqa: E402
 
 CLOCKS = dict(wall=time.perf_counter, cpu=time.process_time)
 
@@ -50,8 +50,12 @@ def main() -> None:
         draw_scaling(report["scaling"]).savefig(args.sweep, dpi=110)
         print_scaling(report["scaling"])
     else:
-        report.update(measure(setting, args))
-        print_table(report)
+        report.update(setting=vars(setting))
+        if not args.count:
+            report.update(measure(setting, args))
+            print_table(report)
+        report["counts"] = {name: row._asdict() for name, row in counts(setting).items()}
+        print_counts(report)
     if args.json:
         Path(args.json).write_text(json.dumps(report, indent=1) + "\n")
 
@@ -82,6 +86,7 @@ def parse_args() -> argparse.Namespace:
     option("--repeat", type=int, default=5 if cuda else 1, help="steps in one measurement")
     option("--clock", default="wall", choices=CLOCKS, help="cpu: seconds of processor, all threads")
     option("--only", default="", help="a comma-separated choice of the table's rows")
+    option("--count", action="store_true", help="count operations, flops and bytes, time nothing")
     option("--json", metavar="FILE", help="write the figures here")
     option("--sweep", metavar="PNG", help="measure and draw the scaling instead")
     option("--sweep-teachers", default="resnet18,efficientnet_b0,efficientnet_b3,resnet50")
@@ -156,13 +161,7 @@ def measure(setting: Setting, args: argparse.Namespace) -> dict:
         )
         for name, timing in timings.items()
     }
-    return dict(
-        setting=vars(setting),
-        clock=args.clock,
-        steps=report,
-        link_counts=link_counts(made),
-        **ratios(report),
-    )
+    return dict(clock=args.clock, steps=report, **ratios(report))
 
 
 def ratios(steps: dict) -> dict:
@@ -202,6 +201,19 @@ def print_table(report: dict) -> None:
     for name, value in report.items():
         if "_ratio" in name:
             print(f"{name:{wide}} {value:10.3f}")
+
+
+def print_counts(report: dict) -> None:
+    wide = max(map(len, report["counts"]))
+    print(
+        f"\n{'at batch ' + str(report['setting']['batch']):{wide}} {'operations':>10} "
+        f"{'GFLOP':>10} {'GB moved':>10}"
+    )
+    for name, row in report["counts"].items():
+        print(
+            f"{name:{wide}} {row['operations']:10d} {row['flops'] / 1e9:10.1f} "
+            f"{row['bytes'] / 1e9:10.2f}"
+        )
 
 
 def print_scaling(scaled: dict) -> None:

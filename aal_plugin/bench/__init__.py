@@ -3,5 +3,6 @@
 from .counting import Counts, count
 from .steps import Setting, Steps
 from .timing import Timing, interleave, peak_memory
+from .work import counts
 
-__all__ = ["Counts", "Setting", "Steps", "Timing", "count", "interleave", "peak_memory"]
+__all__ = ["Counts", "Setting", "Steps", "Timing", "count", "counts", "interleave", "peak_memory"]

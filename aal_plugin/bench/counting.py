@@ -1,4 +1,4 @@
-"""Counting what a function asks of a device, without one: operations, arithmetic and bytes."""
+"""Counting what a function asks of a device: operations, arithmetic and bytes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Counts(NamedTuple):
 
 
 def count(function: Callable[[], object]) -> Counts:
-    """Count over one call; tensors on the meta device make that free of any arithmetic."""
+    """Count over one call."""
     flops = FlopCounterMode(display=False)
     moved = _Moved()
     with flops, moved:

@@ -11,11 +11,9 @@ import timm.task
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from ..core import AttentionLinks, AttentionTaps, TimmTeacher, link_ranges, mean_link_distance
 from ..core.links import Links
-from .counting import count as count_work
 from .straightforward import StraightforwardTeacher, full_attention, straightforward_distance
 from .timing import Step
 
@@ -133,13 +131,14 @@ class Steps:
 
         return self._step(loss, self.links)
 
-    def links_alone(self) -> Step:
+    def links_alone(self, distance: Optional[Callable[..., Tensor]] = None) -> Step:
         """Links and distance, forward and backward, on maps that are there."""
         self.taps.start(self.images.shape[-2:])
         self._cast(self.student, self.images)
         maps = [block.detach().requires_grad_() for block in self.taps.stop()]
         levels, _ = self._cast(self.best_teacher, self.images)
-        return lambda: self.links.distance(maps, levels).backward()
+        measure = distance or AttentionLinks.distance
+        return lambda: measure(self.links, maps, levels).backward()
 
     def straightforward(self) -> Step:
         """AAL with full attention matrices, all maps in memory, and timm's model as it comes."""
@@ -180,7 +179,7 @@ class Steps:
         makers = {
             "teacher channels first": lambda: self.aal(self.make_teacher(channels_last=False)),
             "norms not folded": lambda: self.aal(self.make_teacher(fold_norms=False)),
-            "all maps in memory": lambda: self.aal(distance=_distance_of_maps),
+            "all maps in memory": lambda: self.aal(distance=distance_of_maps),
             "teacher after student": lambda: self.aal(teacher_first=False),
         }
         if setting.dtype != "float32":
@@ -223,38 +222,7 @@ class Steps:
         return timm.create_model(name, num_classes=self.setting.classes).to(self.setting.device)
 
 
-def link_counts(steps: Steps) -> Dict[str, Dict[str, int]]:
-    """Operations, flops and bytes of links and distance, forward and backward, ours and plain.
-
-    Counted on tensors without memory, of the setting's batch and in the teacher's dtype.
-    """
-    setting = steps.setting
-    side = setting.size // steps.student.patch_embed.patch_size[0]
-    levels, _ = steps.best_teacher(steps.images[:1])
-    found = {}
-    for name, measure in (("ours", AttentionLinks.distance), ("plain", _distance_of_maps)):
-        for batch in (1, setting.batch):  # the first keeps what later steps find made
-            with FakeTensorMode(allow_non_fake_inputs=True) if batch > 1 else nullcontext():
-                maps = [
-                    torch.rand(batch, heads, side, side, requires_grad=True)
-                    for heads in steps.taps.heads
-                ]
-                activations = [
-                    torch.rand(
-                        batch, *level.shape[1:], dtype=getattr(torch, setting.dtype)
-                    ).contiguous(memory_format=torch.channels_last)
-                    for level in levels
-                ]
-                links = AttentionLinks(
-                    steps.links.ranges, steps.taps.heads, steps.best_teacher.channels
-                )
-                found[name] = count_work(
-                    lambda m=measure, k=links, a=maps, b=activations: m(k, a, b).backward()
-                )._asdict()
-    return found
-
-
-def _distance_of_maps(
+def distance_of_maps(
     links: AttentionLinks, maps: List[Tensor], activations: List[Tensor]
 ) -> Tensor:
     """Eq. 4 and 5 as they stand."""

@@ -1,0 +1,35 @@
+"""How much work the parts of AAL's step are."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Dict
+
+from .counting import Counts, count
+from .steps import Setting, Steps, distance_of_maps
+
+
+def counts(setting: Setting) -> Dict[str, Counts]:
+    """Operations, flops and bytes of the parts of AAL's step at the setting's batch.
+
+    Counted eagerly at batches of one and two: a third is on the straight line through them.
+    """
+    one, two = (_counts_at(replace(setting, batch=batch, compile=False)) for batch in (1, 2))
+    return {
+        name: Counts(*(a + (b - a) * (setting.batch - 1) for a, b in zip(one[name], two[name])))
+        for name in one
+    }
+
+
+def _counts_at(setting: Setting) -> Dict[str, Counts]:
+    made = Steps(setting)
+    rows = {
+        "student step": made.plain(),
+        "teacher forward": made.teacher(),
+        "teacher forward: timm's own": made.peers_teacher(),
+        "links and distance": made.links_alone(),
+        "links and distance: all maps in memory": made.links_alone(distance_of_maps),
+    }
+    for step in rows.values():  # makes what later steps find made
+        step()
+    return {name: count(step) for name, step in rows.items()}
