@@ -13,7 +13,7 @@ def interpolate(maps, size, antialias=False):
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize(
     ("source", "size"),
-    [((28, 20), (14, 9)), ((7, 7), (14, 14)), ((9, 14), (14, 14)), ((1, 3), (4, 4))],
+    [((28, 20), (14, 9)), ((7, 7), (14, 14)), ((9, 14), (14, 14)), ((80, 61), (14, 12))],
 )
 def test_products_equal_interpolation(source, size, memory_format, antialias):
     maps = torch.randn(2, 5, *source, dtype=torch.float64).to(memory_format=memory_format)
@@ -24,11 +24,12 @@ def test_products_equal_interpolation(source, size, memory_format, antialias):
 
 
 def test_gradient_equals_that_of_interpolation():
-    maps = torch.randn(2, 3, 8, 6, dtype=torch.float64, requires_grad=True)
-    weights = torch.randn(2, 3, 5, 7, dtype=torch.float64)
-    expected = torch.autograd.grad((interpolate(maps, (5, 7)) * weights).sum(), maps)[0]
-    got = torch.autograd.grad((resize_maps(maps, (5, 7)) * weights).sum(), maps)[0]
-    torch.testing.assert_close(got, expected)
+    for source in ((8, 6), (30, 6)):  # of 30 rows resized to 5, not all are read
+        maps = torch.randn(2, 3, *source, dtype=torch.float64, requires_grad=True)
+        weights = torch.randn(2, 3, 5, 7, dtype=torch.float64)
+        expected = torch.autograd.grad((interpolate(maps, (5, 7)) * weights).sum(), maps)[0]
+        got = torch.autograd.grad((resize_maps(maps, (5, 7)) * weights).sum(), maps)[0]
+        torch.testing.assert_close(got, expected)
 
 
 def test_half_maps_are_resized_in_float32_also_under_autocast():
@@ -44,9 +45,10 @@ def test_matrices_are_made_once_and_outlive_inference_mode():
     with torch.inference_mode():
         resize_maps(torch.randn(1, 2, 11, 11), (5, 5))
     maps = torch.randn(1, 2, 11, 11, requires_grad=True)
-    before = dict(resize._kept)
+    before = {key: id(matrix) for key, (matrix, _) in resize._kept.items()}
     resize_maps(maps, (5, 5)).sum().backward()
-    assert resize._kept == before and len(before) == 1
+    assert {key: id(matrix) for key, (matrix, _) in resize._kept.items()} == before
+    assert len(before) == 1
     assert torch.isfinite(maps.grad).all()
 
 
@@ -65,5 +67,5 @@ def test_compiled_products_equal_eager_ones():
     step = torch.compile(
         lambda maps: resize_maps(maps, (5, 4)), backend="aot_eager", fullgraph=True
     )
-    maps = torch.randn(2, 3, 12, 10)
+    maps = torch.randn(2, 3, 24, 10)
     torch.testing.assert_close(step(maps), resize_maps(maps, (5, 4)))
