@@ -44,6 +44,8 @@ class _Moved(TorchDispatchMode):
         written = [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]
         if not (func.is_view or func in _FREE):
             self.operations += 1
+            if func is torch.ops.aten.index.Tensor:
+                read = written  # of its input it reads what it picks
             self.bytes += sum(_memory(tensor) for tensor in read + written)
         return out
 

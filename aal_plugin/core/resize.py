@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -23,15 +23,16 @@ def resize_maps(maps: Tensor, size: Tuple[int, int], antialias: bool = False) ->
     if maps.shape[-2:] == size:
         return maps
     dtype = torch.promote_types(maps.dtype, torch.float32)
-    batch, channels, (rows, columns) = maps.shape[0], maps.shape[1], size
-    down, used_rows = _bicubic_matrix(maps.shape[2], rows, antialias, maps.device, dtype)
-    across, used_columns = _bicubic_matrix(maps.shape[3], columns, antialias, maps.device, dtype)
+    (batch, channels, height, width), (rows, columns) = maps.shape, size
+    # Four neighbours a position: of a map that much larger, some are never read.
+    sparse = not antialias and height > 4 * rows and width > 4 * columns
+    given = (sparse, antialias, maps.device, dtype)
+    down, used_rows = _bicubic_matrix(height, rows, *given)
+    across, used_columns = _bicubic_matrix(width, columns, *given)
     with torch.autocast(maps.device.type, enabled=False):
         last = maps.permute(0, 2, 3, 1)  # (B, H, W, C), no copy of channels-last maps
-        if used_rows is not None:
-            last = last[:, used_rows]
-        if used_columns is not None:
-            last = last[:, :, used_columns]
+        if sparse:
+            last = last[:, used_rows[:, None], used_columns]
         height, width = last.shape[1:3]
         last = last.to(dtype).reshape(batch, height, width * channels)
         last = torch.bmm(down.expand(batch, -1, -1), last).view(batch * rows, width, channels)
@@ -39,18 +40,20 @@ def resize_maps(maps: Tensor, size: Tuple[int, int], antialias: bool = False) ->
     return last.view(batch, rows, columns, channels).permute(0, 3, 1, 2)
 
 
-_kept: Dict[Tuple[Any, ...], Tuple[Tensor, Optional[Tensor]]] = {}
+_kept: Dict[Tuple[Any, ...], Tuple[Tensor, Tensor]] = {}
 
 
 @torch.compiler.assume_constant_result
 def _bicubic_matrix(
-    source: int, target: int, antialias: bool, device: torch.device, dtype: torch.dtype
-) -> Tuple[Tensor, Optional[Tensor]]:
-    """The matrix of a one-dimensional resize, (target, used), and which of the source it reads.
-
-    A resize to less than a quarter reads not every row, unless it smooths; None: it reads all.
-    """
-    key = (source, target, antialias, device, dtype)
+    source: int,
+    target: int,
+    sparse: bool,
+    antialias: bool,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Tuple[Tensor, Tensor]:
+    """The matrix of a one-dimensional resize, (target, used), and which of the source it reads."""
+    key = (source, target, sparse, antialias, device, dtype)
     if key in _kept:
         return _kept[key]
     # For later steps too, so no inference tensor: autograd could not use it.
@@ -59,11 +62,8 @@ def _bicubic_matrix(
         matrix = F.interpolate(
             unit, size=(target, source), mode="bicubic", align_corners=False, antialias=antialias
         )[0, 0]
-        used = None
-        if not antialias and source > 4 * target:
-            used = matrix.abs().amax(0).nonzero().flatten()
-            matrix, used = matrix[:, used], used.to(device)
-        matrix = matrix.to(device, dtype)
+        used = matrix.abs().amax(0).nonzero().flatten() if sparse else torch.arange(source)
+        matrix, used = matrix[:, used].to(device, dtype), used.to(device)
     if type(matrix) is Tensor:  # and not one that a tracer made up
         _kept[key] = matrix, used
     return matrix, used
