@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, NamedTuple, Optional, Tuple
+from typing import Any, Callable, NamedTuple, Optional, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -62,9 +62,32 @@ def qkv_class_token_attention(
     Returns:
         (B, M, h, w).
     """
-    qkv = qkv.unflatten(-1, (3, num_heads, -1))
-    query, key = _normed(qkv[:, 0, 0], query_norm), _normed(qkv[:, num_prefix_tokens:, 1], key_norm)
+    query, key = _QueryAndKeys.apply(qkv, num_prefix_tokens)
+    query = _normed(query.unflatten(-1, (num_heads, -1)), query_norm)
+    key = _normed(key.unflatten(-1, (num_heads, -1)), key_norm)
     return class_token_attention(query, key, grid, scale)
+
+
+class _QueryAndKeys(torch.autograd.Function):
+    """The class token's query (B, M·D) and the patches' keys (B, N, M·D) out of qkv.
+
+    Slicing would do, but the gradient of every slice is a tensor as large as qkv, mostly zeros:
+    three of them a block, and their sum, cost more than all links do.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, qkv: Tensor, num_prefix_tokens: int) -> Tuple[Tensor, Tensor]:
+        ctx.shape, ctx.num_prefix_tokens = qkv.shape, num_prefix_tokens
+        width = qkv.shape[-1] // 3
+        return qkv[:, 0, :width], qkv[:, num_prefix_tokens:, width : 2 * width]
+
+    @staticmethod
+    def backward(ctx: Any, query_grad: Tensor, key_grad: Tensor) -> Tuple[Tensor, None]:
+        width = ctx.shape[-1] // 3
+        grad = key_grad.new_zeros(ctx.shape)
+        grad[:, 0, :width] = query_grad
+        grad[:, ctx.num_prefix_tokens :, width : 2 * width] = key_grad
+        return grad, None
 
 
 def input_class_token_attention(

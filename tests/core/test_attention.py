@@ -65,3 +65,40 @@ def test_gradients_reach_query_and_key():
 def test_missing_patches_are_an_error():
     with pytest.raises(ValueError, match="3 patch tokens do not fill the patch grid 2×2"):
         class_token_attention(torch.randn(1, 2, 4), torch.randn(1, 3, 2, 4), (2, 2), 0.5)
+
+
+def test_gradient_of_query_and_keys_is_that_of_slices():
+    from aal_plugin.core.attention import _QueryAndKeys
+
+    def slices(qkv, prefix):
+        return qkv[:, 0, :4], qkv[:, prefix:, 4:8]
+
+    for prefix in (1, 3):
+        qkv = torch.randn(2, 6, 12, dtype=torch.float64, requires_grad=True)
+        results = []
+        for function in (_QueryAndKeys.apply, slices):
+            query, key = function(qkv, prefix)
+            value = (query.sin()[:, None] * key.cos()).sum()
+            results.append([query, key, *torch.autograd.grad(value, qkv)])
+        for got, expected in zip(*results):
+            assert torch.equal(got, expected)
+        assert torch.autograd.gradgradcheck(_QueryAndKeys.apply, (qkv, prefix))
+
+
+def test_reading_attention_makes_one_gradient_of_the_size_of_qkv():
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    sizes = []
+
+    class Sizes(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            out = func(*args, **(kwargs or {}))
+            if isinstance(out, torch.Tensor) and not func.is_view and "_" != func.__name__[-1]:
+                sizes.append(out.numel())
+            return out
+
+    qkv = torch.randn(2, 10, 3 * 8, requires_grad=True)
+    loss = qkv_class_token_attention(qkv, (3, 3), 2, 1, 0.5).square().sum()
+    with Sizes():
+        torch.autograd.grad(loss, qkv)
+    assert sum(size >= qkv.numel() for size in sizes) == 1
