@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Optional, Tuple, Union
 import torch
 
 from ..core import TimmTeacher, check_schedule, link_ranges
-from ..core.teacher import check_weights
+from ..core.weights import check_weights
 from .distillation import Distillation
 
 # What core's and the task's errors call a setting, and the option it comes from.
