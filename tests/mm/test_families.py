@@ -1,5 +1,7 @@
 """Each MMPretrain family's maps against the full attention matrix, in float64."""
 
+import copy
+
 import pytest
 import timm
 import torch
@@ -197,7 +199,7 @@ CLASSES = dict(num_classes=10, in_channels=16)
 def test_timm_students_train_with_mmpretrains_heads(backbone, head):
     init_default_scope("mmpretrain")
     head = dict(dict(CLASSES, type="LinearClsHead"), **head)
-    model = MODELS.build(dict(AAL, backbone=backbone, head=head))
+    model = MODELS.build(copy.deepcopy(dict(AAL, backbone=backbone, head=head)))
     model.init_weights()
     model.train()
     losses = model(*batch(image=(48, 48)), mode="loss")
