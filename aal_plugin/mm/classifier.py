@@ -126,17 +126,19 @@ class AALClassifier(ImageClassifier):
             inputs = inputs.detach().requires_grad_()
         step = Step(self, inputs, data_samples)
         with twice_differentiable_attention() if INPUT_GRADIENT in needs else nullcontext():
-            watching = {need: taps for need, taps in self._watching.items() if need in needs}
-            for taps in watching.values():
-                taps.start(inputs.shape[-2:])
-            step.feats = self.extract_feat(inputs)
-            step.seen = {need: taps.stop() for need, taps in watching.items()}
+            # The teacher first: what it needs for a moment is free again when the student's
+            # activations, which live until the backward pass, come to be.
             if needs & {ACTIVATIONS, TEACHER_LOGITS, TEACHER_GRADIENT}:
                 step.activations, step.teacher_logits = self.teacher(
                     inputs,
                     with_logits=bool(needs & {TEACHER_LOGITS, TEACHER_GRADIENT}),
                     with_gradient=TEACHER_GRADIENT in needs,
                 )
+            watching = {need: taps for need, taps in self._watching.items() if need in needs}
+            for taps in watching.values():
+                taps.start(inputs.shape[-2:])
+            step.feats = self.extract_feat(inputs)
+            step.seen = {need: taps.stop() for need, taps in watching.items()}
             losses = self._label_loss(step, active)
             for loss in self.teacher_heads:
                 losses.update(loss.loss(step) if loss.active else loss.idle_loss())
