@@ -1,17 +1,24 @@
-"""Two ranks on gloo: what DDP sends, and what FSDP shards."""
+"""Two ranks on gloo: what DDP sends, and what FSDP shards; the loaders' defaults."""
 
 import socket
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
+from mmengine.config import Config
 from mmengine.registry import MODEL_WRAPPERS
 from mmpretrain.models.backbones.vision_transformer import TransformerEncoderLayer
 from torch import nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.distributed.fsdp.wrap import ModuleWrapPolicy
 
+from aal_plugin.mm.launch import mmpretrain_script
+
 from .small import AAL, batch, build, total
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -118,3 +125,12 @@ def test_sharding_the_links_by_themselves_is_refused(ranks):
     for seen in ranks:
         assert "model_wrapper_cfg.auto_wrap_policy" in seen["refusal"]
         assert "link_head.links.0" in seen["refusal"]
+
+
+def test_loaders_of_the_recipes_keep_workers_and_pinned_memory(monkeypatch):
+    """What MMPretrain's launcher adds, and ours with it."""
+    script = mmpretrain_script("train")
+    monkeypatch.setattr(sys, "argv", ["train.py", "configs/aal_deit-s_in1k.py"])
+    args = script.parse_args()
+    loader = script.merge_args(Config.fromfile(ROOT / args.config), args).train_dataloader
+    assert loader.num_workers > 0 and loader.pin_memory and loader.persistent_workers
