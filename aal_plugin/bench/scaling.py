@@ -68,17 +68,12 @@ def _sizes(size: int) -> List[int]:
 
 
 def _measure(steps: Steps, rounds: int, clock: Callable[[], float]) -> Dict[str, float]:
-    timings = interleave(
-        dict(
-            student=steps.plain(),
-            teacher=steps.teacher(),
-            aal=steps.aal(),
-            links=steps.links_alone(),
-        ),
-        rounds,
-        device=steps.setting.device,
-        clock=clock,
-    )
+    device = steps.setting.device
+    whole = dict(student=steps.plain(), teacher=steps.teacher(), aal=steps.aal())
+    timings = interleave(whole, rounds, device=device, clock=clock)
+    # A hundredth of a step, and so measured more often.
+    links = dict(links=steps.links_alone())
+    timings.update(interleave(links, 10 * rounds, warmup=3, device=device, clock=clock))
     # Minima: what other work on the machine adds is no part of how the cost grows.
     return {name: timing.minimum for name, timing in timings.items()}
 
