@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Train several configs with several seeds, and print their top-1 as mean ± standard deviation.
 
-    tools/compare.py configs/shapes_pit.py configs/aal_shapes_pit.py --seeds 0 1 2 --jobs 2
+    tools/compare.py configs/quickstart_plain.py configs/quickstart_aal.py --seeds 0 1 2 --jobs 2
 
 Runs that are done are kept in work_dirs/compare and not run again.
 """

@@ -7,7 +7,7 @@ subclass is found too, and a subclass that computes its attention in another way
 
 from __future__ import annotations
 
-from typing import Callable, Dict, Optional
+from typing import Callable, Dict, Optional, Tuple
 
 from torch import nn
 
@@ -51,3 +51,10 @@ def find_tapping(student: nn.Module) -> Tapping:
             f"that do: {'; '.join(FAMILIES)}. For a ViT of your own, name its attention by taps=…"
         )
     return tapping
+
+
+def image_size_of(student: nn.Module) -> Optional[Tuple[int, int]]:
+    """(H, W) that a student was built for, or None where it takes any."""
+    tapping = known_tapping(student)
+    size = tapping.image_size if tapping is not None else getattr(student, "img_size", None)
+    return (size, size) if isinstance(size, int) else size and tuple(size)

@@ -61,7 +61,10 @@ def mmpretrain_beit(module: nn.Module) -> Optional[Tapping]:
         return None
     grid = Watch(module.patch_embed.projection, grid_put_out)
     has_class = module.cls_token is not None
-    blocks = [matrix_tap(attn, grid, module.num_extra_tokens, has_class) for attn in attentions]
+    blocks = [
+        matrix_tap(attn, grid, module.num_extra_tokens, has_class, layer)
+        for attn, layer in zip(attentions, module.layers)
+    ]
     return Tapping(blocks, tuple(module.img_size), divides(module.patch_embed.projection))
 
 

@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, List, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor, nn
 
 from .families import known_tapping
+from .keeper import Keeper
+from .tapping import put_out
 from .teacher import default_taps, named_modules_of
 
 
@@ -32,37 +33,36 @@ class FeatureTaps:
     """
 
     def __init__(self, student: nn.Module, names: Optional[Sequence[str]] = None) -> None:
-        self._kept: Dict[Any, Any] = {}
-        self._recording = False
-        self._prefixes: List[Optional[int]] = []
         tapping = None if names is not None else known_tapping(student)
+        self._levels: List[Tuple[Keeper, Optional[Keeper], int]] = []
         if tapping is not None:
             for tap in tapping.blocks:
-                self._watch(tap.block, tap.num_prefix_tokens)
-                index = len(self._prefixes) - 1
-                tap.grid.module.register_forward_hook(
-                    partial(self._keep_grid, index, tap.grid.pick)
-                )
+                tokens, grid = Keeper(tap.block, put_out), Keeper(tap.grid.module, tap.grid.pick)
+                self._levels.append((tokens, grid, tap.num_prefix_tokens))
             return
-        names = list(names) if names is not None else default_taps(student)
-        for module in named_modules_of(student, names, "transfer_head.student_taps"):
-            self._watch(module, None)
+        key = "model.student_taps"
+        names = list(names) if names is not None else default_taps(student, "student", key)
+        for module in named_modules_of(student, names, key):
+            self._levels.append((Keeper(module, _last_put_out), None, 0))
 
     def start(self, image_size: Tuple[int, int]) -> None:
         """Begin to keep features; `image_size` is not used, and there for all taps alike."""
-        self._kept = {}
-        self._recording = True
+        for keeper in self._keepers():
+            keeper.start()
 
     def stop(self) -> List[Tensor]:
         """End it, and answer with every level's features, (B, C, h, w) each."""
-        self._recording = False
-        kept, self._kept = self._kept, {}
-        missed = [level for level in range(len(self._prefixes)) if level not in kept]
+        kept = {keeper: keeper.stop() for keeper in self._keepers()}
+        missed = [
+            number
+            for number, (features, _, _) in enumerate(self._levels, start=1)
+            if kept[features] is None
+        ]
         if missed:
             raise ValueError(f"no features were seen from the student's levels {missed}")
         return [
-            kept[level] if prefix is None else _on_grid(kept[level], kept["grid", level], prefix)
-            for level, prefix in enumerate(self._prefixes)
+            kept[features] if grid is None else _on_grid(kept[features], kept[grid], prefix)
+            for features, grid, prefix in self._levels
         ]
 
     @torch.no_grad()
@@ -76,19 +76,12 @@ class FeatureTaps:
             module.training = mode
         return [level.shape[1] for level in self.stop()]
 
-    def _watch(self, module: nn.Module, prefix: Optional[int]) -> None:
-        module.register_forward_hook(partial(self._keep, len(self._prefixes)))
-        self._prefixes.append(prefix)
+    def _keepers(self) -> List[Keeper]:
+        return [keeper for level in self._levels for keeper in level[:2] if keeper is not None]
 
-    def _keep(self, level: int, module: nn.Module, inputs: tuple, output: Any) -> None:
-        if self._recording:
-            self._kept[level] = output[-1] if isinstance(output, (tuple, list)) else output
 
-    def _keep_grid(
-        self, level: int, pick: Any, module: nn.Module, inputs: tuple, output: Any
-    ) -> None:
-        if self._recording:
-            self._kept["grid", level] = pick(inputs, output)
+def _last_put_out(inputs: tuple, output: Any) -> Any:
+    return output[-1] if isinstance(output, (tuple, list)) else output
 
 
 def _on_grid(tokens: Tensor, grid: Tuple[int, int], num_prefix_tokens: int) -> Tensor:

@@ -154,7 +154,15 @@ def is_a(module: Any, *class_paths: str) -> bool:
 def attentions_of(blocks: Iterable[nn.Module], *class_paths: str) -> Optional[List[nn.Module]]:
     """The blocks' `attn` modules, or None where one is of another class."""
     attentions = [getattr(block, "attn", None) for block in blocks]
-    return attentions if all(is_a(attn, *class_paths) for attn in attentions) else None
+    return attentions if all(_computes_as(attn, *class_paths) for attn in attentions) else None
+
+
+def _computes_as(attn: Any, *class_paths: str) -> bool:
+    """Whether a module is of such a class, and its forward pass is that class's own."""
+    for kind in type(attn).__mro__:
+        if f"{kind.__module__}.{kind.__qualname__}" in class_paths:
+            return type(attn).forward is kind.forward
+    return False
 
 
 def any_size(height: int, width: int) -> None:

@@ -7,12 +7,12 @@ and for a ViT of one's own by `taps=`, see `named_taps.py`.
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Dict, List, Optional, Tuple
 
 from torch import Tensor, nn
 
 from .families import FAMILIES, find_tapping
+from .keeper import Keeper
 from .named_taps import TapNames, named_tapping
 from .tapping import Tap, Tapping, Watch
 
@@ -44,57 +44,32 @@ class AttentionTaps:
         self.heads = [tap.num_heads for tap in tapping.blocks]
         self.image_size = tapping.image_size
         self._check = tapping.check
-        self._kept: Dict[int, Any] = {}
-        self._recording = False
         if self.image_size is not None:
             self._check(*self.image_size)
         # Blocks share what tells their grid: it is kept once.
-        watches: List[Watch] = []
+        grids: Dict[Watch, Keeper] = {}
         self._readers = []
         for number, tap in enumerate(tapping.blocks, start=1):
-            for watch, attention in ((tap.weights, tap.attention), (tap.grid, None)):
-                if watch not in watches:
-                    keep = partial(self._keep, len(watches), watch.pick, attention, number)
-                    watch.module.register_forward_hook(keep)
-                    watches.append(watch)
-            self._readers.append((tap.read, watches.index(tap.weights), watches.index(tap.grid)))
+            weights = Keeper(tap.weights.module, tap.weights.pick, tap.attention, number)
+            if tap.grid not in grids:
+                grids[tap.grid] = Keeper(tap.grid.module, tap.grid.pick)
+            self._readers.append((tap.read, weights, grids[tap.grid]))
+        self._keepers = [weights for _, weights, _ in self._readers] + list(grids.values())
 
     def start(self, image_size: Tuple[int, int]) -> None:
         """Begin to keep attention, for a forward pass on images of (H, W) pixels."""
         self._check(*image_size)
-        self._kept = {}
-        self._recording = True
+        for keeper in self._keepers:
+            keeper.start()
 
     def stop(self) -> List[Tensor]:
         """End it, and answer with every block's maps, (B, M, h, w) each."""
-        self._recording = False
-        kept, self._kept = self._kept, {}
+        kept = {keeper: keeper.stop() for keeper in self._keepers}
         missed = [
             number
             for number, (_, weights, grid) in enumerate(self._readers, start=1)
-            if weights not in kept or grid not in kept
+            if kept[weights] is None or kept[grid] is None
         ]
         if missed:
             raise ValueError(f"no attention was seen from the student's blocks {missed}")
         return [read(kept[weights], kept[grid]) for read, weights, grid in self._readers]
-
-    def _keep(
-        self,
-        index: int,
-        pick: Callable[[tuple, Any], Any],
-        attention: Optional[nn.Module],
-        number: int,
-        module: nn.Module,
-        inputs: tuple,
-        output: Any,
-    ) -> None:
-        if not self._recording:
-            return
-        kept = pick(inputs, output)
-        if attention is not None and attention.training and not kept.requires_grad:
-            if any(parameter.requires_grad for parameter in attention.parameters()):
-                raise ValueError(
-                    f"block {number} ran without gradients, so AAL could not reach the student: "
-                    "checkpoint its activations with use_reentrant=False"
-                )
-        self._kept[index] = kept

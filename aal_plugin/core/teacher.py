@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 from functools import cached_property, partial
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
@@ -130,7 +131,13 @@ class FrozenTeacher(nn.Module):
     @cached_property
     def num_classes(self) -> int:
         """Classes of the logits, as the model itself tells them."""
-        return self(self._blank(), with_logits=True)[1].shape[-1]
+        _, logits = self(self._blank(), with_logits=True)
+        if not isinstance(logits, Tensor) or logits.dim() != 2:
+            raise ValueError(
+                f"teacher: {type(self.model).__name__} has no classifier, and a loss of its "
+                "logits needs one"
+            )
+        return logits.shape[-1]
 
     def _infer(self, images: Tensor, with_logits: bool) -> Tuple[List[Tensor], Optional[Tensor]]:
         images = images.to(memory_format=self._memory_format)
@@ -182,8 +189,8 @@ class _LastLevel(Exception):
     """Ends a forward pass whose remainder nobody needs."""
 
 
-def default_taps(model: nn.Module) -> List[str]:
-    """The outputs of a CNN's stages: `blocks.*`, `stages.*`, `layer1`… or `s1`….
+def default_taps(model: nn.Module, whose: str = "teacher", key: str = "teacher.taps") -> List[str]:
+    """The outputs of a CNN's stages: `blocks.*`, `stages.*`, `layers.*`, `layer1`… or `s1`….
 
     After each stage's normalisation (AAL, section 3.2): seven in EfficientNet, four in ResNet.
     Where a timm model has none of these, what its `feature_info` names (DenseNet, VGG, DLA).
@@ -191,14 +198,15 @@ def default_taps(model: nn.Module) -> List[str]:
     Raises:
         ValueError: no such stages.
     """
-    for prefix in ("", "backbone.", "backbone.timm_model."):
+    for prefix in ("", "timm_model.", "backbone.", "backbone.timm_model."):
         root = _inside(model, prefix)
-        for name in ("blocks", "stages"):
+        for name in ("blocks", "stages", "layers"):
             stages = getattr(root, name, None)
             if isinstance(stages, (nn.Sequential, nn.ModuleList)):
                 return [f"{prefix}{name}.{index}" for index in range(len(stages))]
         for name in ("layer", "s"):
-            numbered = [f"{name}{i}" for i in range(1, 10) if hasattr(root, f"{name}{i}")]
+            count = next(i for i in itertools.count(1) if not hasattr(root, f"{name}{i}"))
+            numbered = [f"{name}{i}" for i in range(1, count)]
             if len(numbered) > 1:
                 return [prefix + stage for stage in numbered]
     named = [info["module"] for info in getattr(model, "feature_info", None) or []]
@@ -206,7 +214,7 @@ def default_taps(model: nn.Module) -> List[str]:
     if named and all(name in modules for name in named):
         return [name for name in named if name]
     raise ValueError(
-        f"teacher {type(model).__name__} shows no stages; give teacher.taps=[...], "
+        f"{whose} {type(model).__name__} shows no stages; give {key}=[...], "
         f"names among {[name for name, _ in model.named_children()]} or below them"
     )
 

@@ -13,9 +13,11 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..core import AttentionTaps, FrozenTeacher, Unregistered
+from ..core.families import image_size_of
 from ..core.features import FeatureTaps
 from ..core.named_taps import TapNames
 from ..core.transfer import twice_differentiable_attention
+from .student_logits import is_distilled, predicted
 from .teacher_head import (
     ACTIVATIONS,
     ATTENTION,
@@ -85,6 +87,8 @@ class AALClassifier(ImageClassifier):
                 "ImageClassifier"
             )
         needs = frozenset().union(*(loss.needs for loss in heads.values()))
+        _check_of_use("taps", taps, ATTENTION, needs)
+        _check_of_use("student_taps", student_taps, FEATURES, needs)
         pixels = self.data_preprocessor
         if images_rgb is None:
             images_rgb = getattr(pixels, "to_rgb", True)
@@ -114,8 +118,7 @@ class AALClassifier(ImageClassifier):
 
     def student_channels(self) -> List[int]:
         """Channels of the student's levels."""
-        known = getattr(self.backbone, "img_size", None) or 64
-        size = (known, known) if isinstance(known, int) else tuple(known)
+        size = image_size_of(self.backbone) or (64, 64)
         return self._watching[FEATURES].channels(self.backbone, size)
 
     def loss(self, inputs: Tensor, data_samples: List[DataSample]) -> dict:
@@ -155,6 +158,8 @@ class AALClassifier(ImageClassifier):
             changed = loss.label_loss(step)
             if changed is not None:
                 return changed
+        if is_distilled(self.head):  # MMPretrain warns or refuses to train these itself
+            return dict(loss=step.label_loss(predicted(step.student_logits())))
         return dict(self.head.loss(step.feats, step.data_samples))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> AALClassifier:
@@ -179,6 +184,11 @@ def _built_teacher(
     mean, std = getattr(pixels, "mean", None), getattr(pixels, "std", None)
     teacher.match_input(*(v if v is None else v.flatten().tolist() for v in (mean, std)), rgb=rgb)
     return teacher
+
+
+def _check_of_use(key: str, given: Any, need: str, needs: frozenset) -> None:
+    if given is not None and need not in needs:
+        raise ValueError(f"{key}={given!r} is of no use: no loss looks at the student's {need}")
 
 
 def _check_slot(name: str, loss: nn.Module) -> None:

@@ -9,7 +9,13 @@ from mmpretrain.registry import MODELS
 
 from ..core.distill import DISTILLATIONS
 from .student_logits import predicted
-from .teacher_head import TEACHER_LOGITS, Step, TeacherHead
+from .teacher_head import (
+    TEACHER_LOGITS,
+    Step,
+    TeacherHead,
+    check_classes,
+    check_label_loss,
+)
 
 if TYPE_CHECKING:
     from .classifier import AALClassifier
@@ -59,15 +65,9 @@ class DistillHead(TeacherHead):
         self.temperature = temperature
 
     def connect(self, classifier: AALClassifier) -> None:
-        head, teacher = classifier.head, classifier.teacher
-        if not isinstance(head, ClsHead):
-            raise ValueError(f"distill_head needs a ClsHead; model.head is {type(head).__name__}")
-        classes, teachers = getattr(head, "num_classes", None), teacher.num_classes
-        if classes != teachers:
-            raise ValueError(
-                f"distill_head: the student has {classes} classes and the teacher {teachers}; "
-                "distillation needs the same"
-            )
+        check_label_loss("distill_head", classifier)
+        check_classes("distill_head", classifier)
+        head = classifier.head
         if self.token and not _has_second_logits(head):
             raise ValueError(
                 f"distill_head.token=True: model.head {type(head).__name__} has no distillation "
@@ -75,12 +75,12 @@ class DistillHead(TeacherHead):
             )
 
     def label_loss(self, step: Step) -> dict:
-        label = step.student_logits[0] if self.token else predicted(step.student_logits)
+        label = step.student_logits()[0] if self.token else predicted(step.student_logits())
         return dict(loss=(1 - self.weight) * step.label_loss(label))
 
     def loss(self, step: Step) -> dict:
         """`loss_distill` = λ · D, `distill_distance` = D and `distill_weight` = λ."""
-        distilled = step.student_logits[1] if self.token else predicted(step.student_logits)
+        distilled = step.student_logits()[1] if self.token else predicted(step.student_logits())
         distance = DISTILLATIONS[self.kind](distilled, step.teacher_logits, self.temperature)
         return self.weighted(distance)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Dict, Tuple, Union
+from typing import Dict, Union
 
 import torch
 from mmengine.config import Config
@@ -12,7 +12,9 @@ from mmengine.registry import init_default_scope
 from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
+from ..core.families import image_size_of
 from .checkpoint import load_strictly, read_checkpoint, saved_weights
+from .mm_teacher import without_own_weights
 
 # What an AALClassifier has beside an ImageClassifier, in its config and its state dict.
 HEADS = ("link_head", "distill_head", "transfer_head")
@@ -71,7 +73,7 @@ def student_of(config: Config, state_dict: Dict[str, Tensor], name: str) -> nn.M
     Raises:
         ValueError: the weights do not fit the config.
     """
-    model = dict(plain_config(config).model)
+    model = dict(without_own_weights(plain_config(config)).model)
     if config.get("data_preprocessor"):
         model.setdefault("data_preprocessor", config.data_preprocessor)
     return load_strictly(MODELS.build(model), _without_heads(state_dict), name)
@@ -84,10 +86,10 @@ def plain_config(config: Config) -> Config:
         plain.model.pop(key, None)
     if plain.model.type == "AALClassifier":
         plain.model.type = "ImageClassifier"
-    hooks = [h for h in plain.get("custom_hooks", []) if h["type"] not in OWN_HOOKS]
+    hooks = [h for h in plain.get("custom_hooks") or [] if h.get("type") not in OWN_HOOKS]
     plain.custom_hooks = hooks
     for name, hook in list(plain.get("default_hooks", {}).items()):
-        if hook and hook["type"] in OWN_HOOKS:
+        if hook and hook.get("type") in OWN_HOOKS:
             del plain.default_hooks[name]
     return plain
 
@@ -110,12 +112,7 @@ def _without_heads(state_dict: Dict[str, Tensor]) -> Dict[str, Tensor]:
 
 @torch.no_grad()
 def _check_same_logits(student: nn.Module, trained: nn.Module) -> None:
-    size = (trained.taps and trained.taps.image_size) or _image_size(trained.backbone)
+    size = image_size_of(trained.backbone) or (224, 224)
     images = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
     if not torch.equal(student(images), trained(images)):
         raise ValueError("the exported student's logits differ from the AAL model's")
-
-
-def _image_size(backbone: nn.Module) -> Tuple[int, int]:
-    size = getattr(backbone, "img_size", 224)
-    return (size, size) if isinstance(size, int) else tuple(size)

@@ -53,7 +53,7 @@ class MMTeacher(FrozenTeacher):
                 f"teacher.config={config!r} is neither a file nor a name of MMPretrain's model zoo"
             )
         fetch = checkpoint is True
-        classifier = get_model(config if fetch else _without_own_weights(config), pretrained=fetch)
+        classifier = get_model(config if fetch else without_own_weights(config), pretrained=fetch)
         if checkpoint and not fetch:
             load_weights(classifier, checkpoint, _read)
         pixels = classifier.data_preprocessor
@@ -72,7 +72,7 @@ class MMTeacher(FrozenTeacher):
         )
 
 
-def _without_own_weights(config: Union[str, Config]) -> Union[str, Config]:
+def without_own_weights(config: Union[str, Config]) -> Union[str, Config]:
     """The config of a file, whose backbone does not fetch the weights that it started from."""
     if isinstance(config, str):
         if not Path(config).is_file():

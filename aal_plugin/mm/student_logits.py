@@ -22,6 +22,18 @@ def student_logits(head: ClsHead, feats: Any) -> Logits:
     return head(feats), None
 
 
+def has_plain_label_loss(head: Any) -> bool:
+    """Whether a head's loss is that of its logits, as ClsHead has it."""
+    if is_distilled(head):
+        return True
+    return isinstance(head, ClsHead) and type(head).loss is ClsHead.loss
+
+
+def is_distilled(head: Any) -> bool:
+    """Whether MMPretrain warns or refuses to train that head itself."""
+    return isinstance(head, tuple(_DISTILLED))
+
+
 def predicted(logits: Logits) -> Tensor:
     """What the head would predict from: the average of the two, or the one."""
     of_class, of_teacher = logits

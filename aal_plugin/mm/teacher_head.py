@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Dict, FrozenSet, List, Optional
 
 import torch
@@ -11,7 +10,7 @@ from mmengine.model import BaseModule
 from mmpretrain.structures import DataSample
 from torch import Tensor
 
-from .student_logits import Logits, student_logits
+from .student_logits import Logits, has_plain_label_loss, student_logits
 
 if TYPE_CHECKING:
     from .classifier import AALClassifier
@@ -40,11 +39,13 @@ class Step:
     seen: Dict[str, List[Tensor]] = field(default_factory=dict)
     activations: Optional[List[Tensor]] = None
     teacher_logits: Optional[Tensor] = None
+    _logits: Optional[Logits] = None
 
-    @cached_property
     def student_logits(self) -> Logits:
         """Of the class token, and of the distillation token or None, (B, K) each."""
-        return student_logits(self.classifier.head, self.feats)
+        if self._logits is None:
+            self._logits = student_logits(self.classifier.head, self.feats)
+        return self._logits
 
     def label_loss(self, logits: Tensor) -> Tensor:
         """The label's loss of the student's head for logits (B, K), a mean over the batch."""
@@ -106,3 +107,25 @@ class TeacherHead(BaseModule):
         """A zero that still reaches the parameters, since DDP waits for a gradient of each."""
         zero = sum((0.0 * parameter.sum() for parameter in self.parameters()), 0.0 * self.weight)
         return {f"loss_{self.name}": zero, f"{self.name}_weight": self.weight}
+
+
+def check_label_loss(key: str, classifier: AALClassifier) -> None:
+    """Raise ValueError unless the head's label loss can be computed for logits of one's own."""
+    head = classifier.head if classifier.with_head else None
+    if not has_plain_label_loss(head):
+        raise ValueError(
+            f"{key} computes the label's loss from logits, which model.head "
+            f"{type(head).__name__} does in a way of its own; choose a head that leaves "
+            "ClsHead.loss as it is, such as LinearClsHead, VisionTransformerClsHead, DeiTClsHead"
+        )
+
+
+def check_classes(key: str, classifier: AALClassifier) -> None:
+    """Raise ValueError unless student and teacher have the same number of classes."""
+    classes = getattr(classifier.head, "num_classes", None)
+    teachers = classifier.teacher.num_classes
+    if classes != teachers:
+        raise ValueError(
+            f"{key}: the student has {classes} classes and the teacher {teachers}; "
+            "a loss of the teacher's logits needs the same"
+        )

@@ -48,6 +48,11 @@ class TIMMPooledBackbone(BaseBackbone):
             in_chans=in_channels,
             **kwargs,
         )
+        # LeViT has a second head too, but no second token.
+        self._has_distillation_token = (
+            getattr(self.timm_model, "dist_token", None) is not None
+            or getattr(self.timm_model, "num_tokens", 1) == 2
+        )
         self.timm_model.reset_classifier(0)
         # MMEngine's initialisation would undo timm's, pretrained or not.
         self._is_init = True
@@ -55,6 +60,6 @@ class TIMMPooledBackbone(BaseBackbone):
     def forward(self, images: Tensor) -> Tuple[Pooled]:
         """Images (B, 3, H, W) → a tuple of one: (B, C), or ((B, C), (B, C)) if distilled."""
         features = self.timm_model.forward_features(images)
-        if getattr(self.timm_model, "head_dist", None) is not None:
+        if self._has_distillation_token:
             return ((features[:, 0], features[:, 1]),)
         return (self.timm_model.forward_head(features, pre_logits=True),)

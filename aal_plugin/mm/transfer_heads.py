@@ -26,6 +26,8 @@ from .teacher_head import (
     TEACHER_GRADIENT,
     Step,
     TeacherHead,
+    check_classes,
+    check_label_loss,
 )
 
 if TYPE_CHECKING:
@@ -164,8 +166,13 @@ class GradientTransferHead(TeacherHead):
             {TEACHER_GRADIENT} if kind == "teacher" else set()
         )
 
+    def connect(self, classifier: AALClassifier) -> None:
+        check_label_loss("transfer_head", classifier)
+        if self.kind == "teacher":
+            check_classes("transfer_head", classifier)
+
     def loss(self, step: Step) -> dict:
-        gradient = _input_gradient(step, predicted(step.student_logits), step.images)
+        gradient = _input_gradient(step, predicted(step.student_logits()), step.images)
         return self.weighted(_GRADIENT_LOSSES[self.kind](step, gradient))
 
 

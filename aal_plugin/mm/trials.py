@@ -61,7 +61,11 @@ def run_trials(trials: Sequence[Trial], train: Path, jobs: int) -> List[dict]:
             rows.put(row)
 
     with ThreadPoolExecutor(jobs) as pool:
-        return list(pool.map(work, trials))
+        try:
+            return list(pool.map(work, trials))
+        except RuntimeError:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def _run(trial: Trial, train: Path, threads: int, row: int) -> dict:

@@ -1,6 +1,7 @@
 # tools/dist_train.sh configs/deit/deit-b_in1k-token-384px.py 16
 # DeiT-B at 384 px, fine-tuned for 30 epochs from deit-b_in1k-token.py's checkpoint, the teacher
-# at 384 px too. Position embeddings are resized as the checkpoint is loaded.
+# at 384 px too; crops and flips alone, as in MMPretrain's recipe for 384 px. Position
+# embeddings are resized as the checkpoint is loaded.
 _base_ = ["mmpretrain::deit/deit-base-distilled_16xb32_in1k-384px.py", "../_base_/deit_teacher.py"]
 custom_imports = dict(imports=["aal_plugin"], allow_failed_imports=False)
 model = dict(

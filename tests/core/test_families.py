@@ -217,3 +217,14 @@ def test_output_is_untouched_and_gradients_reach_every_block(name, kwargs):
 def test_number_of_maps_is_that_of_the_papers_link_counts(name, maps):
     heads = AttentionTaps(timm.create_model(name)).heads
     assert sum(heads) == maps
+
+
+def test_attention_that_is_computed_otherwise_is_not_taken_for_the_familys():
+    class Cosine(type(timm.create_model("deit_tiny_patch16_224").blocks[0].attn)):
+        def forward(self, x, **kwargs):
+            return super().forward(F.normalize(x, dim=-1))
+
+    model = student("deit_tiny_patch16_224", embed_dim=24, depth=1)
+    model.blocks[0].attn.__class__ = Cosine
+    with pytest.raises(ValueError, match="shows no attention that AAL can read"):
+        AttentionTaps(model)

@@ -110,3 +110,18 @@ def test_image_sizes_that_the_patch_does_not_divide_are_named():
     taps = AttentionTaps(student)
     with pytest.raises(ValueError, match="images of 24×20 pixels: .*patch of 8×8.*24×16"):
         taps.start((24, 20))
+
+
+def test_blocks_are_compiled_once_and_not_one_by_one():
+    student = timm_student(depth=12).float()
+    taps = AttentionTaps(student)
+    images = torch.randn(1, 3, 24, 16)
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    # Block by block, as a student with a graph break in each is compiled.
+    for block in student.blocks:
+        block.attn.forward = torch.compile(block.attn.forward, backend="eager")
+    taps.start((24, 16))
+    student(images)
+    assert len(taps.stop()) == 12
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1

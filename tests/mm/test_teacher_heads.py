@@ -222,6 +222,53 @@ def test_transfer_at_weight_zero_is_the_plain_classifier():
         assert total(losses) == losses["loss"]
 
 
+POOLED = dict(type="TIMMPooledBackbone", img_size=48)
+PATCHES = {
+    "swin": dict(
+        POOLED,
+        model_name="swin_tiny_patch4_window7_224",
+        window_size=6,
+        embed_dim=8,
+        depths=(2, 2),
+        num_heads=(1, 2),
+    ),
+    "pit": dict(POOLED, model_name="pit_ti_224", base_dims=(8, 8, 8), depth=(1, 1, 1)),
+    "vit": dict(POOLED, model_name="vit_tiny_patch16_224", depth=2, embed_dim=12, num_heads=3),
+    "mmpretrain swin": dict(
+        type="SwinTransformer",
+        arch=dict(embed_dims=8, depths=[2, 2], num_heads=[1, 2]),
+        img_size=48,
+        window_size=6,
+        out_indices=(1,),
+    ),
+    "beit": dict(PLAIN["backbone"], type="BEiTViT", img_size=48),
+    "timm cnn": dict(type="TIMMPooledBackbone", model_name="test_resnet"),
+}
+
+
+@pytest.mark.parametrize("name", PATCHES)
+def test_attention_transfers_to_students_of_every_kind(name):
+    width = {"swin": 16, "pit": 64, "vit": 12, "mmpretrain swin": 16, "beit": 16}.get(name, 96)
+    neck = dict(type="GlobalAveragePooling") if name == "mmpretrain swin" else None
+    head = dict(type="LinearClsHead", num_classes=10, in_channels=width)
+    student = dict(PLAIN, backbone=PATCHES[name], neck=neck, head=head)
+    model = teach(student, HEADS["hints"]).train()
+    losses = model(*batch(image=(48, 48)), mode="loss")
+    total(losses).backward()
+    assert losses["loss_hint"] > 0
+    assert all(p.grad.abs().sum() > 0 for p in model.transfer_head.parameters())
+
+
+def test_levit_trains_on_when_its_distillation_stops():
+    backbone = dict(type="LeViT", arch="128s", img_size=224, patch_size=16)
+    head = dict(type="LeViTClsHead", in_channels=384, num_classes=10)
+    neck = dict(type="GlobalAveragePooling")
+    model = teach(dict(PLAIN, backbone=backbone, neck=neck, head=head), HEADS["token"]).train()
+    model.distill_head.set_weight(0.0)
+    losses = model(*batch(image=(224, 224), size=2), mode="loss")
+    assert total(losses) == losses["loss"] > 0
+
+
 def test_hint_regressors_are_trained_and_not_the_teacher():
     model = teach(CNN, HEADS["hints"]).train()
     keys = [key for key in model.state_dict() if key.startswith("transfer_head")]
@@ -254,8 +301,20 @@ def test_hint_regressors_are_trained_and_not_the_teacher():
         (CNN, dict(transfer_head=dict(AT, power=0.5)), "transfer_head.power=0.5"),
         (
             CNN,
+            dict(HEADS["gradient"], teacher=dict(TEACHER, num_classes=7)),
+            "transfer_head: the student has 10 classes and the teacher 7",
+        ),
+        (
+            dict(CNN, head=dict(type="ArcFaceClsHead", num_classes=10, in_channels=64)),
+            HEADS["hard"],
+            "distill_head computes .* model.head ArcFaceClsHead does in a way of its own",
+        ),
+        (CNN, dict(transfer_head=AT, taps="body.*"), "taps='body.*' is of no use"),
+        (PLAIN, dict(HEADS["hard"], student_taps=["x"]), "student_taps=.*'x'.* is of no use"),
+        (
+            CNN,
             dict(transfer_head=AT, student_taps=["layer9"]),
-            "transfer_head.student_taps: .* no module 'layer9'; near names: layer",
+            "model.student_taps: .* no module 'layer9'; near names: layer",
         ),
     ],
 )

@@ -3,7 +3,7 @@
 
     tools/analysis/agreement.py OUT.png CONFIG CHECKPOINT [CONFIG CHECKPOINT ...]
 
-The images are the first config's `test_dataloader`, read through each config's own pipeline.
+The images are each config's `test_dataloader`; their labels must be the same, one by one.
 """
 
 import argparse
@@ -37,6 +37,8 @@ def main() -> None:
     for config, checkpoint in pairs:
         truth, predicted = predict(config, checkpoint, args.device)
         rows = rows or [truth]
+        if truth != rows[0]:
+            sys.exit(f"{config}: its test_dataloader lists other images than {pairs[0][0]}'s")
         rows.append(predicted)
         names.append(name_of(config, checkpoint, pairs))
     try:
