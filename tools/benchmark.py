@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import platform
+import shlex
 import sys
 import time
 import warnings
@@ -42,7 +43,7 @@ def main() -> None:
         fold_norms=args.fold_norms,
         compile=args.compile,
     )
-    report = dict(command=" ".join(["tools/benchmark.py", *sys.argv[1:]]), **machine(args.device))
+    report = dict(command=shlex.join(["tools/benchmark.py", *sys.argv[1:]]), **machine(args.device))
     if args.sweep:
         report["scaling"] = scaling(
             setting, args.rounds, CLOCKS[args.clock], args.sweep_teachers.split(",")

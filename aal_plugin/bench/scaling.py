@@ -111,8 +111,10 @@ def draw_scaling(found: Dict[str, Dict[str, Any]]) -> Any:
             panel.set_ylim(bottom=0)
             panel.grid(alpha=0.3)
         lower.set_xlabel(labels[axis])
-        if not isinstance(values[0], (int, float)):
-            for panel in (upper, lower):
+        for panel in (upper, lower):
+            if isinstance(values[0], int):
+                panel.locator_params(axis="x", nbins=4)
+            else:
                 panel.tick_params(axis="x", labelrotation=20)
         upper.set_title(axis)
     panels[0][0].set_ylabel("step, ms")

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from aal_plugin.bench import Setting, Steps, count
+from aal_plugin.bench.scaling import r_squared
 from aal_plugin.bench.straightforward import (
     StraightforwardTeacher,
     full_attention,
@@ -84,3 +85,14 @@ def test_ours_moves_less_than_all_maps_in_memory():
 def test_unknown_dtype_is_told_the_choices():
     with pytest.raises(ValueError, match="--dtype int8; choose float32, bfloat16 or float16"):
         Setting(dtype="int8")
+
+
+def test_work_of_the_links_is_a_straight_line_over_their_count():
+    weights, moved = [], []
+    for last in (1, 2, 3, 4):
+        made = Steps(Setting(**SMALL, links=[(1, last)] * 4))
+        step = made.links_alone()
+        step()
+        weights.append(sum(link.weight.numel() for link in made.links))
+        moved.append(count(step).bytes)
+    assert moved == sorted(moved) and r_squared(weights, moved) > 0.999
