@@ -65,7 +65,8 @@ def load(path):
 def test_two_ranks_with_half_the_batch_each_end_as_one_rank_with_the_whole(tmp_path, heads):
     """Invariant 5, through tools/dist_train.sh on gloo; also at λ = 0, with its unused links."""
     schedule = [dict(type="LambdaDecayHook", gammas=(0.5,), stop_epoch=1)]
-    model = dict(AAL, link_head=None, **heads) if "link_head" not in heads else AAL
+    model = dict(AAL, link_head=None, teacher=dict(TEACHER, num_classes=10))
+    model.update(heads)
     for ranks in (1, 2):
         config = training(tmp_path / str(ranks), model, epochs=2, custom_hooks=schedule)
         config.train_dataloader.sampler.shuffle = False
