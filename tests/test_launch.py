@@ -16,7 +16,7 @@ from mmengine.runner import CheckpointLoader, Runner
 
 from aal_plugin.mm.launch import mmpretrain_script, resume_from_whole_checkpoint
 
-from .mm.small import AAL, TEACHER, training
+from .mm.small import AAL, TEACHER, build, training
 
 ROOT = Path(__file__).resolve().parents[1]
 
