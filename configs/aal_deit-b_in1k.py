@@ -1,16 +1,12 @@
 # tools/dist_train.sh configs/aal_deit-b_in1k.py 16
-# Table 5: DeiT-B, distilled, with AAL on all of ImageNet and EfficientNet-B3 as teacher.
-_base_ = "./deit-b_in1k.py"
+# Table 5: DeiT-B, distilled, with AAL on all of ImageNet; batch 16 × 64 and as deit-b_in1k.py else.
+_base_ = "./aal_deit-s_in1k.py"
 model = dict(
-    type="AALClassifier",
-    backbone=dict(type="DistilledVisionTransformer"),
-    head=dict(type="DeiTClsHead"),
-    teacher=dict(type="TimmTeacher", model_name="efficientnet_b3", pretrained=True),
-    link_head=dict(type="AttentionLinkHead", links="beta", loss_weight=2000.0),
-    distill_head=dict(type="DistillHead", kind="hard", token=True),
+    backbone=dict(arch="deit-base", drop_path_rate=0.1),
+    head=dict(in_channels=768),
 )
+train_dataloader = dict(batch_size=64)
 custom_hooks = [
     *_base_.custom_hooks,
-    dict(type="LambdaDecayHook", gammas=(0.99, 0.98), milestones=(200,)),
-    dict(type="TeacherAccuracyHook"),
+    dict(type="EMAHook", momentum=4e-5, priority="ABOVE_NORMAL"),
 ]

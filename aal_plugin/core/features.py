@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from .families import known_tapping
 from .keeper import Keeper
+from .stages import default_taps, named_modules_of
 from .tapping import put_out
-from .teacher import default_taps, named_modules_of
 
 
 class FeatureTaps:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Optional, Sequence
 
-from .teacher import FrozenTeacher, near_names
+from .stages import near_names
+from .teacher import FrozenTeacher
 from .weights import check_weights, load_weights
 
 
