@@ -19,13 +19,13 @@ import warnings
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-warnings.filterwarnings("ignore", message="aal_plugin")
+warnings.filterwarnings("ignore", message="aal_plugin|Fail to import")
 
 import timm  # noqa: E402
 import torch  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
-from aal_plugin.bench import Setting, Steps, interleave, peak_memory  # noqa: E402
+from aal_plugin.bench import Setting, Steps, Timing, interleave, peak_memory  # noqa: E402
 from aal_plugin.bench.scaling import draw_scaling, scaling  # noqa: E402
 from aal_plugin.bench.work import counts  # noqa: E402
 
@@ -166,22 +166,26 @@ def measure(setting: Setting, args: argparse.Namespace) -> dict:
 
 
 def ratios(steps: dict) -> dict:
-    """The figures by which to judge, of medians, and of minima under `…_of_minima`."""
+    """The figures by which to judge: medians, and quartiles, of the ratio within each round.
+
+    What one round takes is measured within seconds, so a machine that is slower for a while
+    changes no ratio.
+    """
+    seconds = {name: row["seconds"] for name, row in steps.items()}
+    wanted = dict(
+        overhead_ratio=("aal step", ("student step", "teacher forward")),
+        straightforward_ratio=("straightforward aal", ("aal step",)),
+        timm_feature_ratio=("timm feature distillation", ("aal step",)),
+        timm_logit_ratio=("timm logit distillation", ("aal step",)),
+        teacher_ratio=("teacher forward: timm's own", ("teacher forward",)),
+    )
     found = {}
-    for suffix, key in (("", "median"), ("_of_minima", "minimum")):
-        time = {name: row[key] for name, row in steps.items()}
-        aal, teacher = time.get("aal step"), time.get("teacher forward")
-        if aal and teacher and "student step" in time:
-            found["overhead_ratio" + suffix] = aal / (time["student step"] + teacher)
-        for name, other in (
-            ("straightforward_ratio", "straightforward aal"),
-            ("timm_feature_ratio", "timm feature distillation"),
-            ("timm_logit_ratio", "timm logit distillation"),
-        ):
-            if aal and other in time:
-                found[name + suffix] = time[other] / aal
-        if teacher and "teacher forward: timm's own" in time:
-            found["teacher_ratio" + suffix] = time["teacher forward: timm's own"] / teacher
+    for name, (over, under) in wanted.items():
+        if not {over, *under} <= set(seconds):
+            continue
+        parts = zip(seconds[over], *(seconds[part] for part in under))
+        ratio = Timing([first / sum(others) for first, *others in parts])
+        found.update({name: ratio.median, f"{name}_quartiles": ratio.spread()})
     return found
 
 
@@ -199,9 +203,9 @@ def print_table(report: dict) -> None:
             f"{name:{wide}} {1e3 * row['median']:10.1f} {first:8.1f}–{third:<8.1f} "
             f"{1e3 * row['minimum']:9.1f} {memory:>11}"
         )
-    for name, value in report.items():
-        if "_ratio" in name:
-            print(f"{name:{wide}} {value:10.3f}")
+    for name in (key for key in report if key.endswith("_ratio")):
+        first, third = report[f"{name}_quartiles"]
+        print(f"{name:{wide}} {report[name]:10.3f} {first:8.3f}–{third:<8.3f}")
 
 
 def print_counts(report: dict) -> None:

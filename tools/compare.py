@@ -18,6 +18,9 @@ from aal_plugin.mm.trials import Trial, run_trials
 
 def main() -> None:
     args = parse_args()
+    stems = [Path(file).stem for file in args.configs]
+    if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
+        sys.exit(f"{twice}: several configs of that name would share a folder; rename one")
     trials = [trial(Path(file), seed, args) for file in args.configs for seed in args.seeds]
     try:
         results = run_trials(trials, Path(__file__).with_name("train.py"), args.jobs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from mmengine.config import Config
 
@@ -15,12 +15,14 @@ class Layout(NamedTuple):
     source: str
 
 
+_CUB = Layout(
+    ("images", "images.txt", "image_class_labels.txt", "train_test_split.txt"),
+    "CUB_200_2011.tgz from https://www.vision.caltech.edu/datasets/cub_200_2011",
+)
 LAYOUTS: Dict[str, Layout] = {
     "ImageNet": Layout((), "https://image-net.org/download, a folder of images for each class"),
-    "CUB": Layout(
-        ("images", "images.txt", "image_class_labels.txt", "train_test_split.txt"),
-        "CUB_200_2011.tgz from https://www.vision.caltech.edu/datasets/cub_200_2011",
-    ),
+    "CUB": _CUB,
+    "CUBWithBoxes": _CUB._replace(needed=(*_CUB.needed, "bounding_boxes.txt")),
     "Flowers102": Layout(
         ("jpg", "imagelabels.mat", "setid.mat"),
         "102flowers.tgz, imagelabels.mat and setid.mat from "
@@ -40,22 +42,33 @@ def check_data(cfg: Config, loaders: Tuple[str, ...]) -> None:
             where it comes from.
     """
     for loader in loaders:
-        dataset = (cfg.get(loader) or {}).get("dataset")
-        while dataset is not None and "dataset" in dataset:  # wrappers, such as the subset's
-            dataset = dataset["dataset"]
-        root = (dataset or {}).get("data_root") or ""
-        if dataset is None or dataset.get("type") not in LAYOUTS or "://" in root:
-            continue
-        layout, root = LAYOUTS[dataset["type"]], Path(root)
-        wanted = [root / name for name in layout.needed] or [root, *_beneath(dataset, root)]
-        missing = [path for path in wanted if not path.exists()]
-        if missing:
-            raise FileNotFoundError(
-                f"{loader}.dataset ({dataset['type']}, data_root={str(root)!r}): missing "
-                f"{', '.join(path.name or str(path) for path in missing)}; looked for "
-                f"{', '.join(str(path.absolute()) for path in missing)}. It comes from "
-                f"{layout.source}; another place is told by {loader}.dataset.data_root"
-            )
+        for key, dataset in _data_sets(f"{loader}.dataset", (cfg.get(loader) or {}).get("dataset")):
+            root = dataset.get("data_root") or ""
+            if dataset.get("type") not in LAYOUTS or "://" in root:
+                continue
+            layout, root = LAYOUTS[dataset["type"]], Path(root)
+            wanted = [root / name for name in layout.needed] or [root, *_beneath(dataset, root)]
+            missing = [path for path in wanted if not path.exists()]
+            if missing:
+                raise FileNotFoundError(
+                    f"{key} ({dataset['type']}, data_root={str(root)!r}): missing "
+                    f"{', '.join(path.name or str(path) for path in missing)}; looked for "
+                    f"{', '.join(str(path.absolute()) for path in missing)}. It comes from "
+                    f"{layout.source}; another place is told by {key}.data_root"
+                )
+
+
+def _data_sets(key: str, dataset: Optional[Dict[str, Any]]) -> Iterator[Tuple[str, Dict]]:
+    """The data sets within wrappers (a subset's, ConcatDataset's), with their config keys."""
+    if dataset is None:
+        return
+    if "dataset" in dataset:
+        yield from _data_sets(f"{key}.dataset", dataset["dataset"])
+    elif "datasets" in dataset:
+        for index, part in enumerate(dataset["datasets"]):
+            yield from _data_sets(f"{key}.datasets.{index}", part)
+    else:
+        yield key, dataset
 
 
 def _beneath(dataset: Dict[str, Any], root: Path) -> List[Path]:

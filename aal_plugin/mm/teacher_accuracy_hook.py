@@ -27,11 +27,10 @@ class TeacherAccuracyHook(Hook):
         self._right = self._seen = 0
 
     def before_train(self, runner: Runner) -> None:
-        if getattr(_unwrapped(runner), "teacher", None) is None:
-            raise ValueError(
-                "TeacherAccuracyHook needs a model with a teacher, and "
-                f"{type(_unwrapped(runner)).__name__} has none; remove it from custom_hooks"
-            )
+        _check_teacher(runner)
+
+    def before_val(self, runner: Runner) -> None:
+        _check_teacher(runner)
 
     @torch.no_grad()
     def after_val_iter(
@@ -56,6 +55,15 @@ class TeacherAccuracyHook(Hook):
             all_reduce(counts)
             self._top1 = 100.0 * counts[0].item() / max(1, counts[1].item())
         runner.message_hub.update_scalar("val/accuracy/teacher_top1", self._top1)
+
+
+def _check_teacher(runner: Runner) -> None:
+    model = _unwrapped(runner)
+    if getattr(model, "teacher", None) is None:
+        raise ValueError(
+            "TeacherAccuracyHook needs a model with a teacher, and "
+            f"{type(model).__name__} has none; remove it from custom_hooks"
+        )
 
 
 def _unwrapped(runner: Runner) -> torch.nn.Module:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -12,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from typing import List, Sequence
+from typing import Any, Dict, List, Sequence
 
 from mmengine.config import Config
 from tqdm import tqdm
@@ -36,8 +37,8 @@ class Trial:
 def run_trials(trials: Sequence[Trial], train: Path, jobs: int) -> List[dict]:
     """Run trials, `jobs` at a time, each with its share of the cores.
 
-    What is done already, with the same config, is not run again. Progress lines show the epoch,
-    the time left and the last top-1.
+    What is done already, with the same config and the same weights, is not run again. Progress
+    lines show the epoch, the time left and the last top-1.
 
     Args:
         train: the training script, tools/train.py.
@@ -70,9 +71,10 @@ def run_trials(trials: Sequence[Trial], train: Path, jobs: int) -> List[dict]:
 
 def _run(trial: Trial, train: Path, threads: int, row: int) -> dict:
     done = trial.work_dir / "result.json"
+    weights = _weights(trial.cfg.to_dict())
     if done.is_file():
         result = json.loads(done.read_text())
-        if result["config"] == trial.cfg.pretty_text:
+        if (result["config"], result.get("weights")) == (trial.cfg.pretty_text, weights):
             tqdm.write(f"{trial.name}: kept from an earlier run")
             return result
     started = time.time()
@@ -82,6 +84,7 @@ def _run(trial: Trial, train: Path, threads: int, row: int) -> dict:
         seconds=time.time() - started,
         checkpoint=str(trial.work_dir / f"epoch_{epochs}.pth"),
         config=trial.cfg.pretty_text,
+        weights=weights,
     )
     done.write_text(json.dumps(result))
     return result
@@ -121,6 +124,21 @@ def _train(trial: Trial, train: Path, threads: int, row: int) -> float:
         tail = "".join(log_file.read_text().splitlines(keepends=True)[-5:])
         raise RuntimeError(f"{tail}\n{trial.name} failed; the whole log is {log_file}")
     return top1
+
+
+def _weights(part: Any) -> Dict[str, str]:
+    """SHA-1 of every checkpoint that a config names, such as the teacher's."""
+    if isinstance(part, (list, tuple)):
+        part = dict(enumerate(part))
+    if not isinstance(part, dict):
+        return {}
+    found: Dict[str, str] = {}
+    for key, value in part.items():
+        if key != "checkpoint" or not isinstance(value, str):
+            found.update(_weights(value))
+        elif Path(value).is_file():
+            found[value] = hashlib.sha1(Path(value).read_bytes()).hexdigest()
+    return found
 
 
 def _cores() -> int:

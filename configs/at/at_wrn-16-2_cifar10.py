@@ -10,4 +10,3 @@ model = dict(
     ),
     transfer_head=dict(type="ActivationTransferHead", loss_weight=1000.0),
 )
-custom_hooks = []

@@ -1,6 +1,5 @@
 # tools/train.py configs/at/gradient_nin-thin-nobn_cifar10.py
-# AT's Table 3, gradient-based; symmetry and min-l2 by
-#   --cfg-options model.transfer_head.kind=symmetry    (or =norm)
+# Gradient-based attention transfer to nin-thin without batch norm from nin-wide (AT, Table 3).
 _base_ = "./nin-thin-nobn_cifar10.py"
 model = dict(
     type="AALClassifier",

@@ -23,6 +23,7 @@ def config(**dataset):
     ("dataset", "made", "missing"),
     [
         (dict(type="CUB"), ["images.txt", "images/"], "image_class_labels.txt, train_test_split"),
+        (dict(type="CUBWithBoxes"), ["images.txt", "images/"], "split.txt, bounding_boxes.txt;"),
         (dict(type="Flowers102"), ["jpg/"], "imagelabels.mat, setid.mat"),
         (dict(type="ImageNet", split="train"), ["val/"], "missing train"),
         (dict(type="ImageNet", data_prefix="train", ann_file="list.txt"), ["train/"], "list.txt"),
@@ -50,6 +51,14 @@ def test_data_that_are_there_and_sets_that_are_fetched_pass(tmp_path):
     check_data(config(type="CUB", data_root=str(tmp_path)), LOADERS)
     check_data(config(type="CIFAR10", data_root=str(tmp_path / "none")), LOADERS)
     check_data(config(type="ImageNet", data_root="s3://bucket/imagenet", split="train"), LOADERS)
+
+
+def test_each_part_of_a_concatenation_is_looked_at(tmp_path):
+    (tmp_path / "here").mkdir()
+    parts = [dict(type="CustomDataset", data_root=str(tmp_path / p)) for p in ("here", "gone")]
+    cfg = config(type="RepeatDataset", dataset=dict(type="ConcatDataset", datasets=parts))
+    with pytest.raises(FileNotFoundError, match=r"dataset\.dataset\.datasets\.1 \(CustomDataset"):
+        check_data(cfg, LOADERS)
 
 
 def image_folder(root):

@@ -93,3 +93,9 @@ def test_hooks_that_the_model_has_no_use_for_say_so(tmp_path, hook, words):
     config = training(tmp_path, PLAIN, custom_hooks=[hook])
     with pytest.raises(ValueError, match=words):
         Runner.from_cfg(config).train()
+
+
+def test_teachers_accuracy_is_asked_of_a_model_without_one_in_validation_alone(tmp_path):
+    config = training(tmp_path, PLAIN, custom_hooks=[dict(type="TeacherAccuracyHook")])
+    with pytest.raises(ValueError, match="needs a model with a teacher, and ImageClassifier"):
+        Runner.from_cfg(config).val()

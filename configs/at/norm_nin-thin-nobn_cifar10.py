@@ -1,0 +1,7 @@
+# tools/train.py configs/at/norm_nin-thin-nobn_cifar10.py
+# Thin NIN without batch norm, min-l2 of the gradient of its input; no teacher (AT, Table 3).
+_base_ = "./nin-thin-nobn_cifar10.py"
+model = dict(
+    type="AALClassifier",
+    transfer_head=dict(type="GradientTransferHead", kind="norm", loss_weight=1.0),
+)
