@@ -1,16 +1,15 @@
 # tools/dist_train.sh configs/deit/deit-b_in1k-token-384px.py 16
-# DeiT-B at 384 px, fine-tuned for 30 epochs from deit-b_in1k-token.py's checkpoint, the teacher
-# at 384 px too; crops and flips alone, as in MMPretrain's recipe for 384 px. Position
-# embeddings are resized as the checkpoint is loaded.
-_base_ = ["mmpretrain::deit/deit-base-distilled_16xb32_in1k-384px.py", "../_base_/deit_teacher.py"]
-custom_imports = dict(imports=["aal_plugin"], allow_failed_imports=False)
-model = dict(
-    type="AALClassifier",
-    teacher=_base_.deit_teacher,
-    distill_head=dict(type="DistillHead", kind="hard", token=True),
-)
+# DeiT-B at 384 px, fine-tuned for 30 epochs from deit-b_in1k-token.py's checkpoint, with DeiT's
+# augmentation and the teacher at 384 px too. Position embeddings are resized on loading.
+_base_ = "./deit-b_in1k-token.py"
+model = dict(backbone=dict(img_size=384))
+train_pipeline, test_pipeline = _base_.train_pipeline, _base_.test_pipeline
+train_pipeline[1].scale = test_pipeline[2].crop_size = 384
+test_pipeline[1].scale = 438  # 384 · 256 / 224
+train_dataloader = dict(batch_size=32, dataset=dict(pipeline=train_pipeline))
+val_dataloader = test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 load_from = "work_dirs/deit-b_in1k-token/epoch_300.pth"
-optim_wrapper = dict(optimizer=dict(_delete_=True, type="AdamW", lr=5e-6, weight_decay=1e-8))
+optim_wrapper = dict(optimizer=dict(lr=5e-6, weight_decay=1e-8))
 param_scheduler = [dict(type="ConstantLR", factor=1.0, by_epoch=True)]
-train_cfg = dict(by_epoch=True, max_epochs=30, val_interval=1)
-custom_hooks = [dict(type="TeacherAccuracyHook")]
+train_cfg = dict(max_epochs=30)
+auto_scale_lr = dict(base_batch_size=512)

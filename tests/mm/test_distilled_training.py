@@ -47,6 +47,29 @@ def test_distilled_deit_trains_an_epoch_and_exports_to_a_plain_checkpoint(tmp_pa
     }
 
 
+def test_fine_tuning_at_a_higher_resolution_starts_from_the_checkpoint(tmp_path):
+    ema = dict(type="EMAHook", momentum=0.1, priority="ABOVE_NORMAL")
+    small = training(tmp_path / "small", DISTILLED, epochs=1, custom_hooks=hooks(ema))
+    Runner.from_cfg(small).train()
+    config = training(tmp_path / "large", DISTILLED, epochs=1, custom_hooks=hooks(ema))
+    config.model.backbone.img_size = 48
+    for loader in (config.train_dataloader, config.val_dataloader):
+        loader.dataset.size = 48
+    config.load_from = str(tmp_path / "small" / "epoch_1.pth")
+    config.optim_wrapper.optimizer.lr = 0.0
+    runner = Runner.from_cfg(config)
+    runner.train()
+    (averaged,) = (hook.ema_model.module for hook in runner.hooks if hasattr(hook, "ema_model"))
+    saved = CheckpointLoader.load_checkpoint(config.load_from)["state_dict"]
+    key = "backbone.pos_embed"
+    assert saved[key].shape[1] == 2 + 3 * 3
+    for model in (runner.model, averaged):
+        tuned = model.state_dict()
+        assert tuned[key].shape[1] == 2 + 6 * 6
+        assert torch.equal(tuned[key][:, :2], saved[key][:, :2])
+        assert all(torch.equal(tuned[name], saved[name]) for name in saved if name != key)
+
+
 def test_teachers_accuracy_is_that_of_its_own_predictions(tmp_path):
     config = training(tmp_path, DISTILLED, epochs=1, custom_hooks=hooks())
     config.custom_hooks.append(dict(type="TeacherAccuracyHook"))
