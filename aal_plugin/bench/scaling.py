@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 from tqdm import tqdm
@@ -13,6 +14,8 @@ from .timing import interleave
 SHARES = (0.25, 0.5, 0.75, 1.0)
 # Of each axis, the curve that should be a straight line over the value.
 LINES = {"batch": "aal", "links": "links"}
+WARMUP = 2
+LINK_ROUNDS = 10  # for each round of whole steps, of which they are a hundredth
 
 
 def scaling(
@@ -25,31 +28,20 @@ def scaling(
 
     'links' counts link weights, by giving every level the first 1/4, 2/4 … of the blocks.
     """
-    settings: Dict[str, List[Tuple[Any, Setting]]] = {
+    axes: Dict[str, List[Tuple[Any, Setting]]] = {
         "batch": _batches(setting),
         "resolution": [(size, replace(setting, size=size)) for size in _sizes(setting.size)],
         "teacher": [(name, replace(setting, teacher=name)) for name in teachers],
+        "links": _link_counts(setting),
     }
     found: Dict[str, Dict[str, Any]] = {}
-    with tqdm(
-        total=sum(map(len, settings.values())) + len(SHARES), desc="points", leave=False
-    ) as bar:
-        for axis, points in settings.items():
-            found[axis] = dict(points=[])
-            for value, point in points:
-                found[axis]["points"].append(
-                    dict(value=value, **_measure(Steps(point), rounds, clock))
-                )
-                bar.update()
-        found["links"] = dict(points=[])
-        for share in SHARES:
-            steps = Steps(setting)
-            blocks, levels = len(steps.taps.heads), len(steps.best_teacher.channels)
-            ranges = [(1, max(1, round(share * blocks)))] * levels
-            steps = Steps(replace(setting, links=ranges))
-            weights = sum(link.weight.numel() for link in steps.links)
-            found["links"]["points"].append(dict(value=weights, **_measure(steps, rounds, clock)))
-            bar.update()
+    with tqdm(total=sum(map(len, axes.values())) * _timings(rounds), leave=False) as bar:
+        for axis, points in axes.items():
+            bar.set_description(axis)
+            measured = _measure([point for _, point in points], rounds, clock, bar.update)
+            found[axis] = dict(
+                points=[dict(value=value, **row) for (value, _), row in zip(points, measured)]
+            )
     for axis, curve in LINES.items():
         points = found[axis]["points"]
         values = [point["value"] for point in points]
@@ -67,15 +59,45 @@ def _sizes(size: int) -> List[int]:
     return sorted({max(32, round(share * size / 32) * 32) for share in SHARES})
 
 
-def _measure(steps: Steps, rounds: int, clock: Callable[[], float]) -> Dict[str, float]:
-    device = steps.setting.device
-    whole = dict(student=steps.plain(), teacher=steps.teacher(), aal=steps.aal())
-    timings = interleave(whole, rounds, device=device, clock=clock)
-    # A hundredth of a step, and so measured more often.
-    links = dict(links=steps.links_alone())
-    timings.update(interleave(links, 10 * rounds, warmup=3, device=device, clock=clock))
-    # Minima: what other work on the machine adds is no part of how the cost grows.
-    return {name: timing.minimum for name, timing in timings.items()}
+def _link_counts(setting: Setting) -> List[Tuple[int, Setting]]:
+    made = Steps(setting)
+    blocks, levels = len(made.taps.heads), len(made.best_teacher.channels)
+    points = []
+    for share in SHARES:
+        point = replace(setting, links=[(1, max(1, round(share * blocks)))] * levels)
+        weights = sum(link.weight.numel() for link in Steps(point).links)
+        points.append((weights, point))
+    return points
+
+
+def _timings(rounds: int) -> int:
+    """How many there are of each point, warm-up included."""
+    return 3 * (WARMUP + rounds) + WARMUP + LINK_ROUNDS * rounds
+
+
+def _measure(
+    points: Sequence[Setting],
+    rounds: int,
+    clock: Callable[[], float],
+    tell: Callable[[], object],
+) -> List[Dict[str, float]]:
+    """Minima of every point: what other work on the machine adds is no part of how cost grows.
+
+    The points take turns, so that a slower while of the machine hits all alike.
+    """
+    made = [Steps(point) for point in points]
+    measure = partial(interleave, warmup=WARMUP, device=points[0].device, clock=clock, tell=tell)
+    whole = {
+        (index, name): make()
+        for index, steps in enumerate(made)
+        for name, make in dict(student=steps.plain, teacher=steps.teacher, aal=steps.aal).items()
+    }
+    links = {(index, "links"): steps.links_alone() for index, steps in enumerate(made)}
+    timings = {**measure(whole, rounds), **measure(links, LINK_ROUNDS * rounds)}
+    rows: List[Dict[str, float]] = [{} for _ in points]
+    for (index, name), timing in timings.items():
+        rows[index][name] = timing.minimum
+    return rows
 
 
 def r_squared(x: Sequence[float], y: Sequence[float]) -> float:

@@ -7,11 +7,12 @@ import ctypes.util
 import statistics
 import time
 from pathlib import Path
-from typing import Callable, Dict, List, NamedTuple, Optional
+from typing import Callable, Dict, Hashable, List, NamedTuple, Optional, TypeVar
 
 import torch
 
 Step = Callable[[], object]
+Name = TypeVar("Name", bound=Hashable)
 
 
 class Timing(NamedTuple):
@@ -36,14 +37,14 @@ class Timing(NamedTuple):
 
 
 def interleave(
-    steps: Dict[str, Step],
+    steps: Dict[Name, Step],
     rounds: int,
     warmup: int = 1,
     repeat: int = 1,
     device: str = "cpu",
     clock: Callable[[], float] = time.perf_counter,
     tell: Callable[[], object] = lambda: None,
-) -> Dict[str, Timing]:
+) -> Dict[Name, Timing]:
     """Time every step once a round, so that a busy moment of the machine hits all alike.
 
     Args:
@@ -53,7 +54,7 @@ def interleave(
         tell: called after every measurement and warm-up, for a progress bar.
     """
     names = list(steps)
-    seconds: Dict[str, List[float]] = {name: [] for name in names}
+    seconds: Dict[Name, List[float]] = {name: [] for name in names}
     for turn in range(-warmup, rounds):
         shift = turn % len(names)  # what ran before a step is not always the same
         for name in names[shift:] + names[:shift]:

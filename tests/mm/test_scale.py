@@ -1,4 +1,4 @@
-"""Two ranks on gloo: what DDP sends, and what FSDP shards; the loaders' defaults."""
+"""Two ranks on gloo: what DDP sends, and what FSDP shards; what would keep a device waiting."""
 
 import socket
 import sys
@@ -13,11 +13,14 @@ from mmpretrain.models.backbones.vision_transformer import TransformerEncoderLay
 from torch import nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.distributed.fsdp.wrap import ModuleWrapPolicy
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from aal_plugin.mm.launch import mmpretrain_script
 
-from .small import AAL, batch, build, total
+from .small import AAL, TEACHER, batch, build, total
 
+DISTILLATION = dict(distill_head=dict(type="DistillHead", kind="soft"))
+TRANSFER = dict(transfer_head=dict(type="ActivationTransferHead"))
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -125,6 +128,37 @@ def test_sharding_the_links_by_themselves_is_refused(ranks):
     for seen in ranks:
         assert "model_wrapper_cfg.auto_wrap_policy" in seen["refusal"]
         assert "link_head.links.0" in seen["refusal"]
+
+
+class NoWaiting(TorchDispatchMode):
+    """Refuses what makes the host wait for a device: a value read, a shape that hangs on values."""
+
+    WAITING = (
+        torch.ops.aten._local_scalar_dense.default,
+        torch.ops.aten.equal.default,
+        torch.ops.aten.nonzero.default,
+        torch.ops.aten.masked_select.default,
+    )
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if function in self.WAITING:
+            raise AssertionError(f"the step waits for {function}")
+        return function(*args, **kwargs or {})
+
+
+@pytest.mark.parametrize("mix", [{}, DISTILLATION, TRANSFER, {**DISTILLATION, **TRANSFER}])
+@pytest.mark.parametrize("weight", [2000.0, 0.0])
+def test_a_step_never_waits_for_the_device(mix, weight):
+    model = build(dict(AAL, teacher=dict(TEACHER, num_classes=10), **mix))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    model.link_head.set_weight(weight)
+    images, samples = batch()
+    total(model(images, samples, mode="loss")).backward()  # what is made once is made here
+    with NoWaiting():
+        total(model(images, samples, mode="loss")).backward()
+        optimizer.step()
+    with NoWaiting(), pytest.raises(AssertionError, match="waits"):
+        images.sum().item()
 
 
 def test_loaders_of_the_recipes_keep_workers_and_pinned_memory(monkeypatch):
