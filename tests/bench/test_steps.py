@@ -1,4 +1,5 @@
 import copy
+from functools import partial
 
 import pytest
 import torch
@@ -63,6 +64,21 @@ def test_variants_of_aal_have_its_gradients():
         gradients.append(made.links[0].weight.grad)
     for other in gradients[1:]:
         torch.testing.assert_close(other, gradients[0], rtol=1e-3, atol=1e-3)
+
+
+def test_compiled_step_is_a_graph_of_the_teacher_and_one_of_all_else(monkeypatch):
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    whole = partial(torch.compile, backend=backend, fullgraph=True)  # raises where a graph breaks
+    monkeypatch.setattr(torch, "compile", whole)
+    step = Steps(Setting(**SMALL, compile=True)).aal()
+    step()
+    step()
+    assert len(graphs) == 2
 
 
 def test_counts_grow_with_the_batch_and_are_those_of_a_run():
