@@ -1,14 +1,10 @@
 # tools/train.py configs/at/at-kd_nin-thin_cifar10.py
 # Soft distillation and attention transfer of decaying weight to nin-thin (AT, Table 1).
-_base_ = "./nin-thin_cifar10.py"
+_base_ = ["./nin-thin_cifar10.py", "../_base_/at_cifar10.py"]
 model = dict(
     type="AALClassifier",
-    teacher=dict(
-        type="MMTeacher",
-        config="configs/at/nin-wide_cifar10.py",
-        checkpoint="work_dirs/nin-wide_cifar10/epoch_200.pth",
-    ),
-    transfer_head=dict(type="ActivationTransferHead", loss_weight=1000.0),
-    distill_head=dict(type="DistillHead", kind="soft", loss_weight=0.9, temperature=4.0),
+    teacher=_base_.nin_wide,
+    transfer_head=_base_.attention,
+    distill_head=_base_.knowledge,
 )
-custom_hooks = [dict(type="LambdaDecayHook", gammas=(0.98,)), dict(type="TeacherAccuracyHook")]
+custom_hooks = [_base_.decay, _base_.accuracy]

@@ -1,14 +1,10 @@
 # tools/train.py configs/at/at-kd_wrn-16-2_cifar10.py
 # Soft distillation and attention transfer of decaying weight to wrn-16-2 (AT, Table 1).
-_base_ = "./wrn-16-2_cifar10.py"
+_base_ = ["./wrn-16-2_cifar10.py", "../_base_/at_cifar10.py"]
 model = dict(
     type="AALClassifier",
-    teacher=dict(
-        type="MMTeacher",
-        config="configs/at/wrn-40-2_cifar10.py",
-        checkpoint="work_dirs/wrn-40-2_cifar10/epoch_200.pth",
-    ),
-    transfer_head=dict(type="ActivationTransferHead", loss_weight=1000.0),
-    distill_head=dict(type="DistillHead", kind="soft", loss_weight=0.9, temperature=4.0),
+    teacher=_base_.wrn_40_2,
+    transfer_head=_base_.attention,
+    distill_head=_base_.knowledge,
 )
-custom_hooks = [dict(type="LambdaDecayHook", gammas=(0.98,)), dict(type="TeacherAccuracyHook")]
+custom_hooks = [_base_.decay, _base_.accuracy]

@@ -1,12 +1,8 @@
 # tools/train.py configs/at/at_nin-thin-nobn_cifar10.py
 # Attention transfer to nin-thin-nobn from nin-wide (AT, Table 3).
-_base_ = "./nin-thin-nobn_cifar10.py"
+_base_ = ["./nin-thin-nobn_cifar10.py", "../_base_/at_cifar10.py"]
 model = dict(
     type="AALClassifier",
-    teacher=dict(
-        type="MMTeacher",
-        config="configs/at/nin-wide_cifar10.py",
-        checkpoint="work_dirs/nin-wide_cifar10/epoch_200.pth",
-    ),
-    transfer_head=dict(type="ActivationTransferHead", loss_weight=1000.0),
+    teacher=_base_.nin_wide,
+    transfer_head=_base_.attention,
 )

@@ -1,13 +1,9 @@
 # tools/train.py configs/at/hint_wrn-16-1_cifar10.py
 # Hints (F-ActT) to wrn-16-1 from wrn-16-2 (AT, Table 1).
-_base_ = "./wrn-16-1_cifar10.py"
+_base_ = ["./wrn-16-1_cifar10.py", "../_base_/at_cifar10.py"]
 model = dict(
     type="AALClassifier",
-    teacher=dict(
-        type="MMTeacher",
-        config="configs/at/wrn-16-2_cifar10.py",
-        checkpoint="work_dirs/wrn-16-2_cifar10/epoch_200.pth",
-    ),
+    teacher=_base_.wrn_16_2,
     transfer_head=dict(type="HintHead", loss_weight=1.0),
 )
-custom_hooks = [dict(type="LambdaDecayHook", gammas=(0.98,))]
+custom_hooks = [_base_.decay]
