@@ -4,7 +4,7 @@ _base_ = ["./resnet10_shapes.py", "../_base_/aal_shapes.py"]
 model = dict(
     type="AALClassifier",
     teacher=_base_.aal.teacher,
-    transfer_head=dict(type="ActivationTransferHead"),
+    transfer_head=dict(type="ActivationTransferHead", loss_weight=10.0),
     distill_head=dict(type="DistillHead", kind="soft", loss_weight=0.9, temperature=4.0),
 )
 custom_hooks = [dict(type="LambdaDecayHook", gammas=(0.8,)), dict(type="TeacherAccuracyHook")]

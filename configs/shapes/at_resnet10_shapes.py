@@ -1,10 +1,11 @@
 # tools/train.py configs/shapes/at_resnet10_shapes.py    (after configs/quickstart_teacher.py)
-# The ResNet of resnet10_shapes.py with attention transfer on all four stages.
+# The ResNet of resnet10_shapes.py with attention transfer on all four stages; their grids are
+# smaller than CIFAR's, and so is the weight.
 _base_ = ["./resnet10_shapes.py", "../_base_/aal_shapes.py"]
 model = dict(
     type="AALClassifier",
     teacher=_base_.aal.teacher,
-    transfer_head=dict(type="ActivationTransferHead"),
+    transfer_head=dict(type="ActivationTransferHead", loss_weight=10.0),
 )
 custom_hooks = []
 work_dir = "work_dirs/at_resnet10_shapes"
