@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from functools import partial
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Union
 
+import numpy as np
 from mmpretrain.models import ImageClassifier
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
@@ -75,6 +76,7 @@ class AALClassifier(ImageClassifier):
         **kwargs: Any,
     ) -> None:
         super().__init__(backbone=backbone, neck=neck, head=head, **kwargs)
+        _make_drop_rates_compilable(self)
         heads = {
             name: given if isinstance(given, nn.Module) else MODELS.build(given)
             for name, given in zip(HEADS, (link_head, distill_head, transfer_head))
@@ -208,6 +210,16 @@ def _refuse_sharded_heads(model: AALClassifier) -> None:
                 f"model_wrapper_cfg.auto_wrap_policy wraps {name!r} by itself, and its "
                 "weights could not be read; choose None, or a policy for the backbone's blocks"
             )
+
+
+def _make_drop_rates_compilable(model: nn.Module) -> None:
+    """Make plain numbers of the NumPy ones that MMPretrain's backbones give to their blocks.
+
+    `torch.compile` takes those for tensors and breaks the graph in every block.
+    """
+    for module in model.modules():
+        if isinstance(getattr(module, "drop_prob", None), np.floating):
+            module.drop_prob = float(module.drop_prob)
 
 
 def _make_checkpoints_nonreentrant(model: nn.Module) -> None:

@@ -220,6 +220,22 @@ def test_compiled_step_equals_the_eager_one():
             torch.testing.assert_close(p.grad, expected[name], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("head", ["links", "soft", "transfer"])
+def test_compiled_step_is_one_graph(head):
+    other = dict(
+        links={},
+        soft=dict(distill_head=dict(type="DistillHead", kind="soft")),
+        transfer=dict(transfer_head=dict(type="ActivationTransferHead")),
+    )[head]
+    backbone = dict(AAL["backbone"], drop_path_rate=0.1)
+    model = build(dict(AAL, backbone=backbone, teacher=dict(TEACHER, num_classes=10), **other))
+    step = torch.compile(
+        lambda *data: total(model(*data, mode="loss")), backend="eager", fullgraph=True
+    )
+    step(*batch()).backward()  # raises where a graph breaks
+    assert model.link_head.links[0].weight.grad.abs().sum() > 0
+
+
 def test_a_new_weight_each_epoch_does_not_compile_anew():
     _, aal = twins()
     counter = torch._dynamo.testing.CompileCounter()
