@@ -21,6 +21,12 @@ from .mm.small import AAL, TEACHER, build, training
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def test_every_tool_can_be_typed_as_it_stands_in_the_readme():
+    tools = [path for path in (ROOT / "tools").rglob("*") if path.suffix in (".py", ".sh")]
+    assert len(tools) > 10
+    assert not [path.name for path in tools if not os.access(path, os.X_OK)]
+
+
 def environment(**extra):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

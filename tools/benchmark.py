@@ -125,6 +125,7 @@ def measure(setting: Setting, args: argparse.Namespace) -> dict:
         "timm feature distillation": lambda: made.timm_task("feature"),
         "straightforward aal": made.straightforward,
         **made.without(),
+        **made.parts(),
     }
     if args.deit_teacher:
         name = f"timm logit distillation: {args.deit_teacher}"

@@ -191,6 +191,22 @@ class Steps:
             )
         return {f"aal step: {name}": maker for name, maker in makers.items()}
 
+    def parts(self) -> Dict[str, Callable[[], Step]]:
+        """Makers of AAL's parts alone, as they are and with one thing turned off."""
+        return {
+            "part: teacher": self.teacher,
+            "part: teacher with channels first": lambda: self.teacher(
+                self.make_teacher(channels_last=False)
+            ),
+            "part: teacher with norms not folded": lambda: self.teacher(
+                self.make_teacher(fold_norms=False)
+            ),
+            "part: links and distance": self.links_alone,
+            "part: links and distance with all maps in memory": lambda: self.links_alone(
+                distance_of_maps
+            ),
+        }
+
     def _step(self, loss: Callable[[], Tensor], extra: Optional[nn.Module] = None) -> Step:
         optimizers = [self.optimizer]
         if extra is not None:

@@ -49,7 +49,7 @@ def test_every_step_trains_the_student_and_a_forward_pass_does_not():
         make()()
         assert not torch.equal(made.student.blocks[0].attn.qkv.weight, before), name
     before = copy.deepcopy(made.student.state_dict())
-    for make in (made.teacher, made.peers_teacher, made.links_alone):
+    for make in (made.peers_teacher, *made.parts().values()):
         make()()
     assert all(torch.equal(value, before[key]) for key, value in made.student.state_dict().items())
 
