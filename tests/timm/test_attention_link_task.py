@@ -14,27 +14,36 @@ from .small import CLASSES, PIT, SMALL, SWIN, batch, gradients, student, task, t
 
 
 def steps(one, count=3, seed=7):
-    """AdamW steps on batches of noise, after which losses and student are compared."""
-    optimizer = create_optimizer_v2(one.get_trainable_module(), "adamw", lr=1e-2, weight_decay=0.1)
+    """SGD steps on batches of noise, clipped: every loss, norm and gradient, and the weights."""
+    optimizer = create_optimizer_v2(one.get_trainable_module(), "sgd", lr=1e-2, momentum=0.9)
     torch.manual_seed(seed)  # the student's dropout
-    losses = []
+    seen = []
     for step in range(count):
         optimizer.zero_grad()
         loss = one(*batch(seed=step))["loss"]
         loss.backward()
-        nn.utils.clip_grad_norm_(one.get_clip_parameters(), 1.0)
+        grads = {
+            name: parameter.grad.clone()
+            for name, parameter in one.get_eval_model().named_parameters()
+        }
+        norm = nn.utils.clip_grad_norm_(one.get_clip_parameters(), 1.0)
         optimizer.step()
-        losses.append(loss.detach())
-    return torch.stack(losses), one.get_eval_model().state_dict()
+        seen.append(dict(loss=loss.detach(), norm=norm, grads=grads))
+    return seen, one.get_eval_model().state_dict()
 
 
-def test_zero_weight_trains_as_classification_task_to_the_bit():
+def test_zero_weight_trains_as_classification_task():
+    """With the same random numbers, equal to rounding.
+
+    Not to the bit: the links' gradients are zeros, but they take part in the clipping norm, and
+    a longer sum is rounded in another order.
+    """
     noisy = dict(proj_drop_rate=0.2, drop_path_rate=0.2)
     plain = ClassificationTask(student(**noisy), nn.CrossEntropyLoss(), verbose=False)
     ours = task(student(**noisy), loss_weight=0.0)
-    (losses, weights), (expected_losses, expected_weights) = steps(ours), steps(plain)
-    assert torch.equal(losses, expected_losses)
-    assert all(torch.equal(weights[name], expected_weights[name]) for name in expected_weights)
+    # SGD, whose step is in proportion to the gradient: AdamW's first steps enlarge the rounding
+    # of gradients that are nearly zero.
+    torch.testing.assert_close(steps(ours), steps(plain), rtol=1e-4, atol=1e-5)
 
 
 def test_zero_weight_runs_neither_teacher_nor_taps():
