@@ -1,0 +1,3 @@
+"""The recipes of attention transfer: `{config: {name: (value, source)}}`."""
+
+RECIPES = {}

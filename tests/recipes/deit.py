@@ -1,0 +1,3 @@
+"""The recipes of DeiT and AAL: `{config: {name: (value, source)}}`."""
+
+RECIPES = {}
