@@ -136,7 +136,8 @@ def _read(path: Path, num: int, size: int) -> Optional[Shapes]:
     if not path.exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here: np.load leaves a damaged archive's file open.
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             shapes = Shapes(*(file[name] for name in Shapes._fields))
         expected = Shapes((num, size, size, 3), (num,), (num, 4))
         if any(a.shape != shape for a, shape in zip(shapes, expected)):

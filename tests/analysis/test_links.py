@@ -66,7 +66,7 @@ def test_ranges_of_another_checkpoint_are_told(ranges, words):
 def test_csv_has_a_row_for_each_run_level_and_block(tmp_path):
     strength = link_strength(planted(), RANGES, HEADS)
     write_link_csv(tmp_path / "l.csv", dict(a=strength, b=strength), [(1,), (2,), (3,)])
-    rows = list(csv.DictReader((tmp_path / "l.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "l.csv").read_text().splitlines()))
     assert len(rows) == 2 * 2 * 3
     assert rows[5] == dict(run="a", level="2", block="3", mean_abs_weight="0.7")
     assert rows[2]["mean_abs_weight"] == ""

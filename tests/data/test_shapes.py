@@ -305,7 +305,8 @@ def test_command_line_exports_and_previews(tmp_path):
     assert "20 train and 10 val images" in done.stdout
     assert "RuntimeWarning" not in done.stderr  # shapes.py imported before it is run
     assert len(list((tmp_path / "set" / "train").glob("*/*.png"))) == 20
-    assert Image.open(sheet).size == (12 * 34 - 2, 10 * 34 - 2)
+    with Image.open(sheet) as image:
+        assert image.size == (12 * 34 - 2, 10 * 34 - 2)
 
 
 @pytest.mark.parametrize(
