@@ -6,6 +6,7 @@ Beyond it, several ranks run on a machine without a GPU.
 
 from aal_plugin.mm.data_layout import check_data
 from aal_plugin.mm.launch import check_checkpoint, mmpretrain_script, use_cpu_ranks
+from aal_plugin.ranks import leaving_in_order
 
 
 def main() -> None:
@@ -24,4 +25,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with leaving_in_order():
+        main()

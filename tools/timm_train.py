@@ -19,6 +19,7 @@ def main() -> None:
     # As `python TRAIN_PY` has it: a checkout's own timm comes before an installed one.
     sys.path.insert(0, str(Path(sys.argv[0]).resolve().parent))
 
+    from aal_plugin.ranks import leaving_in_order
     from aal_plugin.timm.launch import load_script, put_task_in
 
     try:
@@ -26,7 +27,8 @@ def main() -> None:
     except (FileNotFoundError, ValueError) as error:
         sys.exit(f"timm_train.py: {error}")
     put_task_in(script)
-    script.main()
+    with leaving_in_order():
+        script.main()
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from aal_plugin.mm.launch import (
     resume_from_whole_checkpoint,
     use_cpu_ranks,
 )
+from aal_plugin.ranks import leaving_in_order
 
 
 def main() -> None:
@@ -31,4 +32,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with leaving_in_order():
+        main()

@@ -1,0 +1,61 @@
+"""How a process of several ranks ends."""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import os
+import sys
+from contextlib import contextmanager
+from typing import Iterator
+
+import torch
+import torch.distributed as dist
+
+
+@contextmanager
+def leaving_in_order() -> Iterator[None]:
+    """Run a launcher's main, then end the process group that it started, if it started one.
+
+    Without an error the ranks wait for each other, and each destroys its group: gloo's threads
+    would otherwise still run while the interpreter is taken down, and abort the process
+    ("terminate called without an active exception"). After an error the others may never come to
+    a common point. This rank then shows the error, runs what was registered with `atexit`, and
+    ends at once with the error's status; its closed sockets end the other ranks.
+
+    Wrap the whole of a script: nothing that is left outside runs after an error.
+    """
+    try:
+        yield
+        _wait_for_all()
+    except BaseException as error:
+        if not (dist.is_available() and dist.is_initialized()):
+            raise
+        _end_now(error)
+    if dist.is_available() and dist.is_initialized():
+        gc.collect()  # a runner's cycles hold DDP, and DDP holds the group
+        dist.destroy_process_group()
+
+
+def _wait_for_all() -> None:
+    if dist.is_available() and dist.is_initialized():
+        nccl = dist.get_backend() == "nccl"
+        dist.barrier(device_ids=[torch.cuda.current_device()] if nccl else None)
+
+
+def _end_now(error: BaseException) -> None:
+    """End this process as the interpreter would, but without a wait for threads of the group."""
+    status = 1
+    if isinstance(error, SystemExit):
+        status = error.code if isinstance(error.code, int) else int(error.code is not None)
+        if status and not isinstance(error.code, int):
+            print(error.code, file=sys.stderr)
+    else:
+        status = 130 if isinstance(error, KeyboardInterrupt) else 1
+        sys.excepthook(type(error), error, error.__traceback__)
+    try:
+        atexit._run_exitfuncs()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
