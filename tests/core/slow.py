@@ -1,6 +1,36 @@
 """Attention written as loops over the full matrix, to hold the fast paths against."""
 
 import torch
+import torch.nn.functional as F
+from torch.overrides import TorchFunctionMode
+
+
+class InterceptedWeights(TorchFunctionMode):
+    """Every attention matrix (B, M, T, T) that runs in this context, as its caller computes it.
+
+    What goes into the fused attention function is recomputed from its definition; what an
+    explicit softmax over four axes answers is kept.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.weights = []
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if func is F.scaled_dot_product_attention:
+            self.weights.append(self._of_fused(*args, **kwargs))
+        out = func(*args, **kwargs)
+        if getattr(func, "__name__", "") == "softmax" and out.dim() == 4:
+            self.weights.append(out.detach())
+        return out
+
+    def _of_fused(self, query, key, value, attn_mask=None, dropout_p=0.0, scale=None, **_):
+        scale = query.shape[-1] ** -0.5 if scale is None else scale
+        scores = torch.einsum("bmqd,bmkd->bmqk", query, key) * scale
+        scores = (scores if attn_mask is None else scores + attn_mask).detach()
+        weights = (scores - scores.amax(-1, keepdim=True)).exp()
+        return weights / weights.sum(-1, keepdim=True)
 
 
 def full_attention(query, key, scale, bias=None):

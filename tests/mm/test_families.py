@@ -76,13 +76,15 @@ def test_maps_equal_the_full_attention_of_each_block(config, size, prefix):
     inputs, maps = seen_by(attentions, model, images)
     grid = tuple(maps[0].shape[-2:])
     patch = 16 if config is T2T else 8
+    # MMPretrain divides by a qk_scale, and T2T-ViT gives it 1/√D.
+    scale = 8**0.5 if config is T2T else 8**-0.5
     assert grid == (size[0] // patch, size[1] // patch)
     for attn, tokens, got in zip(attentions, inputs, maps):
         bias = torch.cat((attn.q_bias, 0 * attn.q_bias, attn.v_bias)) if is_beit(attn) else None
         qkv = attn.qkv(tokens) if bias is None else F.linear(tokens, attn.qkv.weight, bias)
         query, key, _ = qkv.detach().unflatten(-1, (3, 2, -1)).unbind(2)
         for image in range(2):
-            weights = full_attention(query[image], key[image], 8**-0.5, position_bias(model, attn))
+            weights = full_attention(query[image], key[image], scale, position_bias(model, attn))
             read = class_row if prefix else received
             torch.testing.assert_close(got[image], read(weights, prefix, grid))
 
