@@ -1,10 +1,10 @@
 # tools/dist_train.sh configs/aal_deit-s_cifar10-hard.py 8
-# Table 6: DeiT-S on CIFAR-10, CE + AAL + hard distillation, after efficientnet-b3_cifar10.py.
+# Table 6: DeiT-S on CIFAR-10, CE + AAL + hard distillation by the token.
 _base_ = ["./deit-s_cifar10.py", "./_base_/cifar10_teacher.py"]
 model = dict(
     type="AALClassifier",
     teacher=_base_.cifar10_teacher,
     link_head=_base_.link_head,
-    distill_head=dict(type="DistillHead", kind="hard"),
+    distill_head=dict(type="DistillHead", kind="hard", token=True),
 )
 custom_hooks = [_base_.decay, dict(type="TeacherAccuracyHook")]

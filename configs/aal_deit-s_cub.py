@@ -1,4 +1,5 @@
 # tools/dist_train.sh configs/aal_deit-s_cub.py 8
-# DeiT-S with AAL on CUB-200-2011; the teacher is trained on ImageNet.
+# DeiT-S, distilled version, with AAL on CUB-200-2011; the teacher is trained on ImageNet, so it
+# gives no labels.
 _base_ = ["./deit-s_cub.py", "./_base_/aal_in1k.py"]
-model = _base_.aal
+model = dict(_base_.aal, **_base_.distilled)

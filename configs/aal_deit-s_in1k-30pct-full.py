@@ -1,13 +1,4 @@
 # tools/dist_train.sh configs/aal_deit-s_in1k-30pct-full.py 8
 # DeiT-S with AAL on 30% of each class of ImageNet: every block linked to every level.
-_base_ = "./aal_deit-s_in1k.py"
-model = dict(link_head=dict(links="full"))
-train_dataloader = dict(
-    dataset=dict(
-        _delete_=True,
-        type="ClassBalancedSubset",
-        fraction=0.3,
-        seed=0,
-        dataset=_base_.train_dataloader.dataset,
-    )
-)
+_base_ = "./aal_deit-s_in1k-full.py"
+train_dataloader = dict(dataset=dict(fraction=0.3))

@@ -2,12 +2,4 @@
 # DeiT-S with AAL on 5% of each class of ImageNet: alpha links.
 _base_ = "./aal_deit-s_in1k.py"
 model = dict(link_head=dict(links="alpha"))
-train_dataloader = dict(
-    dataset=dict(
-        _delete_=True,
-        type="ClassBalancedSubset",
-        fraction=0.05,
-        seed=0,
-        dataset=_base_.train_dataloader.dataset,
-    )
-)
+train_dataloader = dict(dataset=dict(fraction=0.05))

@@ -1,12 +1,4 @@
 # tools/dist_train.sh configs/deit-s_in1k-50pct.py 8
 # DeiT-S, the baseline, on 50% of each class of ImageNet.
 _base_ = "./deit-s_in1k.py"
-train_dataloader = dict(
-    dataset=dict(
-        _delete_=True,
-        type="ClassBalancedSubset",
-        fraction=0.5,
-        seed=0,
-        dataset=_base_.train_dataloader.dataset,
-    )
-)
+train_dataloader = dict(dataset=dict(fraction=0.5))

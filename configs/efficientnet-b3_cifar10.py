@@ -1,5 +1,6 @@
 # tools/dist_train.sh configs/efficientnet-b3_cifar10.py 8
-# Table 6's teacher: EfficientNet-B3 on CIFAR-10, from timm's ImageNet weights.
+# A teacher for Table 6 that knows ImageNet too: EfficientNet-B3 on CIFAR-10, from timm's weights.
+# Its training is ours, the paper tells none.
 _base_ = "./deit-s_cifar10.py"
 model = dict(
     backbone=dict(

@@ -10,7 +10,10 @@ from .cifar_backbones import NetworkInNetwork, WideResNet
 from .class_balanced_subset import ClassBalancedSubset
 from .classifier import AALClassifier
 from .cub_with_boxes import CUBWithBoxes
+from .deit_init import DeiTInit
+from .deit_lr import DeiTLR
 from .distill_head import DistillHead
+from .kept_ema_hook import KeptEMAHook
 from .lambda_decay_hook import LambdaDecayHook
 from .link_heatmap_hook import LinkHeatmapHook
 from .localization_accuracy import LocalizationAccuracy
@@ -31,9 +34,12 @@ __all__ = [
     "AttentionLinkHead",
     "CUBWithBoxes",
     "ClassBalancedSubset",
+    "DeiTInit",
+    "DeiTLR",
     "DistillHead",
     "GradientTransferHead",
     "HintHead",
+    "KeptEMAHook",
     "LambdaDecayHook",
     "LinkHeatmapHook",
     "LocalizationAccuracy",

@@ -63,15 +63,16 @@ def read_links(path: str, ema: bool = False) -> SavedLinks:
 def saved_weights(saved: dict, ema: bool, name: str) -> Dict[str, Tensor]:
     """The model's state dict within a checkpoint; `ema` takes what EMAHook averaged."""
     # EMAHook swaps on saving: 'state_dict' has the averaged weights, 'ema_state_dict' the raw.
+    # KeptEMAHook does not, and says so.
     if "ema_state_dict" not in saved:
         if ema:
             raise ValueError(f"--ema: checkpoint {name!r} holds no averaged weights of EMAHook")
         return saved["state_dict"]
-    if ema:
+    if ema != bool(saved.get("meta", {}).get("raw_state_dict")):
         return saved["state_dict"]
     prefix = "module."
-    raw = saved["ema_state_dict"].items()
-    return {key[len(prefix) :]: value for key, value in raw if key.startswith(prefix)}
+    other = saved["ema_state_dict"].items()
+    return {key[len(prefix) :]: value for key, value in other if key.startswith(prefix)}
 
 
 def load_strictly(model: nn.Module, state_dict: Dict[str, Tensor], name: str) -> nn.Module:

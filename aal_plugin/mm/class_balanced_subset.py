@@ -49,6 +49,10 @@ class ClassBalancedSubset:
         if self._fully_initialized:
             return
         self.dataset.full_init()
+        if self.fraction == 1:
+            self.indices = list(range(len(self.dataset)))
+            self._fully_initialized = True
+            return
         by_class: Dict[int, List[int]] = defaultdict(list)
         ranks = []
         for index in range(len(self.dataset)):

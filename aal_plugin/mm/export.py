@@ -19,7 +19,7 @@ from .mm_teacher import without_own_weights
 # What an AALClassifier has beside an ImageClassifier, in its config and its state dict.
 HEADS = ("link_head", "distill_head", "transfer_head")
 OWN_KEYS = ("teacher", "taps", "student_taps", "images_rgb", *HEADS)
-OWN_HOOKS = ("LambdaDecayHook", "TeacherAccuracyHook", "LinkHeatmapHook")
+OWN_HOOKS = ("LambdaDecayHook", "TeacherAccuracyHook", "LinkHeatmapHook", "KeptEMAHook")
 
 
 def export_student(

@@ -7,6 +7,11 @@ data_preprocessor = dict(
     to_rgb=False,
 )
 resize = dict(type="Resize", scale=(224, 224), backend="pillow", interpolation="bicubic")
+test_pipeline = [
+    dict(type="Resize", scale=(256, 256), backend="pillow", interpolation="bicubic"),
+    dict(type="CenterCrop", crop_size=224),
+    dict(type="PackInputs"),
+]
 strong_pipeline = [
     dict(type="RandomResizedCrop", scale=224, backend="pillow", interpolation="bicubic"),
     dict(type="RandomFlip", prob=0.5, direction="horizontal"),
@@ -40,13 +45,14 @@ cifar10 = dict(type="CIFAR10", data_root="data/cifar10")
 train_dataloader = dict(
     batch_size=128,
     num_workers=5,
+    drop_last=True,
     dataset=dict(**cifar10, split="train", pipeline=strong_pipeline),
-    sampler=dict(type="DefaultSampler", shuffle=True),
+    sampler=dict(type="RepeatAugSampler", num_repeats=3),
 )
 val_dataloader = dict(
     batch_size=128,
     num_workers=5,
-    dataset=dict(**cifar10, split="test", pipeline=[resize, dict(type="PackInputs")]),
+    dataset=dict(**cifar10, split="test", pipeline=test_pipeline),
     sampler=dict(type="DefaultSampler", shuffle=False),
 )
 test_dataloader = val_dataloader

@@ -3,7 +3,9 @@ _base_ = "mmpretrain::_base_/datasets/imagenet_bs64_swin_224.py"
 data_preprocessor = dict(num_classes=200)
 train_dataloader = dict(
     batch_size=64,
+    drop_last=True,
     dataset=dict(type="CUB", data_root="data/CUB_200_2011", split="train"),
+    sampler=dict(type="RepeatAugSampler", num_repeats=3),
 )
 val_dataloader = dict(dataset=dict(type="CUB", data_root="data/CUB_200_2011", split="test"))
 test_dataloader = val_dataloader

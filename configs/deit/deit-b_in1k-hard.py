@@ -6,4 +6,4 @@ model = dict(
     teacher=_base_.deit_teacher,
     distill_head=dict(type="DistillHead", kind="hard"),
 )
-custom_hooks = [*_base_.custom_hooks, dict(type="TeacherAccuracyHook")]
+custom_hooks = [dict(type="TeacherAccuracyHook")]

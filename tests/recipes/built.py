@@ -9,6 +9,7 @@ import re
 from collections import defaultdict
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from unittest import mock
 
 import torch
@@ -36,7 +37,14 @@ _NO_RECIPE = {
     *("ignore_empty", "to_float32", "color_type", "imdecode_backend", "file_client_args"),
     *("backend_args", "swap_seg_labels", "max_attempts", "backend", "hparams", "policies"),
     *("auto_pad", "pad_cfg", "clip_object_border", "transforms", "meta_keys", "input_key"),
-    *("algorithm_keys", "clip_object_border", "resize_type", "resize_cfg", "resize"),
+    *(
+        "algorithm_keys",
+        "clip_object_border",
+        "resize_type",
+        "resize_cfg",
+        "resize",
+        "scale_factor",
+    ),
 }
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._NormBase)
 
@@ -102,11 +110,12 @@ def built(path, work_dir):
         decay=_decay(runner),
         clipping=runner.optim_wrapper.clip_grad_kwargs,
         start=start,
+        full_batch=cfg.get("auto_scale_lr", {}).get("base_batch_size"),
     )
     for name in ("betas", "momentum", "nesterov", "dampening"):
         values[name] = group.get(name)
     values.update(_model(runner.model))
-    values.update(_hooks(runner))
+    values["ema"] = _ema(runner)
     if teacher:
         values["teacher"]["weights"] = teacher
     values["lr_at"] = _lr_by_epoch(runner)
@@ -305,11 +314,12 @@ def _model(model):
 
 def _name(model):
     """What a student's backbone or a teacher is: its architecture's name where it has one."""
-    inner = getattr(model, "timm_model", None) or getattr(model, "model", None) or model
+    inner = model
+    for name in ("model", "backbone", "timm_model"):
+        inner = getattr(inner, name, inner)
     cfg = getattr(inner, "pretrained_cfg", None)
     if cfg:
         return f"{cfg['architecture']}.{cfg['tag']}" if cfg.get("tag") else cfg["architecture"]
-    inner = getattr(inner, "backbone", inner)
     sizes = {
         name: getattr(inner, name)
         for name in ("embed_dims", "num_layers", "depth", "widen_factor")
@@ -340,17 +350,27 @@ def _spread(held):
     return tuple(float(f"{v.item():.3g}") for v in (flat.mean(), flat.std(correction=0)))
 
 
-def _hooks(runner):
-    """The average of the weights that is kept, and whether it is what validation measures."""
-    for hook in runner.hooks:
-        if hasattr(hook, "ema_cfg"):
-            return dict(
-                ema=dict(
-                    momentum=hook.ema_cfg.get("momentum"),
-                    evaluated=getattr(hook, "evaluate", True),
-                )
-            )
-    return {}
+def _ema(runner):
+    """The average of the weights that is kept, and whether validation or checkpoints show it."""
+    hook = next((hook for hook in runner.hooks if hasattr(hook, "ema_cfg")), None)
+    if hook is None:
+        return None
+    model = nn.Linear(1, 1)
+    other = SimpleNamespace(model=model)
+    hook.before_run(other)
+    with torch.no_grad():
+        model.weight.fill_(7.0)
+    hook.before_val_epoch(other)
+    measured = "raw" if model.weight.item() == 7.0 else "average"
+    hook.after_val_epoch(other)
+    saved = dict(state_dict=model.state_dict(), meta={})
+    hook.before_save_checkpoint(other, saved)
+    raw = saved["state_dict"]["weight"].item() == 7.0
+    return dict(
+        momentum=hook.ema_cfg.get("momentum"),
+        measured=measured,
+        saved="raw" if raw else "average",
+    )
 
 
 def _lr_by_epoch(runner):
