@@ -18,6 +18,25 @@ def test_config_builds_the_recipe_of_its_paper(name, tmp_path):
     assert not lines, "\n".join([f"configs/{name}.py", *lines])
 
 
+def test_every_config_of_a_paper_has_its_recipe():
+    """Those of the shapes set and the quickstart are ours; at/ has a table of its own."""
+    ours = ("shapes", "quickstart")
+    names = {
+        path.relative_to(FOLDER).with_suffix("").as_posix()
+        for path in FOLDER.rglob("*.py")
+        if path.parent.name not in ("_base_", "at") and not any(o in path.stem for o in ours)
+    }
+    assert names == set(deit.RECIPES)
+
+
+def test_lr_is_scaled_to_the_batch():
+    """5e-4 * batch / 512 (DeiT's and Swin's main.py); fine-tuning has 5e-6 at 512."""
+    for name, row in deit.RECIPES.items():
+        per_512 = 5e-6 if "384px" in name else 5e-4
+        assert row["lr"][0] == pytest.approx(per_512 * row["batch"][0] / 512), name
+        assert row["full_batch"][0] == row["batch"][0], name
+
+
 def test_a_difference_of_any_kind_is_told():
     row = dict(lr=(1e-3, "paper"), clipping=(None, "paper"), lr_at=({0: 1e-6, 5: 1e-3}, "paper"))
     same = dict(lr=1e-3, clipping=None, lr_at=[1e-6, 0, 0, 0, 0, 1e-3])

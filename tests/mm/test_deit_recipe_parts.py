@@ -32,7 +32,8 @@ def test_lr_of_each_epoch_is_that_of_timms_scheduler_stepped_as_deit_does(lr, fl
     for epoch in range(epochs):
         wanted = theirs.param_groups[0]["lr"]
         assert ours.param_groups[0]["lr"] == pytest.approx(wanted, rel=1e-12)
-        ours.optimizer._opt_called = True
+        ours.step()
+        theirs.step()
         scheduler.step()
         timms.step(epoch)  # DeiT's main.py: after the epoch, with its number
 
@@ -40,9 +41,10 @@ def test_lr_of_each_epoch_is_that_of_timms_scheduler_stepped_as_deit_does(lr, fl
 def test_a_resumed_schedule_goes_on_where_it_stopped():
     def made():
         wrapper = OptimWrapper(torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1))
-        wrapper.optimizer._opt_called = True
         config = dict(type="DeiTLR", end=20)
-        return wrapper, PARAM_SCHEDULERS.build(config, default_args=dict(optimizer=wrapper))
+        scheduler = PARAM_SCHEDULERS.build(config, default_args=dict(optimizer=wrapper))
+        wrapper.step()  # without a gradient; a scheduler warns if it comes first
+        return wrapper, scheduler
 
     whole, unbroken = made()
     for _ in range(12):

@@ -387,7 +387,7 @@ def _lr_by_epoch(runner):
     lrs = []
     for _ in range(runner.max_epochs):
         lrs.append(small.param_groups[0]["lr"])
-        small.optimizer._opt_called = True  # torch's warning about the order of steps
+        small.step()  # without a gradient; a scheduler warns if it comes first
         for _ in range(steps):
             _step(schedulers, by_epoch=False)
         _step(schedulers, by_epoch=True)

@@ -440,3 +440,56 @@ RECIPES["pit-s_in1k-5pct"] = changed(
 RECIPES["aal_pit-s_in1k-5pct"] = aal(
     RECIPES["pit-s_in1k-5pct"], heads=[3] * 2 + [6] * 6 + [12] * 4, grid=None
 )
+
+
+def swin_lr_at(*epochs):
+    """swin lr_scheduler.py: by iteration, 20 warm-up epochs before the cosine of the other 280."""
+
+    def value(epoch):
+        if epoch < 20:
+            return 1e-6 + epoch / 20 * (1e-3 - 1e-6)
+        return 1e-5 + 0.5 * (1e-3 - 1e-5) * (1 + math.cos(math.pi * (epoch - 20) / 280))
+
+    return {epoch: value(epoch) for epoch in epochs}
+
+
+NO_SWIN_ROW = ("image_size", "ema", "sampler", "full_batch")
+RECIPES["swin-t_in1k-5pct"] = {
+    **{name: value for name, value in DEIT_S.items() if name not in NO_SWIN_ROW},
+    **subset(0.05),
+    **dict(
+        student=("SwinTransformer embed_dims=96 num_layers=4", "swin_tiny_patch4_window7_224.yaml"),
+        parameters=(28_288_354, "swin README: 28M"),
+        head=("LinearClsHead", "swin models: norm, mean, Linear"),
+        drop_path=((0.0, 0.2), "swin_tiny_patch4_window7_224.yaml"),
+        sampler=(("DefaultSampler", dict(shuffle=True, round_up=True)), "swin data/build.py"),
+        full_batch=(1024, "swin get_started.md: 8 × 128"),
+        iterations=(62, "swin data/build.py: drop_last"),
+        # At whole epochs past the warm-up MMEngine's schedule is Swin's; within it is one
+        # iteration ahead, since LinearLR is full at its last step.
+        lr_at=(
+            swin_lr_at(0, 20, 160, 299),
+            "swin config.py, main.py: lr, 5e-7, 5e-6 * batch / 512",
+        ),
+        clipping=(dict(max_norm=5.0), "swin config.py TRAIN.CLIP_GRAD"),
+        decay=(
+            {
+                **dict(linear=0.05, convolutions=0.05, classifier=0.05),
+                **{"biases": 0.0, "norms": 0.0, "norm biases": 0.0},
+                "relative_position_bias_table": 0.0,
+            },
+            "swin optimizer.py, swin_transformer.py no_weight_decay_keywords",
+        ),
+        init=(
+            {
+                **dict(linear=(0.0, 0.02), classifier=(0.0, 0.02), norms=(1.0, 0.0)),
+                "convolutions": (0.0, (3 * 48) ** -0.5),
+                "relative_position_bias_table": (0.0, 0.02),
+            },
+            "swin swin_transformer.py: trunc_normal_ 0.02",
+        ),
+    ),
+}
+RECIPES["aal_swin-t_in1k-5pct"] = aal(
+    RECIPES["swin-t_in1k-5pct"], heads=[3] * 2 + [6] * 2 + [12] * 6 + [24] * 2
+)
