@@ -11,8 +11,11 @@ def link_weight(
     gammas: Sequence[float],
     milestones: Sequence[int] = (),
     stop_epoch: Optional[int] = None,
+    start_epoch: int = 0,
 ) -> float:
     """λ_e = base · Π γ over the epochs before `epoch` (0-based); 0 from `stop_epoch` on.
+
+    Before `start_epoch` it is 0 too; the decay is counted from epoch 0 all the same.
 
     gammas[i] holds for the epochs from milestones[i-1] up to, not including, milestones[i].
     The paper's default: base 2000, gammas (0.99, 0.98), milestones (200,).
@@ -20,7 +23,7 @@ def link_weight(
     >>> link_weight(0, 2000.0, (0.99, 0.98), (200,))
     2000.0
     """
-    if stop_epoch is not None and epoch >= stop_epoch:
+    if epoch < start_epoch or (stop_epoch is not None and epoch >= stop_epoch):
         return 0.0
     weight = base
     starts = (0, *milestones)
@@ -31,7 +34,10 @@ def link_weight(
 
 
 def check_schedule(
-    gammas: Sequence[float], milestones: Sequence[int], stop_epoch: Optional[int] = None
+    gammas: Sequence[float],
+    milestones: Sequence[int],
+    stop_epoch: Optional[int] = None,
+    start_epoch: int = 0,
 ) -> None:
     """Raise ValueError unless the three describe a schedule, naming what does not fit."""
     given = f"gammas={tuple(gammas)}, milestones={tuple(milestones)}"
@@ -46,3 +52,10 @@ def check_schedule(
         raise ValueError(f"{given}: milestones must be positive epochs in ascending order")
     if stop_epoch is not None and stop_epoch < 0:
         raise ValueError(f"stop_epoch={stop_epoch}; give an epoch of 0 or more, or None")
+    if type(start_epoch) is not int or start_epoch < 0:
+        raise ValueError(f"start_epoch={start_epoch!r}; give an epoch of 0 or more")
+    if stop_epoch is not None and 0 < stop_epoch <= start_epoch:
+        raise ValueError(
+            f"start_epoch={start_epoch}, stop_epoch={stop_epoch}: λ would be 0 in every epoch; "
+            "choose a start before the stop"
+        )

@@ -22,11 +22,13 @@ class LambdaDecayHook(Hook):
         gammas: decay per epoch; gammas[i] holds from milestones[i-1] to milestones[i].
         milestones: epochs at which the next gamma takes over.
         stop_epoch: λ is 0 from this epoch on, and the loss is not computed any more.
+        start_epoch: λ is 0 before this epoch, and the loss is not computed yet. The decay counts
+            from epoch 0 all the same.
         head: 'link_head', 'distill_head' or 'transfer_head'; by default the first of link and
             transfer head that the model has.
 
     Raises:
-        ValueError: gammas, milestones and stop_epoch describe no schedule; no such head.
+        ValueError: the epochs and gammas describe no schedule; no such head.
     """
 
     def __init__(
@@ -35,14 +37,16 @@ class LambdaDecayHook(Hook):
         milestones: Sequence[int] = (),
         stop_epoch: Optional[int] = None,
         head: Optional[str] = None,
+        start_epoch: int = 0,
     ) -> None:
         try:
-            check_schedule(gammas, milestones, stop_epoch)
+            check_schedule(gammas, milestones, stop_epoch, start_epoch)
         except ValueError as error:
             raise ValueError(f"LambdaDecayHook: {error}") from None
         self.gammas = tuple(gammas)
         self.milestones = tuple(milestones)
         self.stop_epoch = stop_epoch
+        self.start_epoch = start_epoch
         self.names = (head,) if head is not None else ("link_head", "transfer_head")
         self._epoch: Optional[int] = None
 
@@ -75,5 +79,6 @@ class LambdaDecayHook(Hook):
                     self.gammas,
                     self.milestones,
                     self.stop_epoch,
+                    self.start_epoch,
                 )
             )

@@ -24,6 +24,25 @@ def test_weight_is_zero_from_the_stop_epoch_on():
     assert link_weight(5, 2000.0, (0.99,), stop_epoch=5) == 0
 
 
+def test_weight_is_zero_before_the_start_epoch_and_decays_from_epoch_0():
+    weights = [link_weight(e, 8.0, (0.5,), stop_epoch=4, start_epoch=2) for e in range(6)]
+    assert weights == [0, 0, 2, 1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("start", "stop", "words"),
+    [
+        (-1, None, "start_epoch=-1"),
+        (1.5, None, "start_epoch=1.5"),
+        (True, None, "start_epoch=True"),
+        (5, 5, "start_epoch=5, stop_epoch=5: λ would be 0 in every epoch"),
+    ],
+)
+def test_bad_starts_are_named(start, stop, words):
+    with pytest.raises(ValueError, match=words):
+        check_schedule((1.0,), (), stop, start)
+
+
 @pytest.mark.parametrize(
     ("gammas", "milestones", "stop", "words"),
     [

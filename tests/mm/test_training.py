@@ -115,6 +115,18 @@ def test_stop_epoch_ends_the_teachers_work(tmp_path):
     assert calls == [0] * 4
 
 
+def test_teacher_begins_its_work_at_the_start_epoch(tmp_path):
+    hook = dict(type="LambdaDecayHook", gammas=(1.0,), start_epoch=1)
+    runner = Runner.from_cfg(training(tmp_path, custom_hooks=[hook], epochs=3))
+    calls = []
+    runner.model.teacher.register_forward_hook(lambda *_: calls.append(runner.epoch))
+    runner.train()
+    assert calls == [1] * 4 + [2] * 4
+    assert [line["link_weight"] for line in scalars(tmp_path) if "lr" in line] == (
+        [0.0] * 4 + [2000.0] * 8
+    )
+
+
 def test_lambda_follows_the_epoch_in_loops_by_iteration(tmp_path):
     config = training(
         tmp_path,
