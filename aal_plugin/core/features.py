@@ -5,14 +5,14 @@
 
 from __future__ import annotations
 
-from typing import Any, List, Optional, Sequence, Tuple
+from typing import List, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor, nn
 
 from .families import known_tapping
 from .keeper import Keeper
-from .stages import default_taps, named_modules_of
+from .stages import as_map, default_taps, named_modules_of, output_formats
 from .tapping import put_out
 
 
@@ -26,7 +26,8 @@ class FeatureTaps:
     Args:
         student: a CNN with stages, a transformer of a known family, or what contains one.
         names: dotted names of the modules that are the levels instead; each puts out
-            (B, C, h, w), or a tuple of which the last is that.
+            (B, C, h, w), or (B, h, w, C) where timm's `output_fmt` says so, or a tuple or list of
+            maps, see `as_map`.
 
     Raises:
         ValueError: no stages, no known family, or names that the student lacks.
@@ -35,6 +36,9 @@ class FeatureTaps:
     def __init__(self, student: nn.Module, names: Optional[Sequence[str]] = None) -> None:
         tapping = None if names is not None else known_tapping(student)
         self._levels: List[Tuple[Keeper, Optional[Keeper], int]] = []
+        self._names: List[str] = []
+        self._formats: List[str] = []
+        self._image_size = (1, 1)
         if tapping is not None:
             for tap in tapping.blocks:
                 tokens, grid = Keeper(tap.block, put_out), Keeper(tap.grid.module, tap.grid.pick)
@@ -43,10 +47,14 @@ class FeatureTaps:
         key = "model.student_taps"
         names = list(names) if names is not None else default_taps(student, "student", key)
         for module in named_modules_of(student, names, key):
-            self._levels.append((Keeper(module, _last_put_out), None, 0))
+            self._levels.append((Keeper(module, put_out), None, 0))
+        whose = f"of {type(student).__name__}"
+        self._names = [f"{key}: {name!r} {whose}" for name in names]
+        self._formats = output_formats(student, names)
 
     def start(self, image_size: Tuple[int, int]) -> None:
-        """Begin to keep features; `image_size` is not used, and there for all taps alike."""
+        """Begin to keep features, for a forward pass on images of (H, W) pixels."""
+        self._image_size = tuple(image_size)
         for keeper in self._keepers():
             keeper.start()
 
@@ -60,10 +68,12 @@ class FeatureTaps:
         ]
         if missed:
             raise ValueError(f"no features were seen from the student's levels {missed}")
-        return [
-            kept[features] if grid is None else _on_grid(kept[features], kept[grid], prefix)
-            for features, grid, prefix in self._levels
-        ]
+        if self._names:
+            return [
+                as_map(kept[features], fmt, self._image_size, name)
+                for (features, _, _), fmt, name in zip(self._levels, self._formats, self._names)
+            ]
+        return [_on_grid(kept[tokens], kept[grid], prefix) for tokens, grid, prefix in self._levels]
 
     @torch.no_grad()
     def channels(self, student: nn.Module, image_size: Tuple[int, int]) -> List[int]:
@@ -78,10 +88,6 @@ class FeatureTaps:
 
     def _keepers(self) -> List[Keeper]:
         return [keeper for level in self._levels for keeper in level[:2] if keeper is not None]
-
-
-def _last_put_out(inputs: tuple, output: Any) -> Any:
-    return output[-1] if isinstance(output, (tuple, list)) else output
 
 
 def _on_grid(tokens: Tensor, grid: Tuple[int, int], num_prefix_tokens: int) -> Tensor:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from itertools import accumulate
+from numbers import Integral
 from typing import Dict, List, Optional, Sequence, Tuple, Union
 
 import torch
@@ -52,6 +53,11 @@ def link_ranges(links: Links, num_levels: int, num_blocks: int) -> List[Range]:
             f"link_head.links={links!r}; choose 'full', 'alpha', 'beta' or one (first, last) pair "
             "per teacher level"
         )
+    if not isinstance(links, Sequence):
+        raise ValueError(
+            f"link_head.links={links!r}; choose 'full', 'alpha', 'beta' or one (first, last) pair "
+            "per teacher level"
+        )
     ranges = [_as_pair(pair) for pair in links]
     if len(ranges) != num_levels:
         raise ValueError(
@@ -72,9 +78,14 @@ def _table_level(level: int, num_levels: int) -> int:
 
 
 def _as_pair(pair: Sequence[int]) -> Range:
-    if isinstance(pair, str) or not hasattr(pair, "__len__") or len(pair) != 2:
-        raise ValueError(f"link_head.links: {pair!r} is not a (first, last) pair of block numbers")
-    return int(pair[0]), int(pair[1])
+    given = [] if isinstance(pair, str) or not hasattr(pair, "__len__") else list(pair)
+    whole = [isinstance(block, Integral) and not isinstance(block, bool) for block in given]
+    if len(given) != 2 or not all(whole):
+        raise ValueError(
+            f"link_head.links: {pair!r} is not a (first, last) pair of block numbers, such as "
+            "(1, 3); choose whole numbers"
+        )
+    return int(given[0]), int(given[1])
 
 
 class AttentionLinks(nn.ModuleList):
@@ -117,6 +128,11 @@ class AttentionLinks(nn.ModuleList):
             antialias: smooth before a teacher map is made smaller.
         """
         size = size or map_grid(maps)
+        if size[0] * size[1] < 2:
+            raise ValueError(
+                "the student's attention maps have one position each, and say nothing once they "
+                "are divided by their norm; choose larger images, a smaller patch, or map_size"
+            )
         dtype = torch.promote_types(maps[0].dtype, torch.float32)
         with torch.autocast(maps[0].device.type, enabled=False):
             stack = torch.cat([resize_maps(block, size) for block in maps], dim=1)
@@ -149,6 +165,27 @@ class AttentionLinks(nn.ModuleList):
             link(stack[:, offsets[first - 1] : offsets[last]])
             for link, (first, last) in zip(self, self.ranges)
         ]
+
+
+def as_grid(
+    size: Union[int, Sequence[int], None], key: str = "map_size"
+) -> Optional[Tuple[int, int]]:
+    """(h, w) of a setting that is a side, (h, w) or None; `key` is its name, for the error.
+
+    Raises:
+        ValueError: no grid, or a grid of one position: a map of one number, divided by its norm,
+            is 1 or -1 whatever the attention was.
+    """
+    if size is None:
+        return None
+    grid = tuple(size) if isinstance(size, Sequence) else (size, size)
+    whole = all(isinstance(side, Integral) and not isinstance(side, bool) for side in grid)
+    if len(grid) != 2 or not whole or min(grid) < 1 or grid[0] * grid[1] < 2:
+        raise ValueError(
+            f"{key}={size!r}; choose a positive side, (h, w), or None; a grid has two positions "
+            "or more"
+        )
+    return int(grid[0]), int(grid[1])
 
 
 def map_grid(maps: Sequence[Tensor], fallback: int = 14) -> Tuple[int, int]:

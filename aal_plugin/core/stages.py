@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import difflib
 import itertools
-from typing import Any, List, Optional, Sequence
+from typing import Any, List, Optional, Sequence, Tuple
 
-from torch import nn
+from torch import Tensor, nn
 
 
 def default_taps(model: nn.Module, whose: str = "teacher", key: str = "teacher.taps") -> List[str]:
     """The outputs of a CNN's stages: `blocks.*`, `stages.*`, `layers.*`, `layer1`… or `s1`….
 
     After each stage's normalisation (AAL, section 3.2): seven in EfficientNet, four in ResNet.
+    MMPretrain's EfficientNet holds stem, stages and head convolution in one list, and stages of
+    one resolution in one Sequential: those ends are left out, and those stages taken apart.
     Where a timm model has none of these, what its `feature_info` names (DenseNet, VGG, DLA).
 
     Raises:
@@ -23,7 +25,7 @@ def default_taps(model: nn.Module, whose: str = "teacher", key: str = "teacher.t
         for name in ("blocks", "stages", "layers"):
             stages = getattr(root, name, None)
             if isinstance(stages, (nn.Sequential, nn.ModuleList)):
-                return [f"{prefix}{name}.{index}" for index in range(len(stages))]
+                return [f"{prefix}{name}.{stage}" for stage in _stages_in(stages)]
         for name in ("layer", "s"):
             count = next(i for i in itertools.count(1) if not hasattr(root, f"{name}{i}"))
             numbered = [f"{name}{i}" for i in range(1, count)]
@@ -39,8 +41,85 @@ def default_taps(model: nn.Module, whose: str = "teacher", key: str = "teacher.t
     )
 
 
+def _stages_in(entries: Sequence[nn.Module]) -> List[str]:
+    """The names within `entries` of the last module of every stage."""
+    convs = [type(entry).__name__ == "ConvModule" for entry in entries]  # MMCV's
+    if not any(convs) or all(convs):
+        return [str(index) for index in range(len(entries))]
+    stages: List[str] = []
+    for index, entry in enumerate(entries):
+        if convs[index]:
+            continue
+        blocks = list(entry) if isinstance(entry, nn.Sequential) else []
+        widths = [_width(block) for block in blocks]
+        # A stage ends where the next block puts out another number of channels.
+        for number in range(len(blocks) - 1):
+            if widths[number] != widths[number + 1]:
+                stages.append(f"{index}.{number}")
+        stages.append(str(index))
+    return stages
+
+
+def _width(block: nn.Module) -> int:
+    """Channels that a block puts out: those of its last convolution."""
+    return [m.out_channels for m in block.modules() if isinstance(m, nn.Conv2d)][-1]
+
+
+def output_formats(model: nn.Module, names: Sequence[str]) -> List[str]:
+    """'NHWC' or 'NCHW' for each named module: what timm's `output_fmt` says nearest above it."""
+    formats = []
+    for name in names:
+        parts, found = name.split("."), None
+        for end in range(len(parts) + 1):
+            owner = _inside(model, ".".join(parts[:end]))
+            found = getattr(owner, "output_fmt", found)
+        formats.append(str(getattr(found, "value", found) or "NCHW"))
+    return formats
+
+
+def as_map(output: Any, fmt: str, image_size: Tuple[int, int], layer: str) -> Tensor:
+    """What a stage puts out as (B, C, h, w).
+
+    Of a list the first is taken, as timm does (SelecSLS hands on [map, skip]); of a tuple the
+    last, MMPretrain's stages being a tuple. Channels that come last are told from the image's
+    sides: the grid keeps their ratio.
+
+    Args:
+        fmt: of `output_formats`.
+        image_size: (H, W) that the model was given.
+        layer: what it is called, for the error.
+
+    Raises:
+        ValueError: no four axes; channels that lie last where the model does not say so.
+    """
+    if isinstance(output, list):
+        output = output[0]
+    elif isinstance(output, tuple):
+        output = output[-1]
+    shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+    if not isinstance(output, Tensor) or output.dim() != 4:
+        raise ValueError(f"{layer} returns {shape}; expected (B, C, h, w) maps")
+    channels_last = _keeps_ratio(shape[1:3], image_size)
+    channels_first = _keeps_ratio(shape[2:], image_size)
+    if channels_last and (fmt == "NHWC" or not channels_first):
+        if fmt != "NHWC":
+            raise ValueError(
+                f"{layer} returns {shape} for images of {image_size[0]}×{image_size[1]} pixels; "
+                "its channels seem to come last, expected (B, C, h, w) maps"
+            )
+        return output.permute(0, 3, 1, 2)
+    return output
+
+
+def _keeps_ratio(grid: Sequence[int], image_size: Tuple[int, int]) -> bool:
+    """Whether (h, w) is an image's grid, to one position that rounding may add."""
+    height, width = image_size
+    return abs(grid[0] * width - grid[1] * height) <= max(height, width)
+
+
 def named_modules_of(model: nn.Module, taps: Sequence[str], key: str) -> List[nn.Module]:
     """The modules of those dotted names; `key` is the config's, for the error."""
+    check_names(taps, key)
     modules = dict(model.named_modules())
     for tap in taps:
         if tap not in modules:
@@ -49,6 +128,18 @@ def named_modules_of(model: nn.Module, taps: Sequence[str], key: str) -> List[nn
                 f"near names: {near_names(tap, modules)}"
             )
     return [modules[tap] for tap in taps]
+
+
+def check_names(names: Any, key: str) -> None:
+    """Raise ValueError unless they are a list of one name or more, each of them once."""
+    wanted = "give one module name or more, or leave it out for the model's stages"
+    if isinstance(names, str) or not isinstance(names, Sequence) or not names:
+        raise ValueError(f"{key}={names!r}; {wanted}")
+    if not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{key}={list(names)!r} holds something that is no name; {wanted}")
+    twice = sorted({name for name in names if list(names).count(name) > 1})
+    if twice:
+        raise ValueError(f"{key}={list(names)!r} names {twice} more than once; {wanted}")
 
 
 def near_names(name: str, names: Any) -> str:

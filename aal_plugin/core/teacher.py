@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from .fold import fold_batch_norms
-from .stages import default_taps, named_modules_of
+from .stages import as_map, check_names, default_taps, named_modules_of, output_formats
+from .weights import check_finite
 
 
 class FrozenTeacher(nn.Module):
@@ -34,13 +35,19 @@ class FrozenTeacher(nn.Module):
         fold_norms: fold batch norms into convolutions; maps are the same to rounding.
         dtype: 'bfloat16' or 'float16': infer in it. None: in float32, or as autocast says.
         compile: `torch.compile` the inference.
+        name: what errors call the teacher; by default the model's class.
+        input_size: (H, W) of the images that the model was built for; it is tried out on one.
+
+    A model that answers in (B, h, w, C), as timm's `output_fmt == "NHWC"` says, yields
+    (B, C, h, w) too. In float16, values beyond its range become its largest, so that one map
+    that overflows does not make the whole loss NaN; bfloat16 has the range of float32.
 
     Attributes:
         channels: channels of each level.
 
     Raises:
         ValueError: a tap that the model lacks, or whose output is no (B, C, h, w) map; a dtype
-            other than those.
+            other than those; weights that hold NaN; images that the model cannot take.
     """
 
     def __init__(
@@ -55,11 +62,18 @@ class FrozenTeacher(nn.Module):
         fold_norms: bool = True,
         dtype: Optional[str] = None,
         compile: bool = False,
+        name: Optional[str] = None,
+        input_size: Tuple[int, int] = (224, 224),
     ) -> None:
         super().__init__()
+        self.name = name or type(model).__name__
+        self._input_size = tuple(input_size)
         if dtype not in (None, "bfloat16", "float16"):
             raise ValueError(f"teacher.dtype={dtype!r}; choose 'bfloat16', 'float16' or None")
+        check_finite(model, f"teacher {self.name}")
         self.model = model.requires_grad_(False)
+        if taps is not None:
+            check_names(taps, "teacher.taps")
         self.taps = list(taps) if taps is not None else default_taps(model)
         self._features = features or model
         self._mean, self._std, self._rgb = mean, std, rgb
@@ -71,18 +85,20 @@ class FrozenTeacher(nn.Module):
         self._stops = False
         for level, module in enumerate(named_modules_of(model, self.taps, "teacher.taps")):
             module.register_forward_hook(partial(self._keep, level))
+        self._formats = output_formats(model, self.taps)
         self.train(False)
         self._dtype: Optional[torch.dtype] = None
         self._memory_format = torch.preserve_format
         self._run = self._infer
         # The first pass runs the whole model: what reads a convolution must all be seen.
-        levels = self._probe(with_logits=True)
+        levels = self._probe()
         if fold_norms:
-            fold_batch_norms(model, partial(self._probe, with_logits=True))
+            fold_batch_norms(model, self._probe)
         self.channels = [level.shape[1] for level in levels]
         if dtype is not None:
             self._dtype = getattr(torch, dtype)
             model.to(self._dtype)
+            check_finite(model, f"teacher.dtype={dtype!r}: teacher {self.name}")
         if channels_last:
             self._memory_format = torch.channels_last
             model.to(memory_format=torch.channels_last)
@@ -125,7 +141,11 @@ class FrozenTeacher(nn.Module):
             if self._dtype is None:
                 return self._run(images, with_logits)
             with torch.autocast(images.device.type, enabled=False):
-                return self._run(images.to(self._dtype), with_logits)
+                maps, logits = self._run(images.to(self._dtype), with_logits)
+            if self._dtype == torch.float16:  # see the class
+                maps = [torch.nan_to_num(level) for level in maps]
+                logits = logits if logits is None else torch.nan_to_num(logits)
+            return maps, logits
 
     @cached_property
     def num_classes(self) -> int:
@@ -133,8 +153,7 @@ class FrozenTeacher(nn.Module):
         _, logits = self(self._blank(), with_logits=True)
         if not isinstance(logits, Tensor) or logits.dim() != 2:
             raise ValueError(
-                f"teacher: {type(self.model).__name__} has no classifier, and a loss of its "
-                "logits needs one"
+                f"teacher: {self.name} has no classifier, and a loss of its logits needs one"
             )
         return logits.shape[-1]
 
@@ -148,14 +167,28 @@ class FrozenTeacher(nn.Module):
             logits = self.model(images) if with_logits else self._features(images)
         except _LastLevel:
             pass
-        self._stops = False
-        kept, self._kept = self._kept, []
+        except (AssertionError, RuntimeError) as error:
+            size = tuple(images.shape[-2:])
+            if size == self._input_size or isinstance(error, torch.cuda.OutOfMemoryError):
+                raise
+            raise ValueError(
+                f"teacher {self.name} cannot take images of {size[0]}×{size[1]} pixels, though it "
+                f"takes {self._input_size[0]}×{self._input_size[1]}; train on images of that size, "
+                f"or choose another teacher ({type(error).__name__}: {error})"
+            ) from error
+        finally:
+            self._stops = False
+            kept, self._kept = self._kept, []
         self._order = self._order or [level for level, _ in kept]
         levels = dict(kept)
         if len(levels) < len(self.taps):
             missed = [name for level, name in enumerate(self.taps) if level not in levels]
-            raise ValueError(f"teacher.taps: {missed} took no part in {type(self.model).__name__}")
-        maps = [levels[level].detach() for level in range(len(self.taps))]
+            raise ValueError(f"teacher.taps: {missed} took no part in {self.name}")
+        size = tuple(images.shape[-2:])
+        maps = [
+            as_map(levels[level], fmt, size, f"teacher.taps: {name!r} of {self.name}").detach()
+            for level, (name, fmt) in enumerate(zip(self.taps, self._formats))
+        ]
         return maps, logits if with_logits else None
 
     def train(self, mode: bool = True) -> FrozenTeacher:
@@ -166,22 +199,23 @@ class FrozenTeacher(nn.Module):
         return self
 
     def _keep(self, level: int, module: nn.Module, inputs: Any, output: Any) -> None:
-        # MMPretrain's backbones answer with a tuple of stages; a tap on one means its last.
-        self._kept.append((level, output[-1] if isinstance(output, (tuple, list)) else output))
+        self._kept.append((level, output))
         if self._stops and level == self._order[-1]:
             raise _LastLevel
 
-    def _probe(self, with_logits: bool = False) -> List[Tensor]:
-        maps, _ = self(self._blank(), with_logits)
-        for name, level in zip(self.taps, maps):
-            if level.dim() != 4:
-                raise ValueError(
-                    f"teacher.taps: {name!r} puts out {tuple(level.shape)}, not (B, C, h, w) maps"
-                )
+    def _probe(self) -> List[Tensor]:
+        height, width = self._input_size
+        try:
+            maps, _ = self(self._blank(), with_logits=True)
+        except (AssertionError, RuntimeError) as error:
+            raise ValueError(
+                f"teacher {self.name} cannot take an image of {height}×{width} pixels "
+                f"({type(error).__name__}: {error})"
+            ) from error
         return maps
 
     def _blank(self) -> Tensor:
-        return next(self.model.parameters()).new_zeros(1, 3, 224, 224)
+        return next(self.model.parameters()).new_zeros(1, 3, *self._input_size)
 
 
 class _LastLevel(Exception):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
-from typing import Any, Optional, Sequence
+from typing import Any, Dict, Optional, Sequence, Tuple, Union
+
+from torch import Tensor, nn
 
 from .stages import near_names
 from .teacher import FrozenTeacher
 from .weights import check_weights, load_weights
+
+_logger = logging.getLogger(__name__)
 
 
 class TimmTeacher(FrozenTeacher):
@@ -17,15 +22,18 @@ class TimmTeacher(FrozenTeacher):
         model_name: any name of `timm.list_models()`.
         pretrained: load timm's weights of that name.
         checkpoint: or a file of weights for it (.pth, .safetensors).
+        use_ema: of a timm run with --model-ema, load the averaged weights, as timm does for its
+            own models; False: the raw ones. Which they were is said in the log.
         taps: see `FrozenTeacher`.
-        num_classes: of the checkpoint, where it differs from the model's own.
+        num_classes: of the checkpoint, where it differs from the model's own; 0: no classifier.
         allow_random_weights: for trials; a random teacher trains without a complaint and
             regularises toward noise, so weights are demanded otherwise.
         channels_last, fold_norms, dtype, compile: see `FrozenTeacher`.
         **model_kwargs: passed on to `timm.create_model`.
 
     Raises:
-        ValueError: an unknown model, no weights, two sources of weights, weights that do not fit.
+        ValueError: an unknown model, no weights, two sources of weights, weights that do not fit,
+            cannot be fetched or hold NaN.
         FileNotFoundError: no such checkpoint.
     """
 
@@ -41,22 +49,29 @@ class TimmTeacher(FrozenTeacher):
         fold_norms: bool = True,
         dtype: Optional[str] = None,
         compile: bool = False,
+        use_ema: bool = True,
         **model_kwargs: Any,
     ) -> None:
         import timm
-        from timm.models import load_state_dict
 
         check_weights(pretrained, checkpoint, allow_random_weights)
+        if not isinstance(use_ema, bool):
+            raise ValueError(f"teacher.use_ema={use_ema!r}; choose True or False")
         if ":" not in model_name and not timm.is_model(model_name):  # "hf-hub:…" names a hub
             raise ValueError(
                 f"teacher.model_name={model_name!r} is not a timm model; "
                 f"near names: {near_names(model_name, timm.list_models())}"
             )
         if num_classes is not None:
+            if not isinstance(num_classes, int) or isinstance(num_classes, bool) or num_classes < 0:
+                raise ValueError(
+                    f"teacher.num_classes={num_classes!r}; choose a whole number of classes, "
+                    "0 for a teacher without a classifier"
+                )
             model_kwargs["num_classes"] = num_classes
-        model = timm.create_model(model_name, pretrained=pretrained, **model_kwargs)
+        model = _created(model_name, pretrained, model_kwargs)
         if checkpoint is not None:
-            load_weights(model, checkpoint, partial(load_state_dict, use_ema=False))
+            load_weights(model, checkpoint, partial(_read, use_ema=use_ema))
         data = model.pretrained_cfg
         super().__init__(
             model,
@@ -68,4 +83,51 @@ class TimmTeacher(FrozenTeacher):
             fold_norms=fold_norms,
             dtype=dtype,
             compile=compile,
+            name=model_name,
+            input_size=_input_size(model, model_kwargs.get("img_size")),
         )
+
+
+def _created(model_name: str, pretrained: bool, model_kwargs: Dict[str, Any]) -> nn.Module:
+    import timm
+
+    if pretrained:
+        # Said before timm tries: without a network, its retries take a minute and fill the log.
+        _logger.info(
+            "teacher.pretrained=True: fetching timm's weights of %s, unless they are here already; "
+            "without a network, give teacher.checkpoint=FILE",
+            model_name,
+        )
+    try:
+        return timm.create_model(model_name, pretrained=pretrained, **model_kwargs)
+    except OSError as error:  # URLError and the hub's errors are OSErrors
+        if not pretrained:
+            raise
+        # Alone: its traceback and its own causes are hundreds of lines of retries.
+        error.__cause__ = error.__context__ = None
+        raise ValueError(
+            f"teacher.pretrained=True: timm's weights of {model_name!r} could not be fetched; "
+            "give teacher.checkpoint=FILE, a file of them, or a machine with a network"
+        ) from error.with_traceback(None)
+
+
+def _read(checkpoint: str, use_ema: bool) -> Dict[str, Tensor]:
+    """The weights of a file: averaged ones where there are some and they are wanted."""
+    from timm.models import load_state_dict
+
+    raw, averaged = (load_state_dict(checkpoint, use_ema=ema) for ema in (False, True))
+    if raw.keys() == averaged.keys() and all(raw[key].equal(averaged[key]) for key in raw):
+        return raw
+    words = (
+        "EMA weights are taken; teacher.use_ema=False takes the raw ones"
+        if use_ema
+        else "raw weights are taken; teacher.use_ema=True takes its EMA"
+    )
+    _logger.info("teacher.checkpoint=%r: %s", checkpoint, words)
+    return averaged if use_ema else raw
+
+
+def _input_size(model: nn.Module, img_size: Union[int, Sequence[int], None]) -> Tuple[int, int]:
+    """(H, W) that a model was built for."""
+    size = img_size if img_size is not None else model.pretrained_cfg["input_size"][-2:]
+    return (size, size) if isinstance(size, int) else tuple(size)

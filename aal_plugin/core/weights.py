@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Callable, Dict, Optional
+from typing import Callable, Dict, Optional, Tuple
 
 from torch import Tensor, nn
 
@@ -23,10 +23,30 @@ def check_weights(pretrained: bool, checkpoint: Optional[str], allow_random_weig
         )
 
 
+def check_finite(model: nn.Module, whose: str) -> None:
+    """Raise ValueError where weights or statistics of a model hold NaN or infinity."""
+    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        # A mask of a model may hold infinity by design.
+        bounded = isinstance(tensor, nn.Parameter) or name.endswith(("running_mean", "running_var"))
+        if not tensor.is_floating_point() or tensor.is_meta:
+            continue
+        if tensor.isnan().any() or (bounded and tensor.isinf().any()):
+            raise ValueError(
+                f"{whose} has weights that are NaN or infinite, the first in {name!r}; give other "
+                "weights"
+            )
+
+
 def load_weights(
-    model: nn.Module, checkpoint: str, read: Callable[[str], Dict[str, Tensor]]
+    model: nn.Module,
+    checkpoint: str,
+    read: Callable[[str], Dict[str, Tensor]],
+    classes_key: str = "teacher.num_classes",
 ) -> None:
-    """Load a file's weights strictly, telling a missing, a broken and a foreign file apart."""
+    """Load a file's weights strictly, telling a missing, a broken and a foreign file apart.
+
+    `classes_key` is the setting that tells a model's classes, for the error.
+    """
     if not Path(checkpoint).is_file():
         raise FileNotFoundError(f"teacher.checkpoint={checkpoint!r}: no such file")
     try:
@@ -35,9 +55,39 @@ def load_weights(
         raise ValueError(
             f"teacher.checkpoint={checkpoint!r} cannot be read; is it whole? ({error})"
         ) from error
+    classes = _classes(model, state_dict)
+    if classes is not None:
+        raise ValueError(
+            f"teacher.checkpoint={checkpoint!r} does not fit the teacher: its classifier has "
+            f"{classes[0]} classes, and the teacher's {classes[1]}; give "
+            f"{classes_key}={classes[0]}"
+        )
     try:
         model.load_state_dict(state_dict)
     except RuntimeError as error:
         raise ValueError(
-            f"teacher.checkpoint={checkpoint!r} does not fit the teacher: {error}"
+            f"teacher.checkpoint={checkpoint!r} does not fit the teacher: {_shortened(str(error))}"
         ) from error
+
+
+def _classes(model: nn.Module, state_dict: Dict[str, Tensor]) -> Optional[Tuple[int, int]]:
+    """Classes of a file and of a model, where nothing but their number sets the two apart."""
+    own = model.state_dict()
+    if own.keys() != state_dict.keys():
+        return None
+    shapes = [(tuple(state_dict[key].shape), tuple(own[key].shape)) for key in own]
+    differing = [(given, wanted) for given, wanted in shapes if given != wanted]
+    counts = {(given[:1], wanted[:1]) for given, wanted in differing}
+    rest = all(given[1:] == wanted[1:] for given, wanted in differing)
+    # A weight and its bias; two heads of a distilled model.
+    if not rest or len(counts) != 1 or len(differing) > 4 or ((), ()) in counts:
+        return None
+    (given,), (wanted,) = counts.pop()
+    return given, wanted
+
+
+def _shortened(words: str, lines: int = 6) -> str:
+    """The first lines of PyTorch's list of all that differs, each within reason."""
+    given = words.splitlines()
+    kept = [line if len(line) < 300 else line[:300] + " …" for line in given[:lines]]
+    return "\n".join(kept + (["…"] if len(given) > lines else []))

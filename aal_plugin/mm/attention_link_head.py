@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Optional, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Optional, Tuple, Union
 
 from mmpretrain.registry import MODELS
 
 from ..core import AttentionLinks, link_ranges
-from ..core.links import Links
+from ..core.links import Links, as_grid
 from .teacher_head import ACTIVATIONS, ATTENTION, Step, TeacherHead
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class AttentionLinkHead(TeacherHead):
     ) -> None:
         super().__init__(loss_weight, init_cfg)
         self.topology = links
-        self.map_size = _as_grid(map_size)
+        self.map_size = as_grid(map_size, "link_head.map_size")
         self.antialias = antialias
 
     def connect(self, classifier: AALClassifier) -> None:
@@ -62,12 +62,3 @@ class AttentionLinkHead(TeacherHead):
             step.seen[ATTENTION], step.activations, self.map_size, self.antialias
         )
         return self.weighted(distance)
-
-
-def _as_grid(size: Union[int, Sequence[int], None]) -> Optional[Tuple[int, int]]:
-    if size is None:
-        return None
-    grid = (size, size) if isinstance(size, int) else tuple(size)
-    if len(grid) != 2 or not all(isinstance(side, int) and side > 0 for side in grid):
-        raise ValueError(f"link_head.map_size={size!r}; choose a positive side, (h, w), or None")
-    return grid

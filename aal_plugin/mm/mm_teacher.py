@@ -11,9 +11,10 @@ from mmengine.runner import CheckpointLoader
 from mmpretrain import get_model
 from mmpretrain.apis import list_models
 from mmpretrain.registry import MODELS
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..core import FrozenTeacher
+from ..core.families import image_size_of
 from ..core.weights import check_weights, load_weights
 
 
@@ -53,9 +54,9 @@ class MMTeacher(FrozenTeacher):
                 f"teacher.config={config!r} is neither a file nor a name of MMPretrain's model zoo"
             )
         fetch = checkpoint is True
-        classifier = get_model(config if fetch else without_own_weights(config), pretrained=fetch)
+        classifier = _fetched(config) if fetch else get_model(without_own_weights(config))
         if checkpoint and not fetch:
-            load_weights(classifier, checkpoint, _read)
+            load_weights(classifier, checkpoint, _read, "in teacher.config, model.head.num_classes")
         pixels = classifier.data_preprocessor
         normalised = hasattr(pixels, "mean")
         super().__init__(
@@ -69,7 +70,21 @@ class MMTeacher(FrozenTeacher):
             fold_norms=fold_norms,
             dtype=dtype,
             compile=compile,
+            name=config if isinstance(config, str) else type(classifier.backbone).__name__,
+            input_size=image_size_of(classifier.backbone) or (224, 224),
         )
+
+
+def _fetched(config: Union[str, Config]) -> nn.Module:
+    """A model of MMPretrain's zoo with its weights."""
+    try:
+        return get_model(config, pretrained=True)
+    except OSError as error:  # URLError and what is below it
+        error.__cause__ = error.__context__ = None
+        raise ValueError(
+            f"teacher.checkpoint=True: MMPretrain's weights of {config!r} could not be fetched; "
+            "give teacher.checkpoint=FILE, a file of them, or a machine with a network"
+        ) from error.with_traceback(None)
 
 
 def without_own_weights(config: Union[str, Config]) -> Union[str, Config]:

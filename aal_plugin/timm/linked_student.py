@@ -12,7 +12,7 @@ from timm.models import group_parameters
 from torch import Tensor, nn
 
 from ..core import AttentionLinks, AttentionTaps, link_ranges
-from ..core.links import Links
+from ..core.links import Links, as_grid
 from ..core.named_taps import TapNames
 
 
@@ -54,7 +54,7 @@ class LinkedStudent(nn.Module):
             self.links = AttentionLinks(
                 link_ranges(links, len(channels), len(heads)), heads, channels
             )
-        self.map_size = _as_grid(map_size)
+        self.map_size = as_grid(map_size)
         self.antialias = antialias
 
     def forward(
@@ -113,12 +113,3 @@ class LinkedStudent(nn.Module):
         last = max(layers.values())
         layers = {f"student.{name}": layer for name, layer in layers.items()}
         return lambda name: layers.get(name, last)
-
-
-def _as_grid(size: Union[int, Sequence[int], None]) -> Optional[Tuple[int, int]]:
-    if size is None:
-        return None
-    grid = (size, size) if isinstance(size, int) else tuple(size)
-    if len(grid) != 2 or not all(isinstance(side, int) and side > 0 for side in grid):
-        raise ValueError(f"map_size={size!r}; choose a positive side, (h, w), or None")
-    return grid

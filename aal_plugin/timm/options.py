@@ -18,6 +18,7 @@ OPTION_NAMES = {
     "teacher.checkpoint=": "--aal-teacher-checkpoint ",
     "teacher.pretrained=True": "--aal-teacher-pretrained",
     "teacher.taps": "--aal-teacher-taps",
+    "teacher.num_classes=": "--aal-teacher-num-classes ",
     "teacher.allow_random_weights=True": "--aal-random-teacher",
     "distill.kind=": "--aal-distill ",
     "distill.token=True": "--aal-distill-token",

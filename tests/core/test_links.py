@@ -12,6 +12,7 @@ from aal_plugin.core import (
     mean_link_distance,
     resize_maps,
 )
+from aal_plugin.core.links import as_grid
 
 EFFICIENTNET_B3 = (24, 32, 48, 96, 136, 232, 384)
 
@@ -75,11 +76,38 @@ def test_ranges_stretch_over_other_depths():
         ([(0, 4)] * 7, r"level 1 has \(0, 4\)"),
         ([(5, 4)] * 7, r"level 1 has \(5, 4\)"),
         ([3] * 7, r"3 is not a \(first, last\) pair"),
+        ([(1.9, 2.9)] * 7, r"\(1\.9, 2\.9\) is not a \(first, last\) pair .*whole numbers"),
+        ([(1.0, 2.0)] * 7, r"\(1\.0, 2\.0\) is not a \(first, last\) pair"),
+        ([(True, 2)] * 7, r"\(True, 2\) is not a \(first, last\) pair"),
+        ([("1", "2")] * 7, r"\('1', '2'\) is not a \(first, last\) pair"),
+        ([(1, 2, 3)] * 7, r"\(1, 2, 3\) is not a \(first, last\) pair"),
+        ([], "0 .* pairs, but the teacher has 7 levels"),
+        (5, "link_head.links=5; choose 'full', 'alpha', 'beta' or one"),
+        (None, "link_head.links=None; choose 'full', 'alpha', 'beta' or one"),
     ],
 )
 def test_bad_links_name_key_value_and_choices(links, words):
     with pytest.raises(ValueError, match=words):
         link_ranges(links, 7, 12)
+
+
+@pytest.mark.parametrize("size", [1, 0, -3, True, 2.5, (1, 1), (0, 4), (2, 3, 4), (2.0, 3)])
+def test_map_sizes_that_are_no_grid_of_two_positions_are_refused(size):
+    with pytest.raises(
+        ValueError, match=r"link_head.map_size=.*; choose a positive side, .*two positions"
+    ):
+        as_grid(size, "link_head.map_size")
+
+
+def test_map_sizes_become_grids():
+    assert as_grid(None) is None and as_grid(7) == (7, 7)
+    assert as_grid((1, 2)) == (1, 2) and as_grid([3, 4]) == (3, 4)
+
+
+def test_maps_of_one_position_are_refused():
+    module = AttentionLinks([(1, 1)], [2], [3])
+    with pytest.raises(ValueError, match="attention maps have one position each"):
+        module.distance([torch.ones(1, 2, 1, 1)], [torch.randn(1, 3, 4, 4)])
 
 
 def test_augmented_maps_equal_loop_reference():

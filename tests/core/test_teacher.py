@@ -1,11 +1,12 @@
 import copy
+import traceback
 
 import pytest
 import timm
 import torch
 from torch import nn
 
-from aal_plugin.core import FrozenTeacher, TimmTeacher, Unregistered
+from aal_plugin.core import AttentionLinks, FrozenTeacher, TimmTeacher, Unregistered
 
 
 class SmallCNN(nn.Module):
@@ -105,7 +106,9 @@ def test_unknown_tap_lists_near_names():
 
 
 def test_tap_that_is_no_map_is_named():
-    with pytest.raises(ValueError, match=r"'fc' puts out \(1, 5\), not \(B, C, h, w\) maps"):
+    with pytest.raises(
+        ValueError, match=r"'fc' of SmallCNN returns \(1, 5\); expected \(B, C, h, w\)"
+    ):
         FrozenTeacher(SmallCNN(), taps=["fc"])
 
 
@@ -130,8 +133,12 @@ def test_checkpoints_missing_truncated_and_foreign_are_told_apart(tmp_path):
     torch.save(timm.create_model("resnet18", num_classes=3).state_dict(), path)
     whole = TimmTeacher("resnet18", checkpoint=str(path), num_classes=3)
     assert torch.equal(whole.model.fc.bias, torch.load(path)["fc.bias"])
-    with pytest.raises(ValueError, match="does not fit the teacher: (?s:.*)fc.weight"):
+    words = "classifier has 3 classes, and the teacher's 1000; give teacher.num_classes=3"
+    with pytest.raises(ValueError, match=words):
         TimmTeacher("resnet18", checkpoint=str(path))
+    with pytest.raises(ValueError, match="does not fit the teacher: (?s:.*)conv1.weight") as raised:
+        TimmTeacher("test_resnet", checkpoint=str(path))
+    assert len(str(raised.value)) < 3000
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(ValueError, match="teacher.pth' cannot be read; is it whole?"):
         TimmTeacher("resnet18", checkpoint=str(path))
@@ -221,3 +228,123 @@ def test_tap_that_takes_no_part_is_named():
     model.spare = nn.Conv2d(3, 4, 3)
     with pytest.raises(ValueError, match=r"taps: \['spare'\] took no part in SmallCNN"):
         FrozenTeacher(model, ["layer1", "spare"])
+
+
+def test_ema_weights_are_taken_where_there_are_some_unless_told_otherwise(tmp_path, caplog):
+    """As timm's train.py with --model-ema writes them: `state_dict` beside `state_dict_ema`."""
+    path = tmp_path / "run.pth"
+    states = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        states.append(timm.create_model("test_resnet").state_dict())
+    torch.save(dict(epoch=1, state_dict=states[0], state_dict_ema=states[1]), path)
+    caplog.set_level("INFO", "aal_plugin")
+    given = dict(checkpoint=str(path), fold_norms=False)
+    for options, state, words in (
+        ({}, states[1], "EMA weights are taken; teacher.use_ema=False takes the raw ones"),
+        (dict(use_ema=False), states[0], "raw weights are taken; teacher.use_ema=True takes"),
+    ):
+        caplog.clear()
+        teacher = TimmTeacher("test_resnet", **given, **options)
+        for name, tensor in teacher.model.state_dict().items():
+            assert torch.equal(tensor, state[name]), name
+        assert words in caplog.text
+    torch.save(dict(epoch=1, state_dict=states[0]), path)
+    caplog.clear()
+    teacher = TimmTeacher("test_resnet", **given)
+    assert torch.equal(teacher.model.conv1[0].weight, states[0]["conv1.0.weight"])
+    assert "EMA" not in caplog.text
+    with pytest.raises(ValueError, match="teacher.use_ema='yes'; choose True or False"):
+        TimmTeacher("test_resnet", **given, use_ema="yes")
+
+
+@pytest.mark.parametrize("num_classes", [-1, 2.0, True, "10"])
+def test_class_counts_that_are_none_are_refused(num_classes):
+    with pytest.raises(ValueError, match="teacher.num_classes=.*; choose a whole number"):
+        TimmTeacher("test_resnet", allow_random_weights=True, num_classes=num_classes)
+
+
+def test_weights_and_statistics_that_are_not_finite_are_refused(tmp_path):
+    for name, value in (("layer1.0.weight", float("nan")), ("layer2.1.running_var", float("inf"))):
+        model = SmallCNN()
+        model.state_dict()[name].view(-1)[3] = value
+        with pytest.raises(ValueError, match=f"teacher SmallCNN has weights.*first in '{name}'"):
+            FrozenTeacher(model)
+    state = timm.create_model("test_resnet").state_dict()
+    state["fc.bias"][7] = float("nan")
+    torch.save(state, tmp_path / "nan.pth")
+    with pytest.raises(ValueError, match="teacher test_resnet has weights.*'fc.bias'"):
+        TimmTeacher("test_resnet", checkpoint=str(tmp_path / "nan.pth"))
+    model = SmallCNN()
+    model.register_buffer("mask", torch.full((2, 2), float("-inf")))  # by design
+    FrozenTeacher(model)
+
+
+def test_teachers_of_a_fixed_size_are_tried_at_that_size_and_named_beyond_it():
+    small = dict(embed_dim=8, depths=(1, 1), num_heads=(1, 2), window_size=4)
+    teacher = TimmTeacher(
+        "swinv2_tiny_window8_256", allow_random_weights=True, img_size=64, **small
+    )
+    assert teacher.channels == [8, 16]
+    words = "teacher swinv2_tiny_window8_256 cannot take images of 96×96 pixels, .* 64×64"
+    with pytest.raises(ValueError, match=words):
+        teacher(torch.zeros(1, 3, 96, 96))
+    assert teacher(torch.zeros(1, 3, 64, 64))[0][0].shape == (1, 8, 16, 16)
+    own = TimmTeacher("swinv2_tiny_window8_256", allow_random_weights=True, **small)
+    assert own.channels == [8, 16]  # at the 256 px of its pretrained_cfg
+
+
+def test_a_teacher_that_fails_on_its_own_size_is_named():
+    class Fixed(SmallCNN):
+        def forward(self, x):
+            assert x.shape[-1] == 48
+            return super().forward(x)
+
+    with pytest.raises(ValueError, match="teacher fixed_48 cannot take an image of 224×224"):
+        FrozenTeacher(Fixed(), name="fixed_48")
+    FrozenTeacher(Fixed(), name="fixed_48", input_size=(48, 48))
+
+
+def test_after_an_error_in_its_pass_a_teacher_runs_whole_again():
+    model = SmallCNN()
+    teacher = FrozenTeacher(model, features=model.forward_features)
+    with pytest.raises(ValueError, match="cannot take images of 1×1"):
+        teacher(torch.zeros(1, 3, 1, 1))
+    assert model(torch.zeros(1, 3, 32, 32)).shape == (1, 5)  # by others, to its end
+    assert len(teacher(torch.zeros(1, 3, 32, 32))[0]) == 2
+
+
+def test_weights_that_cannot_be_fetched_name_the_model_and_what_to_give(monkeypatch):
+    def no_network(*args, **kwargs):
+        try:
+            raise TimeoutError("first of many")
+        except TimeoutError as error:
+            raise OSError("no route") from error
+
+    monkeypatch.setattr(timm, "create_model", no_network)
+    words = "timm's weights of 'resnet18' could not be fetched; give teacher.checkpoint=FILE"
+    with pytest.raises(ValueError, match=words) as raised:
+        TimmTeacher("resnet18", pretrained=True)
+    text = "".join(traceback.format_exception(None, raised.value, None))
+    assert "no route" in text and "first of many" not in text and len(text.splitlines()) < 8
+
+
+def test_a_float16_map_that_overflows_leaves_the_loss_finite():
+    model = SmallCNN()
+    torch.nn.init.constant_(model.layer1[0].weight, 60.0)
+    model.layer1[1] = nn.Identity()
+    model.layer2 = nn.Sequential(nn.Conv2d(4, 6, 3), nn.Flatten(2), nn.Softmax(-1), Grid())
+    teacher = FrozenTeacher(model, dtype="float16", fold_norms=False)
+    maps, logits = teacher(torch.full((2, 3, 16, 16), 300.0), with_logits=True)
+    assert model.layer1(torch.full((2, 3, 16, 16), 300.0).half()).isinf().any()
+    links = AttentionLinks([(1, 1), (1, 1)], [2], [4, 6])
+    attention = torch.rand(2, 2, 4, 4, requires_grad=True)
+    loss = links.distance([attention], maps)
+    loss.backward()
+    assert loss.isfinite() and attention.grad.isfinite().all() and logits.isfinite().all()
+
+
+class Grid(nn.Module):
+    def forward(self, x):
+        side = int(x.shape[-1] ** 0.5)
+        return x.unflatten(-1, (side, side))

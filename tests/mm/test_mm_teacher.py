@@ -67,3 +67,40 @@ def test_checkpoint_of_another_model_is_named(files):
     torch.save(dict(state_dict=dict(weight=torch.zeros(1))), files["checkpoint"])
     with pytest.raises(ValueError, match="does not fit the teacher"):
         MODELS.build(files)
+
+
+@pytest.mark.parametrize(
+    ("arch", "channels", "strides"),
+    [
+        ("b0", [16, 24, 40, 80, 112, 192, 320], [2, 4, 8, 16, 16, 32, 32]),
+        ("b3", [24, 32, 48, 96, 136, 232, 384], [2, 4, 8, 16, 16, 32, 32]),
+        ("es", [24, 32, 48, 96, 144, 192], [2, 4, 8, 16, 16, 32]),
+    ],
+)
+def test_levels_of_mmpretrains_efficientnet_are_its_stages(arch, channels, strides):
+    """Channels and strides of the paper's tables: no stem, no head convolution, none merged."""
+    backbone = dict(type="EfficientNet", arch=arch)
+    model = dict(type="ImageClassifier", backbone=backbone, head=dict(type="ClsHead"))
+    config = Config(dict(model=model, default_scope="mmpretrain"))
+    teacher = MODELS.build(dict(type="MMTeacher", config=config, allow_random_weights=True))
+    assert teacher.channels == channels
+    maps, _ = teacher(torch.randn(1, 3, 64, 64))
+    assert [level.shape[-1] for level in maps] == [64 // stride for stride in strides]
+
+
+def test_class_count_of_the_checkpoint_names_the_key(files):
+    other = Config.fromfile(files["config"])
+    other.model.head.num_classes = 9
+    words = "classifier has 7 classes, and the teacher's 9; give in teacher.config, "
+    with pytest.raises(ValueError, match=words + "model.head.num_classes=7"):
+        MODELS.build(dict(files, config=other))
+
+
+def test_zoo_weights_that_cannot_be_fetched_name_the_model_and_what_to_give(monkeypatch):
+    def no_network(*args, **kwargs):
+        raise OSError("no route")
+
+    monkeypatch.setattr("aal_plugin.mm.mm_teacher.get_model", no_network)
+    words = "MMPretrain's weights of 'resnet18_8xb16_cifar10' could not be fetched; give teacher.ch"
+    with pytest.raises(ValueError, match=words):
+        MODELS.build(dict(type="MMTeacher", config="resnet18_8xb16_cifar10", checkpoint=True))
