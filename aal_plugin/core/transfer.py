@@ -16,6 +16,10 @@ from .links import resize_maps
 # the gradient at a pixel would underflow. A power of two, so that float32 is not rounded.
 _GRADIENT_SCALE = 1024.0
 
+# Under a norm, as in the authors' code. Squares of small features are smaller by far: with a
+# floor of 1e-6 features of 1e-4 would no longer be normalised.
+_NORM_FLOOR = 1e-12
+
 
 def attention_map(features: Tensor, kind: str = "sum", power: float = 2) -> Tensor:
     """Spatial attention of a CNN's features: Σ|A_i|^p or max|A_i|^p over channels (section 3.1).
@@ -92,6 +96,12 @@ def symmetry(gradient: Tensor, gradient_of_flipped: Tensor) -> Tensor:
     return 0.5 * _norms(gradient - gradient_of_flipped.flip(-1)).mean()
 
 
+def output_symmetry(logits: Tensor, logits_of_flipped: Tensor) -> Tensor:
+    """½ ‖z(x) − z(flip x)‖_2, mean over the batch: the losses on outputs that the text beside
+    Eq. 6 adds to those on gradients. (B, K) each → scalar, without its β."""
+    return 0.5 * _norms(_wide(logits) - _wide(logits_of_flipped)).mean()
+
+
 def gradient_norm(gradient: Tensor) -> Tensor:
     """‖J_S‖_2, mean over the batch: min-l2 (Drucker and LeCun, 1992), without its β."""
     return _norms(gradient).mean()
@@ -103,7 +113,7 @@ def _norms(gradient: Tensor) -> Tensor:
 
 def _unit(maps: Tensor) -> Tensor:
     maps = _wide(maps).flatten(1)
-    return maps / maps.norm(dim=1, keepdim=True).clamp_min(1e-6)
+    return maps / maps.norm(dim=1, keepdim=True).clamp_min(_NORM_FLOOR)
 
 
 def _wide(tensor: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from .attention_link_head import AttentionLinkHead
 from .cifar_backbones import NetworkInNetwork, WideResNet
 from .class_balanced_subset import ClassBalancedSubset
 from .classifier import AALClassifier
+from .crop_to_box import CropToBox
 from .cub_with_boxes import CUBWithBoxes
 from .deit_init import DeiTInit
 from .deit_lr import DeiTLR
@@ -18,6 +19,8 @@ from .lambda_decay_hook import LambdaDecayHook
 from .link_heatmap_hook import LinkHeatmapHook
 from .localization_accuracy import LocalizationAccuracy
 from .mm_teacher import MMTeacher
+from .padded_random_crop import PaddedRandomCrop
+from .reset_momentum_hook import ResetMomentumHook
 from .resize_edge_with_boxes import ResizeEdgeWithBoxes
 from .shapes_dataset import ShapesDataset
 from .small_resnet import SmallResNet
@@ -34,6 +37,7 @@ __all__ = [
     "AttentionLinkHead",
     "CUBWithBoxes",
     "ClassBalancedSubset",
+    "CropToBox",
     "DeiTInit",
     "DeiTLR",
     "DistillHead",
@@ -45,6 +49,8 @@ __all__ = [
     "LocalizationAccuracy",
     "MMTeacher",
     "NetworkInNetwork",
+    "PaddedRandomCrop",
+    "ResetMomentumHook",
     "ResizeEdgeWithBoxes",
     "ShapesDataset",
     "SmallResNet",

@@ -1,15 +1,22 @@
 """CNNs for images of 32 px that MMPretrain lacks: `WideResNet` and `NetworkInNetwork`.
 
-Their three groups, `layer1` to `layer3`, are the levels of attention transfer.
+Their three groups, `layer1` to `layer3`, are the levels of attention transfer. They start as in
+its published code (utils.py): convolutions by fan-in, batch norms with scales of U(0, 1).
 """
 
 from __future__ import annotations
 
-from typing import Tuple
+from typing import Optional, Sequence, Tuple, Union
 
 from mmpretrain.models.backbones.base_backbone import BaseBackbone
 from mmpretrain.registry import MODELS
 from torch import Tensor, nn
+
+InitCfg = Union[dict, Sequence[dict], None]
+START = (
+    dict(type="Kaiming", layer="Conv2d", mode="fan_in", nonlinearity="relu"),
+    dict(type="Uniform", layer="_BatchNorm", a=0.0, b=1.0),
+)
 
 
 @MODELS.register_module()
@@ -20,13 +27,20 @@ class WideResNet(BaseBackbone):
         depth: d, 6n + 4 for n blocks in each group.
         widen_factor: k.
         batch_norm: False for double back-propagation without batch statistics.
+        init_cfg: MMEngine's; by default the start of attention transfer's code.
 
     Raises:
         ValueError: a depth that is not 6n + 4.
     """
 
-    def __init__(self, depth: int, widen_factor: int = 1, batch_norm: bool = True) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        depth: int,
+        widen_factor: int = 1,
+        batch_norm: bool = True,
+        init_cfg: InitCfg = START,
+    ) -> None:
+        super().__init__(init_cfg)
         if depth < 10 or (depth - 4) % 6:
             raise ValueError(f"backbone.depth={depth}; choose 10, 16, 22, 28, 34, 40, … (6n + 4)")
         blocks = (depth - 4) // 6
@@ -45,7 +59,6 @@ class WideResNet(BaseBackbone):
             self.add_module(f"layer{group}", nn.Sequential(*layers))
         self.norm = _norm(widths[3], batch_norm)
         self.relu = nn.ReLU()
-        _initialise(self)
 
     def forward(self, images: Tensor) -> Tuple[Tensor]:
         """Images (B, 3, H, W) → a tuple of one, (B, 64k, H/4, W/4)."""
@@ -78,12 +91,23 @@ class NetworkInNetwork(BaseBackbone):
     Args:
         width: channels of every convolution; 96 is the thin one of attention transfer's tables
             (0.2 million parameters), 208 the wide one (1 million).
-        batch_norm: normalise each convolution. Without, groups end ahead of their ReLU, which
-            trains better so (Zagoruyko and Komodakis, 2017, section 4.1.3).
+        batch_norm: normalise each convolution.
+        relu_before_pooling: end each group with a ReLU. By default as `batch_norm` says: without
+            batch norm NIN trains better so, and with it worse (section 4.1.3 of attention
+            transfer, which also takes a teacher with batch norm and without these ReLUs).
+        init_cfg: see `WideResNet`.
     """
 
-    def __init__(self, width: int = 96, batch_norm: bool = True) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        width: int = 96,
+        batch_norm: bool = True,
+        relu_before_pooling: Optional[bool] = None,
+        init_cfg: InitCfg = START,
+    ) -> None:
+        super().__init__(init_cfg)
+        if relu_before_pooling is None:
+            relu_before_pooling = batch_norm
         for group, channels in ((1, 3), (2, width), (3, width)):
             layers = []
             for index, (inputs, kernel) in enumerate(((channels, 3), (width, 1), (width, 1))):
@@ -92,11 +116,10 @@ class NetworkInNetwork(BaseBackbone):
                 )
                 if batch_norm:
                     layers.append(nn.BatchNorm2d(width))
-                if batch_norm or index < 2:
+                if relu_before_pooling or index < 2:
                     layers.append(nn.ReLU())
             self.add_module(f"layer{group}", nn.Sequential(*layers))
         self.pool = nn.MaxPool2d(kernel_size=2)
-        _initialise(self)
 
     def forward(self, images: Tensor) -> Tuple[Tensor]:
         """Images (B, 3, H, W) → a tuple of one, (B, width, H/4, W/4)."""
@@ -105,11 +128,3 @@ class NetworkInNetwork(BaseBackbone):
 
 def _norm(channels: int, batch_norm: bool) -> nn.Module:
     return nn.BatchNorm2d(channels) if batch_norm else nn.Identity()
-
-
-def _initialise(backbone: nn.Module) -> None:
-    for module in backbone.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)

@@ -97,7 +97,8 @@ def without_own_weights(config: Union[str, Config]) -> Union[str, Config]:
     backbone = config.model.backbone
     if backbone.get("pretrained"):
         backbone.pretrained = False
-    if (backbone.get("init_cfg") or {}).get("type") == "Pretrained":
+    start = backbone.get("init_cfg")
+    if isinstance(start, dict) and start.get("type") == "Pretrained":
         backbone.init_cfg = None
     return config
 

@@ -16,6 +16,7 @@ from ..core.transfer import (
     gradient_transfer,
     hint_distance,
     input_gradient,
+    output_symmetry,
     symmetry,
 )
 from .student_logits import predicted, student_logits
@@ -113,6 +114,8 @@ class ActivationTransferHead(_PairedHead):
 class HintHead(_PairedHead):
     """FitNets hints: whole features, the student's through a 1×1 convolution (section 4.1.2).
 
+    A pair of the same width is compared directly, with no convolution.
+
     Args:
         pairs: see above.
         loss_weight: β.
@@ -129,8 +132,7 @@ class HintHead(_PairedHead):
         super().connect(classifier)
         channels = classifier.teacher.channels
         self.regressors = nn.ModuleList(
-            nn.Conv2d(self.student_channels[s - 1], channels[t - 1], kernel_size=1)
-            for s, t in self.pairs
+            _regressor(self.student_channels[s - 1], channels[t - 1]) for s, t in self.pairs
         )
 
     def loss(self, step: Step) -> dict:
@@ -141,6 +143,10 @@ class HintHead(_PairedHead):
         return self.weighted(distance)
 
 
+def _regressor(student: int, teacher: int) -> nn.Module:
+    return nn.Identity() if student == teacher else nn.Conv2d(student, teacher, kernel_size=1)
+
+
 @MODELS.register_module()
 class GradientTransferHead(TeacherHead):
     """Attention transfer by the gradient at the image, J = ∂L/∂x (section 3.2).
@@ -149,8 +155,9 @@ class GradientTransferHead(TeacherHead):
     the student's head, for the teacher's logits too.
 
     Args:
-        kind: 'teacher' pulls J to the teacher's (Eq. 4), 'symmetry' to that of the flipped image
-            (Eq. 6), 'norm' to zero (Drucker and LeCun, 1992). The last two need no teacher.
+        kind: 'teacher' pulls J to the teacher's (Eq. 4), 'symmetry' J and the logits to those of
+            the flipped image (Eq. 6 and its text), 'norm' J to zero (Drucker and LeCun, 1992).
+            The last two need no teacher.
         loss_weight: β.
     """
 
@@ -190,7 +197,8 @@ def _symmetry(step: Step, gradient: Tensor) -> Tensor:
     flipped = step.images.detach().flip(-1).requires_grad_()
     classifier = step.classifier
     logits = predicted(student_logits(classifier.head, classifier.extract_feat(flipped)))
-    return symmetry(gradient, _input_gradient(step, logits, flipped))
+    outputs = output_symmetry(predicted(step.student_logits()), logits)
+    return symmetry(gradient, _input_gradient(step, logits, flipped)) + outputs
 
 
 def _norm(step: Step, gradient: Tensor) -> Tensor:

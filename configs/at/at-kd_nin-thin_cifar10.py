@@ -5,6 +5,6 @@ model = dict(
     type="AALClassifier",
     teacher=_base_.nin_wide,
     transfer_head=_base_.attention,
-    distill_head=_base_.knowledge,
+    distill_head=_base_.nin_knowledge,
 )
-custom_hooks = [_base_.decay, _base_.accuracy]
+default_hooks = dict(decay=_base_.decay, accuracy=_base_.accuracy)

@@ -7,4 +7,4 @@ model = dict(
     transfer_head=_base_.attention,
     distill_head=_base_.knowledge,
 )
-custom_hooks = [_base_.decay, _base_.accuracy]
+default_hooks = dict(decay=_base_.decay, accuracy=_base_.accuracy)

@@ -1,5 +1,5 @@
 # tools/train.py configs/at/at_resnet18_cub.py
-# Attention transfer to ResNet-18 on the last two stages, after resnet34_cub.py (AT, Table 4).
+# Attention transfer to ResNet-18 on the last two groups, after resnet34_cub.py (AT, Table 4).
 _base_ = "./resnet18_cub.py"
 model = dict(
     type="AALClassifier",
@@ -8,5 +8,6 @@ model = dict(
         config="configs/at/resnet34_cub.py",
         checkpoint="work_dirs/resnet34_cub/epoch_100.pth",
     ),
-    transfer_head=dict(type="ActivationTransferHead", pairs=[(3, 3), (4, 4)]),
+    transfer_head=_base_.attention,
 )
+default_hooks = dict(start=_base_.start)

@@ -6,4 +6,4 @@ model = dict(
     teacher=_base_.wrn_16_2,
     transfer_head=dict(type="HintHead", loss_weight=1.0),
 )
-custom_hooks = [_base_.decay]
+default_hooks = dict(decay=_base_.decay)

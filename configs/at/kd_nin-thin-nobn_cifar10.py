@@ -4,6 +4,6 @@ _base_ = ["./nin-thin-nobn_cifar10.py", "../_base_/at_cifar10.py"]
 model = dict(
     type="AALClassifier",
     teacher=_base_.nin_wide,
-    distill_head=_base_.knowledge,
+    distill_head=_base_.nin_knowledge,
 )
-custom_hooks = [_base_.accuracy]
+default_hooks = dict(accuracy=_base_.accuracy)

@@ -6,4 +6,4 @@ model = dict(
     teacher=_base_.wrn_16_2,
     distill_head=_base_.knowledge,
 )
-custom_hooks = [_base_.accuracy]
+default_hooks = dict(accuracy=_base_.accuracy)

@@ -1,5 +1,6 @@
 # tools/train.py configs/at/norm_nin-thin-nobn_cifar10.py
 # Thin NIN without batch norm, min-l2 of the gradient of its input; no teacher (AT, Table 3).
+# β is ours, the paper gives none.
 _base_ = "./nin-thin-nobn_cifar10.py"
 model = dict(
     type="AALClassifier",

@@ -166,7 +166,8 @@ def _without_files(cfg):
     start = of_teacher = None
     if backbone.get("pretrained"):
         start, backbone.pretrained = f"timm's {backbone.model_name}", False
-    if (backbone.get("init_cfg") or {}).get("type") == "Pretrained":
+    init_cfg = backbone.get("init_cfg")
+    if isinstance(init_cfg, dict) and init_cfg.get("type") == "Pretrained":
         start, backbone.init_cfg = backbone.init_cfg.checkpoint, None
     if teacher:
         of_teacher = "timm's" if teacher.get("pretrained") else teacher.get("checkpoint")
