@@ -7,4 +7,4 @@ model = dict(
     link_head=_base_.link_head,
     distill_head=dict(type="DistillHead", kind="hard", token=True),
 )
-custom_hooks = [_base_.decay, dict(type="TeacherAccuracyHook")]
+default_hooks = dict(aal=_base_.decay, accuracy=dict(type="TeacherAccuracyHook"))

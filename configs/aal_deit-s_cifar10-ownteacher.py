@@ -2,4 +2,4 @@
 # Table 6: DeiT-S on CIFAR-10, CE + AAL, after efficientnet-b3_cifar10.py.
 _base_ = ["./deit-s_cifar10.py", "./_base_/cifar10_teacher.py"]
 model = dict(type="AALClassifier", teacher=_base_.cifar10_teacher, link_head=_base_.link_head)
-custom_hooks = [_base_.decay]
+default_hooks = dict(aal=_base_.decay)

@@ -2,3 +2,4 @@
 # Table 3: DeiT-S with AAL on CIFAR-10, the teacher trained on ImageNet.
 _base_ = ["./deit-s_cifar10.py", "./_base_/aal_in1k.py"]
 model = dict(_base_.aal, images_rgb=True)
+default_hooks = dict(aal=_base_.decay)

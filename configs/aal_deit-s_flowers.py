@@ -3,3 +3,4 @@
 # ImageNet, so it gives no labels.
 _base_ = ["./deit-s_flowers.py", "./_base_/aal_in1k.py"]
 model = dict(_base_.aal, **_base_.distilled)
+default_hooks = dict(aal=_base_.decay)

@@ -10,7 +10,7 @@ model = dict(
     link_head=dict(type="AttentionLinkHead", links="beta", loss_weight=2000.0),
     distill_head=dict(type="DistillHead", kind="hard", token=True),
 )
-custom_hooks = [
-    dict(type="LambdaDecayHook", gammas=(0.99, 0.98), milestones=(200,)),
-    dict(type="TeacherAccuracyHook"),
-]
+default_hooks = dict(
+    aal=dict(type="LambdaDecayHook", gammas=(0.99, 0.98), milestones=(200,)),
+    accuracy=dict(type="TeacherAccuracyHook"),
+)

@@ -2,3 +2,4 @@
 # Table 7: PiT-S with AAL on 5% of each class of ImageNet.
 _base_ = ["./pit-s_in1k-5pct.py", "./_base_/aal_in1k.py"]
 model = _base_.aal
+default_hooks = dict(aal=_base_.decay)

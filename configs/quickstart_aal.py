@@ -10,5 +10,5 @@ model = dict(
     ),
     link_head=dict(type="AttentionLinkHead", links="full", loss_weight=2000.0),
 )
-custom_hooks = [dict(type="LambdaDecayHook", gammas=(0.95,))]
+default_hooks = dict(aal=dict(type="LambdaDecayHook", gammas=(0.95,)))
 work_dir = "work_dirs/quickstart/aal"

@@ -9,4 +9,4 @@ distilled = dict(
     backbone=dict(type="DistilledVisionTransformer"),
     head=dict(type="DeiTClsHead"),
 )
-custom_hooks = [dict(type="LambdaDecayHook", gammas=(0.99, 0.98), milestones=(200,))]
+decay = dict(type="LambdaDecayHook", gammas=(0.99, 0.98), milestones=(200,))

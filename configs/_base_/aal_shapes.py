@@ -8,4 +8,4 @@ aal = dict(
     ),
     link_head=dict(type="AttentionLinkHead", links="full", loss_weight=2000.0),
 )
-custom_hooks = [dict(type="LambdaDecayHook", gammas=(0.95,))]
+decay = dict(type="LambdaDecayHook", gammas=(0.95,))

@@ -6,4 +6,4 @@ model = dict(
     teacher=_base_.deit_teacher,
     distill_head=dict(type="DistillHead", kind="hard"),
 )
-custom_hooks = [dict(type="TeacherAccuracyHook")]
+default_hooks = dict(accuracy=dict(type="TeacherAccuracyHook"))

@@ -2,5 +2,5 @@
 # The ViT of deit_shapes.py with AAL and hard distillation.
 _base_ = ["./deit_shapes.py", "../_base_/aal_shapes.py"]
 model = dict(_base_.aal, distill_head=dict(type="DistillHead", kind="hard"))
-custom_hooks = [*_base_.custom_hooks, dict(type="TeacherAccuracyHook")]
+default_hooks = dict(aal=_base_.decay, accuracy=dict(type="TeacherAccuracyHook"))
 work_dir = "work_dirs/aal_deit_shapes-hard"

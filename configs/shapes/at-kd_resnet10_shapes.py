@@ -7,5 +7,7 @@ model = dict(
     transfer_head=dict(type="ActivationTransferHead", loss_weight=10.0),
     distill_head=dict(type="DistillHead", kind="soft", loss_weight=0.9, temperature=4.0),
 )
-custom_hooks = [dict(type="LambdaDecayHook", gammas=(0.8,)), dict(type="TeacherAccuracyHook")]
+default_hooks = dict(
+    aal=dict(type="LambdaDecayHook", gammas=(0.8,)), accuracy=dict(type="TeacherAccuracyHook")
+)
 work_dir = "work_dirs/at-kd_resnet10_shapes"

@@ -7,5 +7,4 @@ model = dict(
     teacher=_base_.aal.teacher,
     transfer_head=dict(type="ActivationTransferHead", loss_weight=10.0),
 )
-custom_hooks = []
 work_dir = "work_dirs/at_resnet10_shapes"

@@ -6,5 +6,5 @@ model = dict(
     teacher=_base_.aal.teacher,
     distill_head=dict(type="DistillHead", kind="soft"),
 )
-custom_hooks = [dict(type="TeacherAccuracyHook")]
+default_hooks = dict(accuracy=dict(type="TeacherAccuracyHook"))
 work_dir = "work_dirs/deit_shapes-soft"

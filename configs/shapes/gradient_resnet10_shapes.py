@@ -6,5 +6,4 @@ model = dict(
     teacher=_base_.aal.teacher,
     transfer_head=dict(type="GradientTransferHead", kind="teacher", loss_weight=1.0),
 )
-custom_hooks = []
 work_dir = "work_dirs/gradient_resnet10_shapes"

@@ -6,5 +6,5 @@ model = dict(
     teacher=_base_.aal.teacher,
     distill_head=dict(type="DistillHead", kind="soft", loss_weight=0.9, temperature=4.0),
 )
-custom_hooks = [dict(type="TeacherAccuracyHook")]
+default_hooks = dict(accuracy=dict(type="TeacherAccuracyHook"))
 work_dir = "work_dirs/kd_resnet10_shapes"
