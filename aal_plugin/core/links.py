@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .precise import precise_matmul, wide_dtype
 from .resize import resize_maps
 
 Range = Tuple[int, int]
@@ -135,9 +136,9 @@ class AttentionLinks(nn.ModuleList):
             )
         dtype = torch.promote_types(maps[0].dtype, torch.float32)
         with torch.autocast(maps[0].device.type, enabled=False):
-            stack = torch.cat([resize_maps(block, size) for block in maps], dim=1)
-            stack = stack.flatten(2).to(dtype)
-            total = stack.new_zeros(())
+            stack = [resize_maps(block.to(wide_dtype(block)), size) for block in maps]
+            stack = torch.cat(stack, dim=1).flatten(2)
+            total = stack.new_zeros((), dtype=dtype)
             for (first, last), levels in self._groups():
                 heads = slice(sum(self.heads[: first - 1]), sum(self.heads[:last]))
                 weight = torch.cat([self[level].weight.flatten(1) for level in levels])
@@ -216,32 +217,42 @@ def augmented_gap(weight: Tensor, bias: Tensor, maps: Tensor, activation: Tensor
     """‖A⁺/‖A⁺‖ − B/‖B‖‖² of every augmented map A⁺ = Σ wA + b, without A⁺ (AAL, Eq. 4 and 5).
 
     Only ‖A⁺‖² = wᵀ(AAᵀ)w and ⟨A⁺, B⟩ = wᵀ(AB) are needed; neither A⁺ nor its gradient, C maps for
-    every image, comes to be. Maps are centred first: a softmax sums to one, and the square of
-    what all maps share would drown the differences in rounding.
+    every image, comes to be. Heads that are nearly alike, with weights that cancel, leave little
+    of the terms of these sums, so that
+
+    - ‖A⁺‖², which loses twice the digits that A⁺ loses, is summed in float64: AAᵀ is small;
+    - in ⟨A⁺, B⟩ what all heads share, r, is set apart: wᵀ(AB) = wᵀ((A - r)B) + (Σw)⟨r, B⟩.
 
     Args:
         weight: (C, M).
         bias: (C,).
-        maps: (B, M, N), N = h*w.
+        maps: (B, M, N), N = h*w, in float64 where they were resized.
         activation: (B, C, N).
 
     Returns:
-        (B, C).
+        (B, C), of the activation's dtype, not negative.
     """
-    mean = maps.mean(dim=-1)
-    centred = maps - mean[..., None]
-    level = F.linear(mean, weight, bias)  # the mean of A⁺ over positions
-    # (B, M, C) both, and summed over M in the order in which they lie in memory.
-    spread = F.linear(centred @ centred.mT, weight)
-    cross = centred @ activation.mT
-    across = weight.mT.contiguous()
-    energy = (spread * across).sum(1) + maps.shape[-1] * level.square()
-    product = (cross * across).sum(1) + level * activation.sum(-1)
+    dtype = activation.dtype
+    wide = wide_dtype(maps)
+    wide_weight, wide_maps = weight.to(wide), maps.to(wide)
+    mean = wide_maps.mean(dim=-1)
+    centred = wide_maps - mean[..., None]
+    level = F.linear(mean, wide_weight, bias.to(wide))  # the mean of A⁺ over positions
+    # (B, M, C), and summed over M in the order in which it lies in memory.
+    spread = F.linear(centred @ centred.mT, wide_weight)
+    energy = (spread * wide_weight.mT).sum(1) + maps.shape[-1] * level.square()
+    # Whatever r is, the sum stays the same: it takes no gradient.
+    shared = centred.detach().mean(dim=1, keepdim=True)
+    parts = torch.cat((centred - shared, shared.expand(-1, 1, -1)), dim=1).to(dtype)
+    factors = torch.cat((wide_weight.mT, wide_weight.sum(1)[None])).to(dtype)  # (M + 1, C)
+    cross = precise_matmul(parts, activation.mT)
+    product = (cross * factors).sum(1) + level.to(dtype) * activation.sum(-1)
     norm = energy.clamp_min(_FLOOR**2).sqrt()
     own_norm = torch.linalg.vector_norm(activation, dim=-1)
     own_floored = own_norm.clamp_min(_FLOOR)
-    cosine = product / (norm * own_floored)
-    return energy / norm.square() + (own_norm / own_floored).square() - 2 * cosine
+    cosine = product / (norm.to(dtype) * own_floored)
+    ratio = (energy / norm.square()).to(dtype)
+    return (ratio + (own_norm / own_floored).square() - 2 * cosine).clamp_min(0)
 
 
 def _unit(maps: Tensor) -> Tensor:

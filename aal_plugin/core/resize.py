@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .precise import precise_matmul
+
 
 def resize_maps(maps: Tensor, size: Tuple[int, int], antialias: bool = False) -> Tensor:
     """Bicubic resize of (B, C, H, W) to (B, C, h, w), or the maps as they are.
@@ -35,8 +37,8 @@ def resize_maps(maps: Tensor, size: Tuple[int, int], antialias: bool = False) ->
             last = last[:, used_rows[:, None], used_columns]
         height, width = last.shape[1:3]
         last = last.to(dtype).reshape(batch, height, width * channels)
-        last = torch.bmm(down.expand(batch, -1, -1), last).view(batch * rows, width, channels)
-        last = torch.bmm(across.expand(batch * rows, -1, -1), last)
+        last = precise_matmul(down.expand(batch, -1, -1), last).view(batch * rows, width, channels)
+        last = precise_matmul(across.expand(batch * rows, -1, -1), last)
     return last.view(batch, rows, columns, channels).permute(0, 3, 1, 2)
 
 
