@@ -218,8 +218,16 @@ def _normed(heads: Tensor, norm: Optional[Norm]) -> Tensor:
 
 
 def _check_fills(num_patches: int, grid: Tuple[int, int]) -> None:
-    if num_patches != grid[0] * grid[1]:
-        raise ValueError(
-            f"{num_patches} patch tokens do not fill the patch grid {grid[0]}×{grid[1]}; "
-            "attention maps need every patch (is patch dropout on?)"
-        )
+    over = num_patches - grid[0] * grid[1]
+    if not over:
+        return
+    reason = (
+        f"num_prefix_tokens, of the student or in taps, is {over} too small"
+        if over > 0
+        else f"patch dropout is on, or num_prefix_tokens, of the student or in taps, is {-over} "
+        "too large"
+    )
+    raise ValueError(
+        f"{num_patches} patch tokens do not fill the patch grid {grid[0]}×{grid[1]}; attention "
+        f"maps need every patch and nothing else: {reason}"
+    )

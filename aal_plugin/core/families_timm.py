@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import List, Optional, Tuple
+from typing import Callable, List, Optional, Tuple
 
 from torch import nn
 
@@ -14,6 +14,7 @@ from .tapping import (
     Watch,
     any_size,
     attentions_of,
+    check_patch,
     divides,
     grid_put_out,
     grid_taken_in,
@@ -43,7 +44,14 @@ def timm_vit(module: nn.Module) -> Optional[Tapping]:
     # With padding of its own, the sides that patches leave over are the student's affair.
     dynamic = module.patch_embed.dynamic_img_pad
     fixed = None if dynamic else module.patch_embed.img_size
-    return Tapping(blocks, fixed, any_size if dynamic else divides(module.patch_embed.proj))
+    return Tapping(blocks, fixed, any_size if dynamic else _fits_patches(module.patch_embed))
+
+
+def _fits_patches(patch_embed: nn.Module) -> Callable[[int, int], None]:
+    """The check of image sizes; a stem of several convolutions has a stride of its own."""
+    if isinstance(patch_embed.proj, nn.Conv2d):
+        return divides(patch_embed.proj)
+    return partial(check_patch, patch_embed.feat_ratio(as_scalar=False))
 
 
 def timm_beit(module: nn.Module) -> Optional[Tapping]:

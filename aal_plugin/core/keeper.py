@@ -54,6 +54,7 @@ class Keeper:
             if any(parameter.requires_grad for parameter in attention.parameters()):
                 raise ValueError(
                     f"block {self._block} ran without gradients, so AAL could not reach the "
-                    "student: checkpoint its activations with use_reentrant=False"
+                    "student: checkpoint its activations with use_reentrant=False, or not at "
+                    "all; a backbone's with_cp=True has no such choice, so set with_cp=False there"
                 )
         self._kept = kept

@@ -174,8 +174,13 @@ def divides(patch_conv: nn.Conv2d) -> Callable[[int, int], None]:
 
 
 def check_divides(patch_conv: nn.Conv2d, height: int, width: int) -> None:
-    patch_h, patch_w = patch_conv.kernel_size
-    if patch_conv.stride == patch_conv.kernel_size and (height % patch_h or width % patch_w):
+    if patch_conv.stride == patch_conv.kernel_size:
+        check_patch(patch_conv.kernel_size, height, width)
+
+
+def check_patch(patch: Tuple[int, int], height: int, width: int) -> None:
+    patch_h, patch_w = patch
+    if height % patch_h or width % patch_w:
         raise ValueError(
             f"images of {height}×{width} pixels: the student's patch of {patch_h}×{patch_w} "
             "does not divide them, and attention and activation maps would not line up; "

@@ -63,8 +63,16 @@ def test_gradients_reach_query_and_key():
 
 
 def test_missing_patches_are_an_error():
-    with pytest.raises(ValueError, match="3 patch tokens do not fill the patch grid 2×2"):
+    words = "3 patch tokens do not fill the patch grid 2×2.*patch dropout is on, or .* 1 too large"
+    with pytest.raises(ValueError, match=words):
         class_token_attention(torch.randn(1, 2, 4), torch.randn(1, 3, 2, 4), (2, 2), 0.5)
+
+
+def test_tokens_too_many_are_told_as_a_wrong_prefix():
+    words = "6 patch tokens do not fill the patch grid 2×2.*num_prefix_tokens, .* is 2 too small"
+    with pytest.raises(ValueError, match=words) as raised:
+        qkv_class_token_attention(torch.randn(1, 7, 3 * 8), (2, 2), 2, 1, 0.5)
+    assert "dropout" not in str(raised.value)
 
 
 def test_gradient_of_query_and_keys_is_that_of_slices():

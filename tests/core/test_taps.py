@@ -80,7 +80,9 @@ def test_attention_seen_without_gradients_is_an_error():
     student.blocks[1].forward = lambda x: torch.utils.checkpoint.checkpoint(
         forward, x, use_reentrant=True
     )
-    with pytest.raises(ValueError, match="block 2 ran without gradients.*use_reentrant=False"):
+    with pytest.raises(
+        ValueError, match="block 2 ran without gradients.*use_reentrant=False.*with_cp=False"
+    ):
         tapped(student, torch.randn(1, 3, 24, 16, dtype=torch.float64))
 
 
@@ -125,3 +127,15 @@ def test_blocks_are_compiled_once_and_not_one_by_one():
     student(images)
     assert len(taps.stop()) == 12
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
+
+
+def test_students_with_a_stem_of_convolutions_are_read_and_their_stride_is_checked():
+    torch.manual_seed(0)
+    student = timm.create_model("vit_base_mci_224", num_classes=5, depth=2).eval()
+    taps = AttentionTaps(student)
+    taps.start((224, 224))
+    with torch.no_grad():
+        student(torch.randn(1, 3, 224, 224))
+    assert [tuple(block.shape) for block in taps.stop()] == [(1, 12, 14, 14)] * 2
+    with pytest.raises(ValueError, match="images of 224×216 pixels: .*patch of 16×16"):
+        taps.start((224, 216))
