@@ -6,6 +6,7 @@ Beyond it, several ranks run on a machine without a GPU.
 
 from aal_plugin.mm.data_layout import check_data
 from aal_plugin.mm.launch import check_checkpoint, mmpretrain_script, use_cpu_ranks
+from aal_plugin.mm.own_folder import fill_in_own_folder
 from aal_plugin.ranks import leaving_in_order
 
 
@@ -16,6 +17,7 @@ def main() -> None:
     def merge(cfg, args):
         check_checkpoint(args.checkpoint)
         cfg = merge_args(cfg, args)
+        fill_in_own_folder(cfg)
         check_data(cfg, ("test_dataloader",))
         use_cpu_ranks(cfg)
         return cfg

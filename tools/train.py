@@ -16,6 +16,7 @@ from aal_plugin.mm.launch import (
     resume_from_whole_checkpoint,
     use_cpu_ranks,
 )
+from aal_plugin.mm.own_folder import fill_in_own_folder
 from aal_plugin.ranks import leaving_in_order
 
 
@@ -23,6 +24,7 @@ def main() -> None:
     script = mmpretrain_script("train")
     args = script.parse_args()
     cfg = script.merge_args(Config.fromfile(args.config), args)
+    fill_in_own_folder(cfg)
     resume_from_whole_checkpoint(cfg)
     check_checkpoint(cfg.get("load_from"))
     check_data(cfg, ("train_dataloader", "val_dataloader"))

@@ -1,0 +1,23 @@
+# Images of your own at 224 px with DeiT's augmentation: data_root/train/<class>/ and
+# data_root/val/<class>/. tools/train.py finds the classes and carries these three keys to where
+# they belong (aal_plugin/mm/own_folder.py).
+_base_ = "mmpretrain::_base_/datasets/imagenet_bs64_swin_224.py"
+data_root = "data/images"
+epochs = 300
+batch_size = 64  # of one GPU; lr follows the batch of all
+own_folder = True
+train_dataloader = dict(
+    drop_last=True,
+    dataset=dict(
+        _delete_=True,
+        type="CustomDataset",
+        data_prefix="train",
+        pipeline=_base_.train_pipeline,
+    ),
+)
+val_dataloader = test_dataloader = dict(
+    dataset=dict(
+        _delete_=True, type="CustomDataset", data_prefix="val", pipeline=_base_.test_pipeline
+    ),
+)
+val_evaluator = test_evaluator = dict(type="Accuracy", topk=(1,))
