@@ -3,3 +3,4 @@
 # links. λ takes the paper's course of 300 epochs in yours.
 _base_ = ["./deit-s_folder.py", "../_base_/aal_in1k.py"]
 model = dict(_base_.aal, **_base_.distilled)
+default_hooks = dict(aal=_base_.decay)
