@@ -12,28 +12,49 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def soft_distillation(logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0) -> Tensor:
+REDUCTIONS = ("batch", "elements")
+
+
+def soft_distillation(
+    logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0, reduction: str = "batch"
+) -> Tensor:
     """τ² · KL(ψ(Z_t/τ) ‖ ψ(Z_s/τ)), summed over classes, mean over the batch. (B, K) → scalar.
 
     The factor τ² keeps the gradient's size whatever the temperature. In float32 or wider.
+
+    Args:
+        reduction: 'batch' divides the sum by B, as the paper has it. DeiT's published code
+            divides it by B · K ('elements'), so that at 1000 classes the term, and its gradient,
+            are a thousandth: choose that to compare with runs of DeiT's code.
+
+    Raises:
+        ValueError: another reduction.
     """
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"reduction={reduction!r}; choose one of {list(REDUCTIONS)}")
     student = _wide(logits) / temperature
     teacher = _wide(teacher_logits) / temperature
     divergence = F.kl_div(
         student.log_softmax(dim=-1),
         teacher.log_softmax(dim=-1),
-        reduction="batchmean",  # 'mean' would divide by the classes too
+        reduction="sum",
         log_target=True,
     )
-    return temperature**2 * divergence
+    count = len(student) if reduction == "batch" else student.numel()
+    return temperature**2 * divergence / count
 
 
-def hard_distillation(logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0) -> Tensor:
-    """CE(ψ(Z_s), argmax Z_t), mean over the batch. (B, K) → scalar; the temperature is not used."""
+def hard_distillation(
+    logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0, reduction: str = "batch"
+) -> Tensor:
+    """CE(ψ(Z_s), argmax Z_t), mean over the batch. (B, K) → scalar.
+
+    Temperature and reduction are those of `soft_distillation`, and are not used.
+    """
     return F.cross_entropy(_wide(logits), teacher_logits.argmax(dim=-1))
 
 
-DISTILLATIONS: Dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
+DISTILLATIONS: Dict[str, Callable[[Tensor, Tensor, float, str], Tensor]] = {
     "soft": soft_distillation,
     "hard": hard_distillation,
 }

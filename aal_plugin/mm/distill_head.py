@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Optional
 
 from mmpretrain.models.heads import ClsHead
 from mmpretrain.registry import MODELS
 
-from ..core.distill import DISTILLATIONS
+from ..core.distill import DISTILLATIONS, REDUCTIONS
 from .student_logits import predicted
 from .teacher_head import (
     TEACHER_LOGITS,
@@ -34,6 +35,9 @@ class DistillHead(TeacherHead):
         token: for students with a distillation token (or a second head) of its own.
         loss_weight: λ; DeiT takes 0.5 for 'hard' and 0.1 for 'soft'. By default that.
         temperature: τ of 'soft'; DeiT takes 3.
+        reduction: of 'soft'. 'batch' divides the sum over batch and classes by the batch, as the
+            paper has it. DeiT's published code divides by batch times classes ('elements'), which
+            makes the term a thousandth at 1000 classes.
 
     Raises:
         ValueError: a setting out of its range; once connected: classes that differ, no
@@ -50,12 +54,22 @@ class DistillHead(TeacherHead):
         token: bool = False,
         loss_weight: Optional[float] = None,
         temperature: float = 3.0,
+        reduction: str = "batch",
         init_cfg: Optional[dict] = None,
     ) -> None:
         if kind not in DISTILLATIONS:
             raise ValueError(f"distill_head.kind={kind!r}; choose one of {list(DISTILLATIONS)}")
-        if temperature <= 0:
+        if not 0 < temperature < math.inf:
             raise ValueError(f"distill_head.temperature={temperature}; choose more than 0")
+        if reduction not in REDUCTIONS:
+            raise ValueError(
+                f"distill_head.reduction={reduction!r}; choose one of {list(REDUCTIONS)}"
+            )
+        if reduction != "batch" and kind != "soft":
+            raise ValueError(
+                f"distill_head.reduction={reduction!r} is of no use: kind={kind!r} has no sum over "
+                "classes; choose kind='soft', or reduction='batch'"
+            )
         weight = loss_weight if loss_weight is not None else dict(soft=0.1, hard=0.5)[kind]
         if weight > 1:
             raise ValueError(f"distill_head.loss_weight={weight}; choose 0 to 1")
@@ -63,6 +77,7 @@ class DistillHead(TeacherHead):
         self.kind = kind
         self.token = token
         self.temperature = temperature
+        self.reduction = reduction
 
     def connect(self, classifier: AALClassifier) -> None:
         check_label_loss("distill_head", classifier)
@@ -81,7 +96,10 @@ class DistillHead(TeacherHead):
     def loss(self, step: Step) -> dict:
         """`loss_distill` = λ · D, `distill_distance` = D and `distill_weight` = λ."""
         distilled = step.student_logits()[1] if self.token else predicted(step.student_logits())
-        distance = DISTILLATIONS[self.kind](distilled, step.teacher_logits, self.temperature)
+        # Detached: gradient transfer asks for logits with the teacher's graph, and frees it.
+        distance = DISTILLATIONS[self.kind](
+            distilled, step.teacher_logits.detach(), self.temperature, self.reduction
+        )
         return self.weighted(distance)
 
 

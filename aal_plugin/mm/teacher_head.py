@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Dict, FrozenSet, List, Optional
 
@@ -62,7 +63,7 @@ class TeacherHead(BaseModule):
         loss_weight: of the first epoch.
 
     Raises:
-        ValueError: a negative weight.
+        ValueError: a weight that is negative, infinite or not a number.
     """
 
     name: str  # of the loss, as it is logged
@@ -71,8 +72,10 @@ class TeacherHead(BaseModule):
 
     def __init__(self, loss_weight: float, init_cfg: Optional[dict] = None) -> None:
         super().__init__(init_cfg)
-        if loss_weight < 0:
-            raise ValueError(f"{self.key}.loss_weight={loss_weight}; choose 0 or more")
+        if not 0 <= loss_weight < math.inf:
+            raise ValueError(
+                f"{self.key}.loss_weight={loss_weight}; choose a finite number, 0 or more"
+            )
         self.loss_weight = float(loss_weight)
         # A tensor, so that a new λ each epoch does not make torch.compile start again; beside it
         # a flag, so that no step waits for the device to learn that λ is 0.

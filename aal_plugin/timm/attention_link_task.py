@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 import torch
@@ -66,8 +67,7 @@ class AttentionLinkTask(ClassificationTask):
         **task_kwargs: Any,
     ) -> None:
         super().__init__(model, criterion, **task_kwargs)
-        if loss_weight < 0:
-            raise ValueError(f"loss_weight={loss_weight}; choose 0 or more")
+        check_loss_weight(loss_weight)
         check_schedule(gammas, milestones, stop_epoch)
         self.loss_weight = float(loss_weight)
         self._schedule = (tuple(gammas), tuple(milestones), stop_epoch)
@@ -193,3 +193,9 @@ class AttentionLinkTask(ClassificationTask):
     ) -> AttentionLinkTask:
         self._teacher.apply(fn)
         return super()._apply(fn, *args, **kwargs)
+
+
+def check_loss_weight(weight: float) -> None:
+    """Raise ValueError unless λ of epoch 0 is finite and 0 or more."""
+    if not 0 <= weight < math.inf:
+        raise ValueError(f"loss_weight={weight}; choose a finite number, 0 or more")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Optional, Tuple
 
 from torch import Tensor, nn
 
 from ..core import FrozenTeacher
-from ..core.distill import DISTILLATIONS
+from ..core.distill import DISTILLATIONS, REDUCTIONS
 
 # DeiT's usual shares of the loss.
 SHARES = dict(soft=0.1, hard=0.5)
@@ -24,6 +25,9 @@ class Distillation:
             loss; for students with such a token, timm's distilled DeiT and PiT.
         share: by default 0.1 for 'soft' and 0.5 for 'hard'.
         temperature: τ of 'soft'.
+        reduction: of 'soft'. 'batch' divides the sum over batch and classes by the batch, as the
+            paper has it. DeiT's published code divides by batch times classes ('elements'), which
+            makes the term a thousandth at 1000 classes.
 
     Raises:
         ValueError: a setting out of its range.
@@ -33,6 +37,7 @@ class Distillation:
     token: bool = False
     share: Optional[float] = None
     temperature: float = 3.0
+    reduction: str = "batch"
 
     def __post_init__(self) -> None:
         if self.kind not in DISTILLATIONS:
@@ -40,8 +45,17 @@ class Distillation:
         self.share = SHARES[self.kind] if self.share is None else self.share
         if not 0 <= self.share <= 1:
             raise ValueError(f"distill.share={self.share}; choose a share in [0, 1]")
-        if self.temperature <= 0:
+        if not 0 < self.temperature < math.inf:
             raise ValueError(f"distill.temperature={self.temperature}; choose more than 0")
+        if self.reduction not in REDUCTIONS:
+            raise ValueError(
+                f"distill.reduction={self.reduction!r}; choose one of {list(REDUCTIONS)}"
+            )
+        if self.reduction != "batch" and self.kind != "soft":
+            raise ValueError(
+                f"distill.reduction={self.reduction!r} is of no use: distill.kind={self.kind!r} "
+                "has no sum over classes"
+            )
 
     def check(self, student: nn.Module, teacher: FrozenTeacher) -> None:
         """Raise ValueError unless the two have the same classes, and the student its token."""
@@ -67,5 +81,7 @@ class Distillation:
         self, task_loss: Tensor, logits: Tensor, teacher_logits: Tensor
     ) -> Tuple[Tensor, Tensor]:
         """Both losses by their shares, and the loss on the teacher's logits alone."""
-        distill_loss = DISTILLATIONS[self.kind](logits, teacher_logits, self.temperature)
+        distill_loss = DISTILLATIONS[self.kind](
+            logits, teacher_logits, self.temperature, self.reduction
+        )
         return (1 - self.share) * task_loss + self.share * distill_loss, distill_loss

@@ -9,6 +9,7 @@ import torch
 
 from ..core import TimmTeacher, check_schedule, link_ranges
 from ..core.weights import check_weights
+from .attention_link_task import check_loss_weight
 from .distillation import Distillation
 
 # What core's and the task's errors call a setting, and the option it comes from.
@@ -25,6 +26,7 @@ OPTION_NAMES = {
     "distill.token=False": "no --aal-distill-token",
     "distill.share=": "--aal-distill-share ",
     "distill.temperature=": "--aal-distill-temperature ",
+    "distill.reduction=": "--aal-distill-reduction ",
     "map_size=": "--aal-map-size ",
     "loss_weight=": "--aal-lambda ",
     "gammas=": "--aal-gammas ",
@@ -92,6 +94,12 @@ def add_options(parser: ArgumentParser) -> None:
         help="share of the loss (default: 0.1 for soft, 0.5 for hard)",
     )
     add("--aal-distill-temperature", type=float, metavar="T", help="τ of soft (default: 3)")
+    add(
+        "--aal-distill-reduction",
+        metavar="R",
+        help="of soft: batch divides by the batch, as the paper has it; elements by batch times "
+        "classes, as DeiT's published code does (default: batch)",
+    )
 
 
 def check_options(args: Namespace) -> None:
@@ -111,8 +119,7 @@ def check_options(args: Namespace) -> None:
         raise ValueError(f"--aal-milestones {args.aal_milestones} without --aal-gammas; give both")
     args.aal_milestones = args.aal_milestones or []
     check_schedule(args.aal_gammas, args.aal_milestones, args.aal_stop_epoch)
-    if args.aal_lambda < 0:
-        raise ValueError(f"loss_weight={args.aal_lambda}; choose 0 or more")
+    check_loss_weight(args.aal_lambda)
     links = parse_links(args.aal_links)
     if isinstance(links, str):
         link_ranges(links, num_levels=1, num_blocks=1)  # a known name?
@@ -169,7 +176,11 @@ def task_settings(args: Namespace) -> Dict[str, Any]:
 
 
 def _distillation(args: Namespace) -> Optional[Distillation]:
-    given = dict(share=args.aal_distill_share, temperature=args.aal_distill_temperature)
+    given = dict(
+        share=args.aal_distill_share,
+        temperature=args.aal_distill_temperature,
+        reduction=args.aal_distill_reduction,
+    )
     given = {key: value for key, value in given.items() if value is not None}
     if args.aal_distill is None:
         if given or args.aal_distill_token:

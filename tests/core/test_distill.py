@@ -25,6 +25,19 @@ def test_soft_distillation_equals_the_sum_of_loops(temperature):
     assert soft_distillation(student, teacher, temperature).item() == pytest.approx(expected)
 
 
+def test_by_elements_the_sum_is_divided_by_batch_times_classes():
+    student, teacher = logits(batch=3, classes=5)
+    total = 0.0
+    for z_s, z_t in zip(student.tolist(), teacher.tolist()):
+        norm_s, norm_t = (math.log(sum(math.exp(z / 2) for z in row)) for row in (z_s, z_t))
+        for a, b in zip(z_s, z_t):
+            total += math.exp(b / 2 - norm_t) * ((b / 2 - norm_t) - (a / 2 - norm_s))
+    got = soft_distillation(student, teacher, 2.0, "elements")
+    assert got.item() == pytest.approx(4 * total / (3 * 5))
+    with pytest.raises(ValueError, match=r"reduction='sum'; choose one of \['batch', 'elements'\]"):
+        soft_distillation(student, teacher, 2.0, "sum")
+
+
 def test_hard_distillation_equals_cross_entropy_against_the_argmax_by_loops():
     student, teacher = logits()
     total = 0.0

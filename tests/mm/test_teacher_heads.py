@@ -40,6 +40,19 @@ HEADS = {
     "links + token": dict(
         link_head=AAL["link_head"], distill_head=dict(type="DistillHead", token=True)
     ),
+    "gradient + kd": dict(
+        transfer_head=dict(type="GradientTransferHead"),
+        distill_head=dict(type="DistillHead", kind="soft"),
+    ),
+    "gradient + links + hard": dict(
+        transfer_head=dict(type="GradientTransferHead"),
+        link_head=AAL["link_head"],
+        distill_head=dict(type="DistillHead"),
+    ),
+    "symmetry + token": dict(
+        transfer_head=dict(type="GradientTransferHead", kind="symmetry"),
+        distill_head=dict(type="DistillHead", token=True),
+    ),
     "links + at + kd": dict(
         link_head=AAL["link_head"],
         transfer_head=AT,
@@ -97,6 +110,15 @@ def test_soft_and_hard_share_the_label_with_the_teacher():
         )
         torch.testing.assert_close(losses["loss"], (1 - weight) * label)
         torch.testing.assert_close(losses["loss_distill"], weight * distance)
+
+
+def test_by_elements_soft_is_divided_by_the_classes_too():
+    soft = dict(type="DistillHead", kind="soft")
+    by_batch, by_elements = (
+        teach(PLAIN, dict(distill_head=dict(soft, **given))).train()(*batch(), mode="loss")
+        for given in (dict(), dict(reduction="elements"))
+    )
+    torch.testing.assert_close(by_batch["loss_distill"], 10 * by_elements["loss_distill"])
 
 
 def test_class_token_learns_the_label_and_distillation_token_the_teacher():
@@ -287,6 +309,31 @@ def test_hint_regressors_are_trained_and_not_the_teacher():
         (PLAIN, dict(distill_head=dict(type="DistillHead", kind="warm")), "kind='warm'; choose"),
         (PLAIN, dict(distill_head=dict(type="DistillHead", loss_weight=2.0)), "choose 0 to 1"),
         (PLAIN, dict(distill_head=dict(type="DistillHead", temperature=0.0)), "more than 0"),
+        (
+            PLAIN,
+            dict(distill_head=dict(type="DistillHead", kind="soft", temperature=float("nan"))),
+            "distill_head.temperature=nan; choose more than 0",
+        ),
+        (
+            PLAIN,
+            dict(distill_head=dict(type="DistillHead", kind="soft", reduction="mean")),
+            r"distill_head.reduction='mean'; choose one of \['batch', 'elements'\]",
+        ),
+        (
+            PLAIN,
+            dict(distill_head=dict(type="DistillHead", reduction="elements")),
+            "distill_head.reduction='elements' is of no use: kind='hard'",
+        ),
+        (
+            PLAIN,
+            dict(distill_head=dict(type="DistillHead", loss_weight=float("nan"))),
+            "distill_head.loss_weight=nan; choose a finite number",
+        ),
+        (
+            PLAIN,
+            dict(link_head=dict(AAL["link_head"], loss_weight=float("inf"))),
+            "link_head.loss_weight=inf; choose a finite number",
+        ),
         (PLAIN, HEADS["token"], "token=True: .* VisionTransformerClsHead has no distillation"),
         (
             PLAIN,

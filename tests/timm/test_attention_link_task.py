@@ -318,7 +318,9 @@ def test_students_learn_from_the_links(name, shape, last):
     "settings, words",
     [
         (dict(links="gamma"), "links='gamma'; choose 'full', 'alpha', 'beta'"),
-        (dict(loss_weight=-1), "loss_weight=-1; choose 0 or more"),
+        (dict(loss_weight=-1), "loss_weight=-1; choose a finite number, 0 or more"),
+        (dict(loss_weight=float("nan")), "loss_weight=nan; choose a finite number"),
+        (dict(loss_weight=float("inf")), "loss_weight=inf; choose a finite number"),
         (dict(gammas=(0.9,)), r"milestones need 2 gammas, got 1"),
         (dict(map_size=0), r"map_size=0; choose a positive side, \(h, w\), or None"),
     ],

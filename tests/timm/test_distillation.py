@@ -90,6 +90,16 @@ def test_distilled_student_without_token_distillation_averages_its_heads():
         (dict(kind="warm"), "distill.kind='warm'; choose 'soft' or 'hard'"),
         (dict(kind="soft", share=2.0), r"distill.share=2.0; choose a share in \[0, 1\]"),
         (dict(kind="soft", temperature=0), "distill.temperature=0; choose more than 0"),
+        (dict(kind="soft", temperature=float("nan")), "distill.temperature=nan; choose more than"),
+        (dict(kind="soft", share=float("nan")), "distill.share=nan; choose a share"),
+        (
+            dict(kind="soft", reduction="mean"),
+            r"distill.reduction='mean'; choose one of \['batch', 'elements'\]",
+        ),
+        (
+            dict(kind="hard", reduction="elements"),
+            "distill.reduction='elements' is of no use: distill.kind='hard'",
+        ),
     ],
 )
 def test_settings_out_of_range_are_named(settings, words):

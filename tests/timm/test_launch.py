@@ -164,7 +164,7 @@ def test_options_become_settings_of_the_task():
     add_options(parser)
     given = "--aal-links 1-2,2-3 --aal-map-size 7 --aal-antialias --aal-distill soft"
     given += " --aal-distill-share 0.2 --aal-distill-temperature 4 --aal-teacher-num-classes 3"
-    given += " --aal-teacher-taps layer2 layer4"
+    given += " --aal-distill-reduction elements --aal-teacher-taps layer2 layer4"
     args = parser.parse_args([*AAL[:3], *given.split()])
     check_options(args)
     settings = task_settings(args)
@@ -173,6 +173,7 @@ def test_options_become_settings_of_the_task():
     assert settings["map_size"] == 7 and settings["antialias"] is True
     distill = settings["distill"]
     assert (distill.kind, distill.share, distill.temperature) == ("soft", 0.2, 4.0)
+    assert distill.reduction == "elements"
     one, other = build_teacher(args), build_teacher(args)
     assert one.taps == ["layer2", "layer4"] and one.model.num_classes == 3
     torch.testing.assert_close(one.state_dict(), other.state_dict(), rtol=0, atol=0)
