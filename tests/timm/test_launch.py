@@ -127,7 +127,7 @@ def test_images_are_renormalised_from_the_means_of_the_command_line(tmp_path):
         ([*AAL, "--aal-gammas", "0.9", "0.8"], "--aal-gammas (0.9, 0.8), --aal-milestones ()"),
         ([*AAL[:3], "--aal-milestones", "9"], "--aal-milestones [9] without --aal-gammas"),
         ([*AAL, "--aal-stop-epoch", "-1"], "--aal-stop-epoch -1; give an epoch of 0 or more"),
-        ([*AAL, "--aal-lambda", "-1"], "--aal-lambda -1.0; choose 0 or more"),
+        ([*AAL, "--aal-lambda", "-1"], "--aal-lambda -1.0; choose a finite number, 0 or more"),
         ([*AAL, "--aal-links", "gamma"], "--aal-links='gamma'; choose 'full', 'alpha', 'beta'"),
         ([*AAL, "--aal-links", "1-2,3"], "--aal-links '1-2,3'; choose"),
         ([*AAL, "--aal-distill", "warm"], "--aal-distill 'warm'; choose 'soft' or 'hard'"),
