@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import nullcontext
 from functools import partial
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Union
 
 import numpy as np
+from mmengine.logging import MessageHub, print_log
 from mmpretrain.models import ImageClassifier
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
@@ -153,7 +155,26 @@ class AALClassifier(ImageClassifier):
         super().train(mode)
         _refuse_sharded_heads(self)
         _make_checkpoints_nonreentrant(self)
+        if mode:
+            self._warn_of_constant_weight()
         return self
+
+    def _warn_of_constant_weight(self) -> None:
+        """Once a training, when its hooks have begun and none of them lowers λ."""
+        head = getattr(self, "link_head", None)
+        if head is None or head.scheduled:
+            return
+        if "loop_stage" not in MessageHub.get_current_instance().runtime_info:
+            return  # no runner trains it
+        head.scheduled = True  # said once
+        print_log(
+            f"model.link_head.loss_weight (λ) stays {head.loss_weight:g} in every epoch, for no "
+            "LambdaDecayHook lowers it; the paper's is default_hooks=dict(aal=dict("
+            "type='LambdaDecayHook', gammas=(0.99, 0.98), milestones=(200,))). For a constant λ "
+            "without this warning, set gammas=1.0",
+            logger="current",
+            level=logging.WARNING,
+        )
 
     def _label_loss(self, step: Step, active: Sequence[TeacherHead]) -> dict:
         for loss in active:

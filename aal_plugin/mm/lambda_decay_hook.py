@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional, Sequence
+from typing import Any, Optional, Sequence, Tuple
 
+from mmengine.dataset import InfiniteSampler
+from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
-from mmengine.runner import Runner
+from mmengine.runner import IterBasedTrainLoop, Runner
+from torch import nn
+from torch.utils.data import DataLoader
 
 from ..core import check_schedule, link_weight
+from ..core.schedule import Gammas
 
 
 @HOOKS.register_module()
 class LambdaDecayHook(Hook):
     """Lowers the weight λ of a loss that the teacher drives every epoch (AAL, section 3.3.2).
 
-    λ depends on the epoch alone, so a resumed run has the λ of an unbroken one.
+    λ depends on the epoch alone, so a resumed run has the λ of an unbroken one. MMEngine's
+    iteration-based loop counts no epochs: there an epoch is as many iterations as it takes to see
+    every image once.
+
+    In a config it belongs into `default_hooks`, where hooks that the config inherits survive:
+    `default_hooks = dict(aal=dict(type='LambdaDecayHook', gammas=0.99))`.
 
     Args:
-        gammas: decay per epoch; gammas[i] holds from milestones[i-1] to milestones[i].
+        gammas: decay per epoch; gammas[i] holds from milestones[i-1] to milestones[i]. One number
+            holds for all epochs.
         milestones: epochs at which the next gamma takes over.
         stop_epoch: λ is 0 from this epoch on, and the loss is not computed any more.
         start_epoch: λ is 0 before this epoch, and the loss is not computed yet. The decay counts
@@ -28,12 +39,13 @@ class LambdaDecayHook(Hook):
             transfer head that the model has.
 
     Raises:
-        ValueError: the epochs and gammas describe no schedule; no such head.
+        ValueError: the epochs and gammas describe no schedule; no such head; a second hook for
+            the same head; an iteration-based loop over data of unknown length.
     """
 
     def __init__(
         self,
-        gammas: Sequence[float],
+        gammas: Gammas,
         milestones: Sequence[int] = (),
         stop_epoch: Optional[int] = None,
         head: Optional[str] = None,
@@ -43,24 +55,36 @@ class LambdaDecayHook(Hook):
             check_schedule(gammas, milestones, stop_epoch, start_epoch)
         except ValueError as error:
             raise ValueError(f"LambdaDecayHook: {error}") from None
-        self.gammas = tuple(gammas)
-        self.milestones = tuple(milestones)
-        self.stop_epoch = stop_epoch
-        self.start_epoch = start_epoch
+        self.schedule = (gammas, milestones, stop_epoch, start_epoch)
         self.names = (head,) if head is not None else ("link_head", "transfer_head")
         self._epoch: Optional[int] = None
 
     def before_train(self, runner: Runner) -> None:
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        self._head = next((getattr(model, n) for n in self.names if hasattr(model, n)), None)
+        self._head = self.head_of(model)
         if self._head is None:
             wanted = self.names[0].replace("_", " ") if len(self.names) > 1 else self.names[0]
             raise ValueError(
                 f"LambdaDecayHook needs a {wanted}, and {type(model).__name__} has none; set "
                 "model.type='AALClassifier' with link_head=dict(type='AttentionLinkHead') or "
-                "another head that a teacher drives, or remove the hook from custom_hooks"
+                "another head that a teacher drives, or remove the hook from default_hooks"
             )
+        hooks = [hook for hook in runner.hooks if isinstance(hook, LambdaDecayHook)]
+        if sum(hook.head_of(model) is self._head for hook in hooks) > 1:
+            raise ValueError(
+                f"two LambdaDecayHooks set the weight of model.{self._head.key}; remove one from "
+                "default_hooks or custom_hooks, or name another head by its key head"
+            )
+        self._head.scheduled = True
+        loop = runner.train_loop
+        self._epoch_length = (
+            _epoch_length(loop.dataloader) if isinstance(loop, IterBasedTrainLoop) else None
+        )
         self._epoch = None
+
+    def head_of(self, model: nn.Module) -> Optional[nn.Module]:
+        """The head whose weight this hook sets, or None."""
+        return next((getattr(model, name) for name in self.names if hasattr(model, name)), None)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         # So that the links can be read from the file alone.
@@ -70,15 +94,32 @@ class LambdaDecayHook(Hook):
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         # Each iteration, since loops by iteration have no hook point at an epoch's start.
-        if runner.epoch != self._epoch:
-            self._epoch = runner.epoch
-            self._head.set_weight(
-                link_weight(
-                    self._epoch,
-                    self._head.loss_weight,
-                    self.gammas,
-                    self.milestones,
-                    self.stop_epoch,
-                    self.start_epoch,
-                )
-            )
+        epoch = self._epoch_at(runner)
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._head.set_weight(link_weight(epoch, self._head.loss_weight, *self.schedule))
+
+    def _epoch_at(self, runner: Runner) -> int:
+        if self._epoch_length is None:
+            return runner.epoch
+        images, seen_in_an_iteration = self._epoch_length
+        return runner.iter * seen_in_an_iteration // images
+
+
+def _epoch_length(loader: DataLoader) -> Tuple[int, int]:
+    """(n, m) of an epoch that is n/m iterations long: fractions, as a sampler without an end has.
+
+    Such a sampler's own length is that of the data set, whatever the number of ranks.
+    """
+    sampler = getattr(loader.batch_sampler, "sampler", loader.sampler)
+    if isinstance(sampler, InfiniteSampler):
+        size = loader.batch_size or loader.batch_sampler.batch_size
+        return len(loader.dataset), size * get_world_size()
+    try:
+        return len(loader), 1
+    except TypeError:
+        raise ValueError(
+            "LambdaDecayHook: an iteration-based loop over "
+            f"{type(loader.dataset).__name__}, which has no length, so that epochs cannot be "
+            "counted; give the data set a __len__, or train by epochs (train_cfg.by_epoch=True)"
+        ) from None

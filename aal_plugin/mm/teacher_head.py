@@ -81,6 +81,7 @@ class TeacherHead(BaseModule):
         # a flag, so that no step waits for the device to learn that λ is 0.
         self.register_buffer("weight", torch.tensor(self.loss_weight), persistent=False)
         self.active = self.loss_weight > 0
+        self.scheduled = False  # whether a LambdaDecayHook sets the weight
 
     def connect(self, classifier: AALClassifier) -> None:
         """Make what depends on student and teacher, and check that they fit."""

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ..core import FrozenTeacher, Unregistered, check_schedule, link_weight
 from ..core.links import Links
 from ..core.named_taps import TapNames
+from ..core.schedule import Gammas
 from .distillation import Distillation
 from .linked_student import LinkedStudent
 
@@ -55,7 +56,7 @@ class AttentionLinkTask(ClassificationTask):
         *,
         links: Links = "full",
         loss_weight: float = 2000.0,
-        gammas: Sequence[float] = (0.99, 0.98),
+        gammas: Gammas = (0.99, 0.98),
         milestones: Sequence[int] = (200,),
         stop_epoch: Optional[int] = None,
         map_size: Union[int, Tuple[int, int], None] = None,
@@ -70,7 +71,7 @@ class AttentionLinkTask(ClassificationTask):
         check_loss_weight(loss_weight)
         check_schedule(gammas, milestones, stop_epoch)
         self.loss_weight = float(loss_weight)
-        self._schedule = (tuple(gammas), tuple(milestones), stop_epoch)
+        self._schedule = (gammas, milestones, stop_epoch)
         self.distill = distill
         if distill is not None:
             distill.check(model, teacher)

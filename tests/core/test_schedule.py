@@ -48,7 +48,7 @@ def test_bad_starts_are_named(start, stop, words):
     [
         ((0.99, 0.98), (), None, "0 milestones need 1 gammas, got 2"),
         ((0.99,), (200,), None, "1 milestones need 2 gammas, got 1"),
-        ((1.01,), (), None, r"every gamma must lie in \[0, 1\]"),
+        ((1.01,), (), None, r"every gamma must be a number in \[0, 1\]"),
         ((0.9, 0.9, 0.9), (20, 10), None, "ascending order"),
         ((0.9, 0.9), (0,), None, "positive epochs"),
         ((0.9,), (), -1, "stop_epoch=-1"),

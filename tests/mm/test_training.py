@@ -105,48 +105,6 @@ def test_export_refuses_what_it_cannot_export(tmp_path):
     assert not (tmp_path / "student.pth").exists()
 
 
-def test_stop_epoch_ends_the_teachers_work(tmp_path):
-    hook = dict(type="LambdaDecayHook", gammas=(1.0,), stop_epoch=1)
-    config = training(tmp_path, custom_hooks=[hook])
-    runner = Runner.from_cfg(config)
-    calls = []
-    runner.model.teacher.register_forward_hook(lambda *_: calls.append(runner.epoch))
-    runner.train()
-    assert calls == [0] * 4
-
-
-def test_teacher_begins_its_work_at_the_start_epoch(tmp_path):
-    hook = dict(type="LambdaDecayHook", gammas=(1.0,), start_epoch=1)
-    runner = Runner.from_cfg(training(tmp_path, custom_hooks=[hook], epochs=3))
-    calls = []
-    runner.model.teacher.register_forward_hook(lambda *_: calls.append(runner.epoch))
-    runner.train()
-    assert calls == [1] * 4 + [2] * 4
-    assert [line["link_weight"] for line in scalars(tmp_path) if "lr" in line] == (
-        [0.0] * 4 + [2000.0] * 8
-    )
-
-
-def test_lambda_follows_the_epoch_in_loops_by_iteration(tmp_path):
-    config = training(
-        tmp_path,
-        train_cfg=dict(by_epoch=False, max_iters=12),
-        val_cfg=None,
-        val_dataloader=None,
-        val_evaluator=None,
-        train_dataloader=dict(
-            training("").train_dataloader, sampler=dict(type="InfiniteSampler", shuffle=True)
-        ),
-        default_hooks=dict(
-            logger=dict(type="LoggerHook", interval=1),
-            checkpoint=dict(type="CheckpointHook", by_epoch=False, interval=12),
-        ),
-        log_processor=dict(by_epoch=False),
-    )
-    runner = run(config)
-    assert runner.model.link_head.weight == lambda_of(runner.epoch)
-
-
 def test_gradient_accumulation_and_checkpointing_by_config(tmp_path):
     config = training(
         tmp_path,
@@ -174,27 +132,6 @@ def test_compiled_training_equals_eager_training(tmp_path):
 def test_compile_true_trains(tmp_path):
     run(training(tmp_path, epochs=2, compile=True))
     assert (tmp_path / "epoch_2.pth").is_file()
-
-
-def test_hook_without_a_link_head_stops_before_training(tmp_path):
-    config = training(tmp_path, PLAIN, custom_hooks=[dict(type="LambdaDecayHook", gammas=(0.9,))])
-    runner = Runner.from_cfg(config)
-    with pytest.raises(ValueError, match="LambdaDecayHook needs a link head, and ImageClassifier"):
-        runner.train()
-    assert not list(tmp_path.glob("*.pth"))
-
-
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        (dict(gammas=(0.99, 0.98)), r"LambdaDecayHook: gammas=\(0.99, 0.98\), milestones=\(\)"),
-        (dict(gammas=(0.99,), milestones=(3, 4)), "2 milestones need 3 gammas, got 1"),
-    ],
-)
-def test_hook_settings_that_do_not_fit_are_named(tmp_path, settings, words):
-    config = training(tmp_path, custom_hooks=[dict(type="LambdaDecayHook", **settings)])
-    with pytest.raises(ValueError, match=words):
-        Runner.from_cfg(config)
 
 
 def test_image_size_that_the_patch_does_not_divide_costs_no_checkpoint(tmp_path):
