@@ -118,6 +118,8 @@ def built(path, work_dir):
     values["ema"] = _ema(runner)
     if teacher:
         values["teacher"]["weights"] = teacher
+    hooks = {type(hook).__name__ for hook in runner.hooks}
+    values["momentum_reset"] = "ResetMomentumHook" in hooks or None
     values["lr_at"] = _lr_by_epoch(runner)
     values["weight_at"] = _weight_by_epoch(runner)
     return values
@@ -304,12 +306,14 @@ def _model(model):
         )
     if hasattr(model, "transfer_head"):
         transfer = model.transfer_head
-        names = ("kind", "pairs", "p", "reduction", "mode", "function")
+        names = ("kind", "power", "pairs", "reduction")
         values["transfer"] = dict(
             type=type(transfer).__name__,
             weight=transfer.loss_weight,
             **{name: getattr(transfer, name) for name in names if hasattr(transfer, name)},
         )
+        if teacher is not None:
+            values["transfer"]["teacher_layers"] = list(teacher.taps)
     return values
 
 
