@@ -19,12 +19,12 @@ def test_config_builds_the_recipe_of_its_paper(name, tmp_path):
 
 
 def test_every_config_of_a_paper_has_its_recipe():
-    """Those of the shapes set and the quickstart are ours."""
+    """Shapes, quickstart and folder are ours."""
     ours = ("shapes", "quickstart")
     names = {
         path.relative_to(FOLDER).with_suffix("").as_posix()
         for path in FOLDER.rglob("*.py")
-        if path.parent.name != "_base_" and not any(o in path.stem for o in ours)
+        if path.parent.name not in ("_base_", "folder") and not any(o in path.stem for o in ours)
     }
     assert names == set(RECIPES)
 
