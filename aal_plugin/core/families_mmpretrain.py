@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Iterable, List, Optional, Tuple
 
-import torch
 from torch import nn
 
 from .attention import Windows
@@ -20,6 +19,7 @@ from .tapping import (
     grid_put_out,
     is_a,
     matrix_tap,
+    own_scale,
     qkv_tap,
     second_taken_in,
     window_tap,
@@ -97,29 +97,12 @@ def _mmpretrain_qkv_taps(
             attn,
             grid,
             owner.num_extra_tokens,
-            scale=_own_scale(attn),
+            scale=own_scale(attn),
             class_token=owner.cls_token is not None,
             block=block,
         )
         for attn, block in zip(attentions, blocks)
     ]
-
-
-@torch.no_grad()
-def _own_scale(attn: nn.Module) -> float:
-    """The factor that an attention module puts on the product of queries and keys.
-
-    The module is asked, for its settings do not tell: MMPretrain's attention divides by its
-    `qk_scale` 1/√D, so T2T-ViT's blocks compute q·k·√D. One query and two keys of product 0 and
-    1/√D weigh their values 1 to exp(scale/√D).
-    """
-    width = attn.head_dims
-    kind = dict(dtype=torch.float64, device="cpu")
-    query, key = (torch.zeros(1, 1, tokens, width, **kind) for tokens in (1, 2))
-    query[..., 0], key[..., 1, 0] = 1.0, width**-0.5
-    values = torch.eye(2, **kind)[None, None]
-    weights = attn.scaled_dot_product_attention(query, key, values, dropout_p=0.0).flatten()
-    return (weights[1] / weights[0]).log().item() * width**0.5
 
 
 def _mmpretrain_windows(attn: nn.Module, grid: Tuple[int, int]) -> Windows:

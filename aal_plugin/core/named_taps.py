@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import difflib
 import re
-from typing import Any, Dict, List, Optional, Sequence, Union
+from typing import Any, Dict, List, Sequence, Union
 
 from torch import nn
 
-from .tapping import Tap, Tapping, Watch, any_size, grid_put_out, matrix_tap, qkv_tap
+from .reading_check import first_right, noisy_copy
+from .tapping import (
+    Tap,
+    Tapping,
+    Watch,
+    any_size,
+    grid_put_out,
+    is_a,
+    matrix_tap,
+    own_scale,
+    qkv_tap,
+)
 
 TapNames = Union[str, Sequence[str], Dict[str, Any]]
 
@@ -22,8 +33,10 @@ def named_tapping(student: nn.Module, names: TapNames) -> Tapping:
       values; or
     - `attn_drop`, a module that takes in softmax weights (B, M, T, T), queries before keys.
 
-    `qkv` is taken where both are there. The factor on the product of queries and keys is the
-    attention module's `scale`, or 1/√D where it has none; `q_norm` and `k_norm` are applied.
+    `qkv` is taken where both are there and its reading is right. The factor on the product of
+    queries and keys is the attention module's `scale`, or 1/√D where it has none; `q_norm` and
+    `k_norm` are applied. What is read is checked, see `reading_check`: rotary and relative-position
+    terms, talking heads and the like are refused by name, or read at `attn_drop`.
 
     Args:
         names: `attention` alone, or a dict with
@@ -37,7 +50,8 @@ def named_tapping(student: nn.Module, names: TapNames) -> Tapping:
                 attention that each patch receives is taken.
 
     Raises:
-        ValueError: unknown keys; names that the student lacks; modules that show no attention.
+        ValueError: unknown keys; names that the student lacks; modules that show no attention, or
+            compute it in a way that is not understood.
     """
     settings = dict(names) if isinstance(names, dict) else dict(attention=names)
     patterns = settings.pop("attention", None)
@@ -52,38 +66,52 @@ def named_tapping(student: nn.Module, names: TapNames) -> Tapping:
     if class_token and num_prefix_tokens < 1:
         raise ValueError("taps: class_token=True needs num_prefix_tokens=1 or more")
     modules = dict(student.named_modules())
-    patches = _patch_conv(student, modules, patch_name)
-    grid = Watch(patches, grid_put_out)
-    blocks = [
-        _tap(name, modules[name], grid, num_prefix_tokens, class_token)
-        for name in _matching([patterns] if isinstance(patterns, str) else patterns, modules)
-    ]
-    return Tapping(blocks, None, any_size)
+    patch_name = patch_name or _first_conv(modules)
+    patch_name = _matching([patch_name], modules)[0]
+    names = _matching([patterns] if isinstance(patterns, str) else patterns, modules)
+
+    def readings(owner: nn.Module) -> List[List[Tap]]:
+        own = dict(owner.named_modules())
+        grid = Watch(own[patch_name], grid_put_out)
+        return [_taps(name, own[name], grid, num_prefix_tokens, class_token) for name in names]
+
+    found = readings(student)
+    twin = noisy_copy(student)
+    right = first_right(twin, names, readings(twin), class_token)
+    return Tapping([taps[number] for taps, number in zip(found, right)], None, any_size)
 
 
-def _tap(name: str, attn: nn.Module, grid: Watch, num_prefix_tokens: int, class_token: bool) -> Tap:
+def _taps(
+    name: str, attn: nn.Module, grid: Watch, num_prefix_tokens: int, class_token: bool
+) -> List[Tap]:
+    """The ways in which a module's attention could be read, the cheapest first."""
+    taps = []
     if hasattr(attn, "num_heads") and isinstance(getattr(attn, "qkv", None), nn.Module):
-        scale = getattr(attn, "scale", None)
-        if scale is None:
-            if not isinstance(attn.qkv, nn.Linear):
-                raise ValueError(f"taps: {name!r} needs a scale, for its qkv tells no width")
-            scale = (attn.qkv.out_features // (3 * attn.num_heads)) ** -0.5
-        return qkv_tap(
-            attn,
-            grid,
-            num_prefix_tokens,
-            scale,
-            class_token,
-            query_norm=getattr(attn, "q_norm", None),
-            key_norm=getattr(attn, "k_norm", None),
+        norms = dict(query_norm=getattr(attn, "q_norm", None))
+        norms["key_norm"] = getattr(attn, "k_norm", None)
+        taps.append(
+            qkv_tap(attn, grid, num_prefix_tokens, _scale(name, attn), class_token, **norms)
         )
     if hasattr(attn, "num_heads") and isinstance(getattr(attn, "attn_drop", None), nn.Module):
-        return matrix_tap(attn, grid, num_prefix_tokens, class_token)
+        taps.append(matrix_tap(attn, grid, num_prefix_tokens, class_token))
+    if taps:
+        return taps
     raise ValueError(
         f"taps: {name!r} ({type(attn).__name__}) shows no attention; it needs num_heads, and "
         "either qkv, a module that puts out (B, T, 3·M·D), or attn_drop, a module that takes in "
         "the softmax weights (B, M, T, T)"
     )
+
+
+def _scale(name: str, attn: nn.Module) -> float:
+    if is_a(attn, "mmpretrain.models.utils.attention.MultiheadAttention"):
+        return own_scale(attn)
+    scale = getattr(attn, "scale", None)
+    if isinstance(scale, (int, float)):
+        return scale
+    if not isinstance(attn.qkv, nn.Linear):
+        raise ValueError(f"taps: {name!r} needs a scale, for its qkv tells no width")
+    return (attn.qkv.out_features // (3 * attn.num_heads)) ** -0.5
 
 
 def _matching(patterns: Sequence[str], modules: Dict[str, nn.Module]) -> List[str]:
@@ -102,12 +130,8 @@ def _matching(patterns: Sequence[str], modules: Dict[str, nn.Module]) -> List[st
     return found
 
 
-def _patch_conv(
-    student: nn.Module, modules: Dict[str, nn.Module], name: Optional[str]
-) -> nn.Module:
-    if name is not None:
-        return modules[_matching([name], modules)[0]]
-    for module in student.modules():
+def _first_conv(modules: Dict[str, nn.Module]) -> str:
+    for name, module in modules.items():
         if isinstance(module, nn.Conv2d):
-            return module
+            return name
     raise ValueError("taps: the student has no convolution; name taps.patch_embed")

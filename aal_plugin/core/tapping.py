@@ -8,6 +8,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Callable, Iterable, List, NamedTuple, Optional, Tuple
 
+import torch
 from torch import Tensor, nn
 
 from .attention import (
@@ -163,6 +164,23 @@ def _computes_as(attn: Any, *class_paths: str) -> bool:
         if f"{kind.__module__}.{kind.__qualname__}" in class_paths:
             return type(attn).forward is kind.forward
     return False
+
+
+@torch.no_grad()
+def own_scale(attn: nn.Module) -> float:
+    """The factor that MMPretrain's attention module puts on the product of queries and keys.
+
+    The module is asked, for its settings do not tell: MMPretrain's attention divides by its
+    `qk_scale` 1/√D, so T2T-ViT's blocks compute q·k·√D. One query and two keys of product 0 and
+    1/√D weigh their values 1 to exp(scale/√D).
+    """
+    width = attn.head_dims
+    kind = dict(dtype=torch.float64, device="cpu")
+    query, key = (torch.zeros(1, 1, tokens, width, **kind) for tokens in (1, 2))
+    query[..., 0], key[..., 1, 0] = 1.0, width**-0.5
+    values = torch.eye(2, **kind)[None, None]
+    weights = attn.scaled_dot_product_attention(query, key, values, dropout_p=0.0).flatten()
+    return (weights[1] / weights[0]).log().item() * width**0.5
 
 
 def any_size(height: int, width: int) -> None:

@@ -1,12 +1,13 @@
 import copy
 
 import pytest
+import timm
 import torch
 from torch import nn
 
 from aal_plugin.core import AttentionTaps
 
-from .slow import class_row, full_attention, received
+from .slow import InterceptedWeights, class_row, full_attention, received
 
 
 class LabAttention(nn.Module):
@@ -44,8 +45,7 @@ class LabViT(nn.Module):
         return tokens[:, 0]
 
 
-def maps_of(model, images, names):
-    taps = AttentionTaps(model, names)
+def maps_of(model, images, taps):
     taps.start(images.shape[-2:])
     model(images)
     return taps.stop()
@@ -64,11 +64,11 @@ def maps_of(model, images, names):
 def test_maps_of_a_labs_own_vit_equal_its_full_attention(projects, names):
     torch.manual_seed(0)
     model = LabViT(projects).double().eval()
-    inputs = []
+    taps, inputs = AttentionTaps(model, names), []
     for attention in model.body:
         attention.register_forward_pre_hook(lambda m, args: inputs.append(args[0]))
     with torch.no_grad():
-        maps = maps_of(model, torch.randn(2, 3, 8, 12, dtype=torch.float64), names)
+        maps = maps_of(model, torch.randn(2, 3, 8, 12, dtype=torch.float64), taps)
     assert len(maps) == 3
     read = received if isinstance(names, dict) and not names.get("class_token", True) else class_row
     for attention, tokens, got in zip(model.body, inputs, maps):
@@ -106,3 +106,126 @@ def test_a_deep_copy_reads_its_own_modules():
 def test_names_that_do_not_fit_are_errors(names, message):
     with pytest.raises(ValueError, match=message):
         AttentionTaps(LabViT(), names)
+
+
+TIMM = dict(img_size=32, embed_dim=16, depth=2, num_heads=2, num_classes=5)
+
+
+def timm_model(name, **kwargs):
+    torch.manual_seed(0)
+    return timm.create_model(name, **{**TIMM, **kwargs}).eval()
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs", "names", "words"),
+    [
+        (
+            "vit_relpos_small_patch16_224",
+            {},
+            dict(attention="blocks.*.attn", num_prefix_tokens=0),
+            r"\(RelPosAttention\) computes .*does not understand rel_pos.*TIMM_FUSED_ATTN=0",
+        ),
+        (
+            "vit_small_patch16_dinov3",
+            {},
+            dict(attention="blocks.*.attn", num_prefix_tokens=5),
+            r"\(EvaAttention\) computes .*does not understand .*rope \(an input\)",
+        ),
+        (
+            "cait_xxs24_224",
+            dict(depth_token_only=1),
+            dict(attention="blocks.*.attn", num_prefix_tokens=0),
+            r"\(TalkingHeadAttn\) weighs .*something else than a softmax: .*proj_l, proj_w",
+        ),
+        (
+            "xcit_nano_12_p16_224",
+            {},
+            dict(attention="blocks.*.attn", num_prefix_tokens=0),
+            r"\(XCA\) weighs 8 values at a time, not all 256 tokens",
+        ),
+        (
+            "samvit_base_patch16_224",
+            dict(window_size=2, global_attn_indexes=(), img_size=64),
+            dict(attention="blocks.*.attn", num_prefix_tokens=0),
+            r"\(Attention\) weighs 4 values at a time, not all 16 tokens",
+        ),
+        (
+            "vit_tiny_patch16_224",
+            dict(img_size=64),
+            dict(attention="blocks.*.attn", num_prefix_tokens=2),
+            r"weighs 17 values at a time, not all 18 tokens \(num_prefix_tokens=2",
+        ),
+    ],
+)
+def test_attention_that_is_computed_otherwise_is_refused_by_what_is_not_understood(
+    name, kwargs, names, words
+):
+    with pytest.raises(ValueError, match=words):
+        AttentionTaps(timm_model(name, **kwargs), names)
+
+
+@pytest.mark.parametrize(
+    ("name", "prefix"), [("vit_relpos_small_patch16_224", 0), ("vit_small_patch16_dinov3", 5)]
+)
+def test_without_fused_attention_the_softmax_weights_are_read(monkeypatch, name, prefix):
+    model = timm_model(name).double()
+    for module in model.modules():
+        if hasattr(module, "fused_attn"):
+            module.fused_attn = False
+    taps = AttentionTaps(model, dict(attention="blocks.*.attn", num_prefix_tokens=prefix))
+    taps.start((32, 32))
+    with torch.no_grad():
+        with InterceptedWeights() as seen:
+            model(torch.randn(2, 3, 32, 32, dtype=torch.float64))
+        maps = taps.stop()
+    assert len(seen.weights) == len(maps) == 2
+    read = class_row if prefix else received
+    for weights, got in zip(seen.weights, maps):
+        for image in range(2):
+            torch.testing.assert_close(got[image], read(weights[image], prefix, (2, 2)))
+
+
+def test_logits_that_a_learnt_factor_scales_are_refused_though_it_starts_at_one():
+    class Tempered(LabAttention):
+        def __init__(self, width, num_heads):
+            super().__init__(width, num_heads)
+            self.temperature = nn.Parameter(torch.ones(num_heads, 1, 1))
+
+        def forward(self, tokens):
+            query, key, value = self.qkv(tokens).unflatten(-1, (3, 2, -1)).permute(2, 0, 3, 1, 4)
+            scores = query @ key.mT * self.temperature * query.shape[-1] ** -0.5
+            return (scores.softmax(-1) @ value).transpose(1, 2).flatten(2)
+
+    model = LabViT()
+    model.body[1] = Tempered(8, 2)
+    words = r"'body.1' \(Tempered\) computes .*AAL does not understand temperature"
+    with pytest.raises(ValueError, match=words):
+        AttentionTaps(model, "body.*")
+
+
+def test_the_check_leaves_the_student_and_the_random_numbers_alone():
+    model = LabViT().train()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    state = torch.get_rng_state()
+    AttentionTaps(model, "body.*")
+    assert torch.equal(torch.get_rng_state(), state) and model.training
+    assert all(module.training for module in model.modules())
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name])
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    assert [len(module._forward_hooks) for module in model.body] == [0, 0, 0]
+
+
+def test_attention_that_cannot_be_seen_or_run_is_taken_with_a_warning():
+    class Opaque(LabAttention):
+        def forward(self, tokens):
+            self.qkv(tokens)
+            return tokens
+
+    model = LabViT()
+    model.body[0] = Opaque(8, 2)
+    with pytest.warns(UserWarning, match=r"'body.0' \(Opaque\) multiplies no weights"):
+        AttentionTaps(model, "body.*")
+    model.patches = nn.Conv2d(7, 8, 4, 4)
+    with pytest.warns(UserWarning, match="could not be run on an image of any usual size"):
+        AttentionTaps(model, "body.*")
