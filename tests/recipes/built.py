@@ -173,7 +173,7 @@ def _without_files(cfg):
         start, backbone.init_cfg = backbone.init_cfg.checkpoint, None
     if teacher:
         of_teacher = "timm's" if teacher.get("pretrained") else teacher.get("checkpoint")
-        teacher.update(allow_random_weights=True, checkpoint=None)
+        teacher.update(allow_random_weights=True, checkpoint=None, fold_norms=False)
         if "pretrained" in teacher:
             teacher.pretrained = False
     return start or cfg.get("load_from"), of_teacher
