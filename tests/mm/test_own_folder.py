@@ -67,9 +67,12 @@ def test_a_run_and_a_test_need_the_root_alone(folder, tmp_path):
     assert re.search(rf"Epoch\(train\) +\[3\]\[{images // 16}/{images // 16}\]", trained)
     assert "accuracy/top1" in trained
     # λ at epoch 2 of 3 is the paper's at epoch 200 of 300.
-    (weight,) = re.findall(r"Epoch\(train\) +\[3\]\[1/.* link_weight: ([\d.]+)", trained)
-    paper = link_weight(200, 2000.0, (0.99, 0.98), (200,))
-    assert float(weight) == pytest.approx(paper, rel=1e-3)
+    (line,) = re.findall(r"Epoch\(train\) +\[3\]\[1/.*", trained)
+    weight = float(re.search(r"link_weight: ([\d.]+)", line)[1])
+    assert weight == pytest.approx(link_weight(200, 2000.0, (0.99, 0.98), (200,)), rel=1e-3)
+    # DeiT's 5e-4 * 16 / 512; after one epoch of warm-up the cosine of 1 / 3.
+    lr = 1e-5 + (5e-4 * 16 / 512 - 1e-5) * 0.75
+    assert float(re.search(r" lr: ([\d.e-]+)", line)[1]) == pytest.approx(lr, rel=1e-3)
 
     written = Config.fromfile(work_dir / "small.py")
     assert written.model.head.num_classes == written.data_preprocessor.num_classes == 8
