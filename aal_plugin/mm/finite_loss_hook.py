@@ -1,0 +1,130 @@
+"""`FiniteLossHook`: ends a training whose loss is no number any more."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Optional
+
+import torch
+from mmengine.hooks import CheckpointHook, Hook, LoggerHook
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner, find_latest_checkpoint
+from torch import Tensor, nn
+
+
+@HOOKS.register_module()
+class FiniteLossHook(Hook):
+    """Stops at a loss, or a weight, that is NaN or infinite, before a checkpoint is made of it.
+
+    Each step marks on the device what is not finite; nobody waits for it. The mark is read at the
+    logger's interval, and before every checkpoint, where the weights are looked at too. So a
+    checkpoint that is there is finite, and the newest of them is the one to go on from.
+
+    Args:
+        interval: steps between readings; by default the logger's.
+
+    Raises:
+        FloatingPointError: in training; it names losses, weights λ, step and checkpoint.
+    """
+
+    priority = "VERY_HIGH"  # before any hook that saves, or makes room for a checkpoint
+
+    def __init__(self, interval: Optional[int] = None) -> None:
+        if interval is not None and interval < 1:
+            raise ValueError(f"FiniteLossHook.interval={interval}; choose 1 or more, or None")
+        self.interval = interval
+        self._names: List[str] = []
+        self._values: Optional[Tensor] = None  # of the first step that was not finite
+        self._step: Optional[Tensor] = None  # its number, or -1
+
+    def before_train(self, runner: Runner) -> None:
+        loggers = (hook.interval for hook in runner.hooks if isinstance(hook, LoggerHook))
+        self._every = self.interval or next(loggers, 10)
+        self._names, self._values, self._step = [], None, None
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Optional[Dict[str, Tensor]] = None,
+    ) -> None:
+        self._mark(runner, outputs or {})
+        if any(_saves_now(hook, runner) for hook in runner.hooks):
+            self._check(runner, with_weights=True)
+        elif self.every_n_train_iters(runner, self._every):
+            self._check(runner)
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        self._check(runner, with_weights=True)
+
+    def before_val(self, runner: Runner) -> None:
+        # After which the best checkpoint may be saved.
+        self._check(runner, with_weights=True)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        self._check(runner, with_weights=True)
+
+    def _mark(self, runner: Runner, outputs: Dict[str, Tensor]) -> None:
+        names = [
+            name
+            for name, value in outputs.items()
+            if isinstance(value, Tensor) and ("loss" in name or name.endswith("_weight"))
+        ]
+        if not names:
+            return
+        if names != self._names:  # a loss came or went, at a milestone
+            self._check(runner)
+            self._names, self._values = names, None
+        values = torch.stack([outputs[name].detach().float().mean() for name in names])
+        if self._values is None:
+            self._values = values
+            self._step = torch.full((), -1, device=values.device)
+        first = (self._step < 0) & ~values.isfinite().all()
+        self._values = torch.where(first, values, self._values)
+        self._step = torch.where(first, runner.iter + 1, self._step)
+
+    def _check(self, runner: Runner, with_weights: bool = False) -> None:
+        if self._step is None:
+            return
+        step = int(self._step)
+        if step >= 0:
+            told = dict(zip(self._names, self._values.tolist()))
+            # The sum of all losses tells nothing that its parts do not.
+            bad = [n for n in _not_finite(told) if n != "loss"] or ["loss"]
+            weights = [f"{n}={v:g}" for n, v in told.items() if n.endswith("_weight")]
+            what = ", ".join([*(f"{name} is {told[name]}" for name in bad), *weights])
+            raise FloatingPointError(f"step {step}: {what}. {_advice(runner)}")
+        names = _weights_not_finite(runner.model) if with_weights else []
+        if names:
+            raise FloatingPointError(
+                f"step {runner.iter + 1}: the losses are finite, but {len(names)} weights are not, "
+                f"{names[0]!r} first. {_advice(runner)}"
+            )
+
+
+def _saves_now(hook: Hook, runner: Runner) -> bool:
+    """Whether a hook that saves by iteration may do so after this one."""
+    if not isinstance(hook, CheckpointHook) or hook.by_epoch:
+        return False
+    last = hook.save_last and hook.is_last_train_iter(runner)
+    return last or hook.every_n_train_iters(runner, hook.interval, hook.save_begin)
+
+
+def _not_finite(values: Dict[str, float]) -> List[str]:
+    return [name for name, value in values.items() if not abs(value) < float("inf")]
+
+
+@torch.no_grad()
+def _weights_not_finite(model: nn.Module) -> List[str]:
+    """Names of the parameters that hold a NaN or an infinity; the device is read once."""
+    named = [(n, p) for n, p in model.named_parameters() if p.numel()]
+    if not named:
+        return []
+    finite = torch.stack([p.isfinite().all().to(named[0][1].device) for _, p in named])
+    return [name for (name, _), ok in zip(named, finite.tolist()) if not ok]
+
+
+def _advice(runner: Runner) -> str:
+    last = find_latest_checkpoint(runner.work_dir)
+    kept = f"the last checkpoint, {last}, is finite" if last else "no checkpoint was saved before"
+    return f"Training ends here; {kept}. Lower the learning rate or the weight of that loss"
