@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 from aal_plugin.mm.data_layout import check_data
 from aal_plugin.mm.launch import (
     check_checkpoint,
+    end_at_nan,
     mmpretrain_script,
     resume_from_whole_checkpoint,
     use_cpu_ranks,
@@ -29,6 +30,7 @@ def main() -> None:
     check_checkpoint(cfg.get("load_from"))
     check_data(cfg, ("train_dataloader", "val_dataloader"))
     use_cpu_ranks(cfg)
+    end_at_nan(cfg)
     runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
     runner.train()
 

@@ -14,6 +14,7 @@ from .cub_with_boxes import CUBWithBoxes
 from .deit_init import DeiTInit
 from .deit_lr import DeiTLR
 from .distill_head import DistillHead
+from .finite_loss_hook import FiniteLossHook
 from .kept_ema_hook import KeptEMAHook
 from .lambda_decay_hook import LambdaDecayHook
 from .link_heatmap_hook import LinkHeatmapHook
@@ -41,6 +42,7 @@ __all__ = [
     "DeiTInit",
     "DeiTLR",
     "DistillHead",
+    "FiniteLossHook",
     "GradientTransferHead",
     "HintHead",
     "KeptEMAHook",

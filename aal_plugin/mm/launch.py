@@ -82,3 +82,10 @@ def check_checkpoint(path: Optional[str]) -> None:
         raise FileNotFoundError(f"checkpoint {path!r}: no such file")
     if not zipfile.is_zipfile(path):
         raise ValueError(f"checkpoint {path!r} cannot be read; is it whole?")
+
+
+def end_at_nan(cfg: Config) -> None:
+    """Give a run a `FiniteLossHook`, unless its config has one."""
+    hooks = [*(cfg.get("custom_hooks") or []), *(cfg.get("default_hooks") or {}).values()]
+    if not any((hook or {}).get("type") == "FiniteLossHook" for hook in hooks):
+        cfg.setdefault("default_hooks", {})["finite"] = dict(type="FiniteLossHook")
