@@ -58,6 +58,11 @@ class FeatureTaps:
         for keeper in self._keepers():
             keeper.start()
 
+    def discard(self) -> None:
+        """End it, and forget what was kept: for a forward pass that an error has ended."""
+        for keeper in self._keepers():
+            keeper.stop()
+
     def stop(self) -> List[Tensor]:
         """End it, and answer with every level's features, (B, C, h, w) each."""
         kept = {keeper: keeper.stop() for keeper in self._keepers()}
@@ -81,9 +86,14 @@ class FeatureTaps:
         modes = {module: module.training for module in student.modules()}
         student.eval()
         self.start(image_size)
-        student(next(student.parameters()).new_zeros(1, 3, *image_size))
-        for module, mode in modes.items():
-            module.training = mode
+        try:
+            student(next(student.parameters()).new_zeros(1, 3, *image_size))
+        except BaseException:
+            self.discard()
+            raise
+        finally:
+            for module, mode in modes.items():
+                module.training = mode
         return [level.shape[1] for level in self.stop()]
 
     def _keepers(self) -> List[Keeper]:

@@ -62,6 +62,11 @@ class AttentionTaps:
         for keeper in self._keepers:
             keeper.start()
 
+    def discard(self) -> None:
+        """End it, and forget what was kept: for a forward pass that an error has ended."""
+        for keeper in self._keepers:
+            keeper.stop()
+
     def stop(self) -> List[Tensor]:
         """End it, and answer with every block's maps, (B, M, h, w) each."""
         kept = {keeper: keeper.stop() for keeper in self._keepers}

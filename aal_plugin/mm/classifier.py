@@ -142,10 +142,15 @@ class AALClassifier(ImageClassifier):
                     with_gradient=TEACHER_GRADIENT in needs,
                 )
             watching = {need: taps for need, taps in self._watching.items() if need in needs}
-            for taps in watching.values():
-                taps.start(inputs.shape[-2:])
-            step.feats = self.extract_feat(inputs)
-            step.seen = {need: taps.stop() for need, taps in watching.items()}
+            try:
+                for taps in watching.values():
+                    taps.start(inputs.shape[-2:])
+                step.feats = self.extract_feat(inputs)
+                step.seen = {need: taps.stop() for need, taps in watching.items()}
+            except BaseException:
+                for taps in watching.values():
+                    taps.discard()
+                raise
             losses = self._label_loss(step, active)
             for loss in self.teacher_heads:
                 losses.update(loss.loss(step) if loss.active else loss.idle_loss())

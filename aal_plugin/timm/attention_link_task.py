@@ -122,7 +122,11 @@ class AttentionLinkTask(ClassificationTask):
         activations = teacher_logits = None
         if active or distill is not None:
             activations, teacher_logits = self.teacher(input, with_logits=distill is not None)
-        output, distance = self.trainable_module(input, activations if active else None)
+        try:
+            output, distance = self.trainable_module(input, activations if active else None)
+        except BaseException:  # out here, for the module may be compiled
+            unwrap_model(self.trainable_module).taps.discard()
+            raise
         if active:
             self._distance_sum = self._distance_sum + distance.detach()
             self._steps += 1

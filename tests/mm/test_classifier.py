@@ -7,6 +7,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner.activation_checkpointing import turn_on_activation_checkpointing
 
 from aal_plugin.core import AttentionLinks
+from aal_plugin.core.keeper import Keeper
 
 from .small import AAL, PLAIN, TEACHER, batch, build, total
 
@@ -280,3 +281,24 @@ def test_links_are_those_of_the_config():
 def test_bad_configs_are_told_what_is_wrong_before_training(changes, words):
     with pytest.raises(ValueError, match=words):
         build(AAL, **changes)
+
+
+@pytest.mark.parametrize("where", ["student", "teacher"])
+def test_an_error_in_a_step_leaves_nothing_recording(monkeypatch, where):
+    heads = dict(
+        link_head=AAL["link_head"],
+        transfer_head=dict(type="ActivationTransferHead", pairs=[(3, 4)]),
+    )
+    model = build(AAL, **heads).train()
+    data = batch()
+    model(*data, mode="loss")  # from the second step on the teacher stops early
+    broken = model.backbone.layers[2] if where == "student" else model.teacher.model.layer3
+    with monkeypatch.context() as patch:
+        patch.setattr(broken, "forward", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            model(*data, mode="loss")
+    hooks = [hook for module in model.modules() for hook in module._forward_hooks.values()]
+    keepers = [hook for hook in hooks if isinstance(hook, Keeper)]
+    assert keepers and not any(k._recording or k._kept is not None for k in keepers)
+    assert not model.teacher._stops and not model.teacher._kept
+    total(model(*data, mode="loss")).backward()

@@ -7,6 +7,7 @@ from timm.task import ClassificationTask
 from torch import nn
 
 from aal_plugin.core import AttentionTaps, link_distance, link_weight
+from aal_plugin.core.keeper import Keeper
 from aal_plugin.core.links import resize_maps
 from aal_plugin.timm import AttentionLinkTask, LinkedStudent
 
@@ -342,3 +343,20 @@ def test_map_size_resizes_the_maps():
     assert isinstance(coarse.get_trainable_module(), LinkedStudent)
     assert coarse.get_trainable_module().map_size == (2, 2)
     assert whole(*batch())["link_loss"] != coarse(*batch())["link_loss"]
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_an_error_in_a_step_leaves_nothing_recording(monkeypatch, compiled):
+    ours = task()
+    model = ours.trainable_module.student
+    if compiled:
+        ours.compile(backend="eager")
+    ours(*batch())
+    with monkeypatch.context() as patch:
+        patch.setattr(model.blocks[2].mlp, "forward", lambda *_: 1 / 0)
+        with pytest.raises(Exception, match="division by zero"):
+            ours(*batch())
+    hooks = [hook for module in model.modules() for hook in module._forward_hooks.values()]
+    keepers = [hook for hook in hooks if isinstance(hook, Keeper)]
+    assert keepers and not any(k._recording or k._kept is not None for k in keepers)
+    assert ours(*batch())["loss"].isfinite()
