@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from itertools import accumulate
 from numbers import Integral
-from typing import Dict, List, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 import torch
 import torch.nn.functional as F
@@ -234,17 +234,15 @@ def augmented_gap(weight: Tensor, bias: Tensor, maps: Tensor, activation: Tensor
     """
     dtype = activation.dtype
     wide = wide_dtype(maps)
-    wide_weight, wide_maps = weight.to(wide), maps.to(wide)
-    mean = wide_maps.mean(dim=-1)
-    centred = wide_maps - mean[..., None]
+    wide_weight, maps = weight.to(wide), maps.to(wide)
+    mean = maps.mean(dim=-1)
+    centred = maps - mean[..., None]
     level = F.linear(mean, wide_weight, bias.to(wide))  # the mean of A⁺ over positions
-    # (B, M, C), and summed over M in the order in which it lies in memory.
-    spread = F.linear(centred @ centred.mT, wide_weight)
-    energy = (spread * wide_weight.mT).sum(1) + maps.shape[-1] * level.square()
     # Whatever r is, the sum stays the same: it takes no gradient.
     shared = centred.detach().mean(dim=1, keepdim=True)
-    parts = torch.cat((centred - shared, shared.expand(-1, 1, -1)), dim=1).to(dtype)
+    parts = torch.cat((centred - shared, shared), dim=1).to(dtype)  # (B, M + 1, N)
     factors = torch.cat((wide_weight.mT, wide_weight.sum(1)[None])).to(dtype)  # (M + 1, C)
+    energy = _Energy.apply(weight, centred, factors, parts) + maps.shape[-1] * level.square()
     cross = precise_matmul(parts, activation.mT)
     product = (cross * factors).sum(1) + level.to(dtype) * activation.sum(-1)
     norm = energy.clamp_min(_FLOOR**2).sqrt()
@@ -253,6 +251,38 @@ def augmented_gap(weight: Tensor, bias: Tensor, maps: Tensor, activation: Tensor
     cosine = product / (norm.to(dtype) * own_floored)
     ratio = (energy / norm.square()).to(dtype)
     return (ratio + (own_norm / own_floored).square() - 2 * cosine).clamp_min(0)
+
+
+class _Energy(torch.autograd.Function):
+    """wᵀ(AAᵀ)w, (B, C), summed in float64, with a backward pass in the weight's own dtype.
+
+    The gradients lose no more digits than A⁺ itself does, once r is set apart: that for A is
+    2w·A⁺ = 2w·(wᵀ(A - r) + (Σw)r), and that for w is twice the product AAᵀw that is there already.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, maps: Tensor, factors: Tensor, parts: Tensor) -> Tensor:
+        spread = _spread(weight, maps)
+        ctx.save_for_backward(weight, maps, factors, parts, spread.to(weight.dtype))
+        return (spread * weight.mT).sum(1)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tuple[Optional[Tensor], ...]:
+        weight, maps, factors, parts, spread = ctx.saved_tensors
+        if torch.is_grad_enabled():  # to be differentiated once more
+            spread = _spread(weight, maps).to(weight.dtype)
+        grad = 2 * grad.to(weight.dtype)[:, None]  # (B, 1, C)
+        maps_grad = None
+        if ctx.needs_input_grad[1]:
+            across = factors.mT.expand(len(maps), -1, -1)
+            between = precise_matmul(grad * weight.mT, across)  # (B, M, M + 1)
+            maps_grad = precise_matmul(between, parts).to(maps.dtype)
+        return (grad * spread).sum(0).mT, maps_grad, None, None
+
+
+def _spread(weight: Tensor, maps: Tensor) -> Tensor:
+    """AAᵀw, (B, M, C), in which order a sum over M runs as the memory lies."""
+    return F.linear(maps @ maps.mT, weight.to(maps.dtype))
 
 
 def _unit(maps: Tensor) -> Tensor:

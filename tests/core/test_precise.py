@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from aal_plugin.core import AttentionLinks, precise
+from aal_plugin.core.links import augmented_gap
 from aal_plugin.core.precise import precise_matmul
 
 PRODUCTS = {torch.ops.aten.mm.default: (0, 1), torch.ops.aten.bmm.default: (0, 1)}
@@ -128,6 +129,18 @@ def test_products_can_be_differentiated_twice():
     b = torch.randn(2, 4, 2, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(precise_matmul, (a, b))
     assert torch.autograd.gradgradcheck(precise_matmul, (a, b))
+
+
+def test_the_distance_can_be_differentiated_twice():
+    maps, weight, level = (given.double() for given in alike(0.5, 1, (2, 3), 2, 3, 2))
+
+    def distance(weight, maps):
+        return augmented_gap(weight, bias, maps, level.flatten(2)[..., :6]).sum()
+
+    bias = torch.randn(2, dtype=torch.float64)
+    given = (weight.requires_grad_(), maps.flatten(2).requires_grad_())
+    assert torch.autograd.gradcheck(distance, given)
+    assert torch.autograd.gradgradcheck(distance, given)
 
 
 def test_a_loss_at_its_least_is_not_negative():
