@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Union
 
 import numpy as np
+import torch
 from mmengine.logging import MessageHub, print_log
 from mmpretrain.models import ImageClassifier
 from mmpretrain.registry import MODELS
@@ -79,9 +80,28 @@ class AALClassifier(ImageClassifier):
     ) -> None:
         super().__init__(backbone=backbone, neck=neck, head=head, **kwargs)
         _make_drop_rates_compilable(self)
+        # Random numbers of their own: with one seed the student starts, sees batches and drops as
+        # it would without a teacher.
+        with torch.random.fork_rng(devices=[]):
+            self._add_teacher_and_heads(
+                teacher,
+                dict(zip(HEADS, (link_head, distill_head, transfer_head))),
+                taps,
+                student_taps,
+                images_rgb,
+            )
+
+    def _add_teacher_and_heads(
+        self,
+        teacher: Union[dict, FrozenTeacher, None],
+        heads: Dict[str, Union[dict, TeacherHead, None]],
+        taps: Optional[TapNames],
+        student_taps: Optional[Sequence[str]],
+        images_rgb: Optional[bool],
+    ) -> None:
         heads = {
             name: given if isinstance(given, nn.Module) else MODELS.build(given)
-            for name, given in zip(HEADS, (link_head, distill_head, transfer_head))
+            for name, given in heads.items()
             if given is not None
         }
         if not heads:

@@ -41,6 +41,37 @@ def test_logs_and_visual_backends_show_weight_loss_and_distance(tmp_path):
     assert all(name in log for name in ("link_weight", "loss_link", "link_distance"))
 
 
+def test_with_one_seed_the_student_runs_as_it_would_without_a_teacher(tmp_path):
+    """The same start, batches, crops, Mixup and dropout: λ = 1e-30 moves no weight."""
+    backbone = dict(PLAIN["backbone"], drop_rate=0.2, drop_path_rate=0.2)
+    mixup = dict(augments=[dict(type="Mixup", alpha=0.8)])
+    head = dict(PLAIN["head"], loss=dict(type="LabelSmoothLoss", label_smooth_val=0.1))
+    plain = dict(PLAIN, backbone=backbone, head=head, train_cfg=mixup)
+    aal = dict(AAL, **{key: plain[key] for key in ("backbone", "head", "train_cfg")})
+    aal["link_head"] = dict(type="AttentionLinkHead", loss_weight=1e-30)
+    starts, ends = [], []
+    for name, model in dict(plain=plain, aal=aal).items():
+        config = training(tmp_path / name, model)
+        config.train_dataloader.dataset.pipeline = [
+            dict(type="RandomCrop", crop_size=24, padding=4),
+            dict(type="PackInputs"),
+        ]
+        config.train_dataloader.update(num_workers=2)
+        runner = Runner.from_cfg(config)
+        starts.append(_student(runner.model))
+        runner.train()
+        ends.append(_student(runner.model))
+    # The numbers drawn are the same, to the bit; what is computed from them, to rounding.
+    assert all(torch.equal(starts[0][name], starts[1][name]) for name in starts[0])
+    assert not torch.equal(starts[0]["head.layers.head.bias"], ends[0]["head.layers.head.bias"])
+    torch.testing.assert_close(ends[0], ends[1], rtol=1e-4, atol=1e-6)
+
+
+def _student(model):
+    weights = model.state_dict()
+    return {name: weights[name].clone() for name in weights if not name.startswith("link_head")}
+
+
 def test_resumed_run_ends_as_an_unbroken_one(tmp_path):
     whole = run(training(tmp_path / "whole", epochs=4))
     run(training(tmp_path / "broken", epochs=2))
