@@ -86,7 +86,7 @@ def test_checkpoint_of_the_recipe_is_no_larger_than_the_plain_students_and_its_l
     links = 28_608 + 952
     token = 384 + 384 + 384 * 1000 + 1000  # itself, its position and its head
     extra = 4 * (links + token) * 4  # float32: the weights, their average, AdamW's two moments
-    assert sizes["aal_deit-s_in1k-5pct"] <= sizes["deit-s_in1k-5pct"] + extra + 30_000
+    assert sizes["aal_deit-s_in1k-5pct"] <= sizes["deit-s_in1k-5pct"] + extra + 40_000
 
 
 LAB = """

@@ -1,4 +1,5 @@
-# DeiT's recipe as its code runs it: AdamW, lr 5e-4 · batch / 512, here for 1024, no clipping.
+# DeiT's recipe as its code runs it: AdamW, lr 5e-4 · batch / 512, here for 1024, no clipping; under
+# autocast there (--amp).
 # Its code keeps an average of the weights and measures the raw ones. It decays dist_token with the
 # timm 0.3.2 that it pins; timm since 0.4.9 does not, and nor does this.
 _base_ = "mmpretrain::_base_/default_runtime.py"
