@@ -11,6 +11,7 @@ from aal_plugin.core.transfer import (
     gradient_transfer,
     hint_distance,
     input_gradient,
+    output_symmetry,
     symmetry,
 )
 
@@ -48,6 +49,34 @@ def test_attention_transfer_equals_the_loops(reduction):
     else:
         wanted = sum(0.5 * math.sqrt(sum(g * g for g in gap)) for gap in gaps) / 3
     assert attention_transfer(student, teacher, reduction).item() == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("scale", [1e-2, 1e-4, 1e-5])
+@pytest.mark.parametrize("power", [1, 2])
+def test_small_features_transfer_like_large_ones(scale, power):
+    """The authors' floor under a norm is 1e-12: at 1e-6 the second loss below was three times
+    too large, since maps of squares of 1e-4 were no longer divided by their norm."""
+    student, teacher = features(2, 4, 3, 3), features(2, 4, 3, 3, seed=1)
+    gaps = []
+    for a, b in zip(student, teacher):
+        maps = [(x.abs() ** power).sum(0).flatten().tolist() for x in (a, b)]
+        gaps += [x - y for x, y in zip(unit(maps[0]), unit(maps[1]))]
+    wanted = sum(gap * gap for gap in gaps) / len(gaps)
+    got = attention_transfer(
+        attention_map((student * scale).float(), power=power),
+        attention_map(teacher.float(), power=power),
+    )
+    assert got.item() == pytest.approx(wanted, rel=1e-5)
+    hints = hint_distance((student * scale).float(), teacher.float())
+    assert hints.item() == pytest.approx(hint_distance(student, teacher).item(), rel=1e-5)
+
+
+def test_output_symmetry_equals_the_loops():
+    logits, flipped = features(3, 4), features(3, 4, seed=1)
+    wanted = 0.0
+    for a, b in zip(logits.tolist(), flipped.tolist()):
+        wanted += 0.5 * math.sqrt(sum((x - y) ** 2 for x, y in zip(a, b))) / 3
+    assert output_symmetry(logits, flipped).item() == pytest.approx(wanted)
 
 
 def test_maps_of_other_grids_are_resized_and_dead_maps_are_finite():
