@@ -264,7 +264,7 @@ class _Energy(torch.autograd.Function):
     def forward(ctx: Any, weight: Tensor, maps: Tensor, factors: Tensor, parts: Tensor) -> Tensor:
         spread = _spread(weight, maps)
         ctx.save_for_backward(weight, maps, factors, parts, spread.to(weight.dtype))
-        return (spread * weight.mT).sum(1)
+        return (spread * weight.mT.to(spread.dtype)).sum(1)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tuple[Optional[Tensor], ...]:
