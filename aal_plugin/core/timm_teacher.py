@@ -91,13 +91,18 @@ class TimmTeacher(FrozenTeacher):
 def _created(model_name: str, pretrained: bool, model_kwargs: Dict[str, Any]) -> nn.Module:
     import timm
 
-    if pretrained:
-        # Said before timm tries: without a network, its retries take a minute and fill the log.
-        _logger.info(
-            "teacher.pretrained=True: fetching timm's weights of %s, unless they are here already; "
-            "without a network, give teacher.checkpoint=FILE",
-            model_name,
+    named = ":" not in model_name  # "hf-hub:…" names a hub
+    if pretrained and named and not timm.models.is_model_pretrained(model_name):
+        raise ValueError(
+            f"teacher.pretrained=True: timm has no weights of {model_name!r}; give "
+            "teacher.checkpoint=FILE, or another teacher.model_name"
         )
+    retries = logging.getLogger("huggingface_hub.utils._http")
+    tell = _TellsOnce(
+        f"teacher.pretrained=True: fetching timm's weights of {model_name!r} fails, and is tried "
+        "again for a minute; without a network, give teacher.checkpoint=FILE"
+    )
+    retries.addFilter(tell)
     try:
         return timm.create_model(model_name, pretrained=pretrained, **model_kwargs)
     except OSError as error:  # URLError and the hub's errors are OSErrors
@@ -109,6 +114,20 @@ def _created(model_name: str, pretrained: bool, model_kwargs: Dict[str, Any]) ->
             f"teacher.pretrained=True: timm's weights of {model_name!r} could not be fetched; "
             "give teacher.checkpoint=FILE, a file of them, or a machine with a network"
         ) from error.with_traceback(None)
+    finally:
+        retries.removeFilter(tell)
+
+
+class _TellsOnce:
+    """A filter of log records that lets one line of ours take the place of all that come."""
+
+    def __init__(self, line: str) -> None:
+        self._line: Optional[str] = line
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        line, self._line = self._line, None
+        record.msg, record.args = line, ()
+        return line is not None
 
 
 def _read(checkpoint: str, use_ema: bool) -> Dict[str, Tensor]:

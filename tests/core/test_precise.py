@@ -80,12 +80,14 @@ def exact(maps, weight, activation, size):
 
 
 @pytest.mark.parametrize("tf32", [False, True])
-@pytest.mark.parametrize("groups", [1, 2])
-@pytest.mark.parametrize("share", [0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999])
+@pytest.mark.parametrize(
+    ("share", "groups"),
+    # Two groups end where float32's own augmented maps are off by as much.
+    [(share, 1) for share in (0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999)]
+    + [(share, 2) for share in (0.5, 0.9, 0.99, 0.999, 0.9999)],
+)
 @pytest.mark.parametrize("size", [(7, 7), (5, 5)])
 def test_loss_and_gradients_are_the_direct_forms_in_float64(monkeypatch, share, groups, tf32, size):
-    if groups == 2 and share > 0.9999:
-        pytest.skip("two groups: float32's own augmented maps are off by as much")
     setting = alike(share, groups)
     expected, wanted = exact(*setting, size)
     if tf32:

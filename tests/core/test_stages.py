@@ -7,7 +7,7 @@ from torch import nn
 
 from aal_plugin.core import FrozenTeacher, TimmTeacher
 from aal_plugin.core.features import FeatureTaps
-from aal_plugin.core.stages import as_map, check_names
+from aal_plugin.core.stages import as_map, check_names, default_taps, output_formats
 
 # What timm's feature_info calls channels is the second source; sizes that keep the test short.
 SWIN = dict(embed_dim=8, depths=(1, 1, 1, 1), num_heads=(1, 2, 2, 4), window_size=4, img_size=64)
@@ -101,6 +101,39 @@ def test_channels_last_that_nobody_told_are_an_error_with_model_and_layer():
     told = ChannelsLast()
     told.output_fmt = "NHWC"  # the convolution within answers in (B, C, h, w) all the same
     assert FrozenTeacher(told).channels == [5, 5]
+
+
+class ConvModule(nn.Conv2d):
+    """By its name one of MMCV's, as MMPretrain's CNNs have them for stem and head."""
+
+
+def test_stages_begin_after_the_stem_and_end_before_the_head_and_where_channels_change():
+    def block(given, wanted):
+        return nn.Sequential(nn.Conv2d(given, 9, 1), nn.Conv2d(9, wanted, 1))
+
+    class Net(nn.Module):
+        def __init__(self, *layers):
+            super().__init__()
+            self.layers = nn.ModuleList(layers)
+
+    one, two = nn.Sequential(block(4, 6), block(6, 6)), nn.Sequential(block(6, 8), block(8, 10))
+    three = nn.Sequential(block(10, 8), block(8, 8), block(8, 7), block(7, 7))
+    stem, head = ConvModule(3, 4, 1), ConvModule(7, 20, 1)
+    assert default_taps(Net(stem, one, two, three, head)) == [
+        f"layers.{stage}" for stage in ("1", "2.0", "2", "3.1", "3")
+    ]
+    assert default_taps(Net(one, two, head)) == ["layers.0", "layers.1.0", "layers.1"]
+    # Nothing tells a plain list's stem from its stages, and stages are left whole there.
+    assert default_taps(Net(one, two)) == ["layers.0", "layers.1"]
+    assert default_taps(Net(stem, head)) == ["layers.0", "layers.1"]
+
+
+def test_the_nearest_output_format_above_a_layer_holds():
+    model = nn.Module()
+    model.backbone = nn.Module()
+    model.backbone.timm_model = small("mambaout_femto")
+    names = ["backbone", "backbone.timm_model.stages.0", "backbone.timm_model.stages.1.blocks.0"]
+    assert output_formats(model, names) == ["NCHW", "NHWC", "NHWC"]
 
 
 @pytest.mark.parametrize(

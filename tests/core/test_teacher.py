@@ -1,4 +1,5 @@
 import copy
+import logging
 import traceback
 
 import pytest
@@ -314,8 +315,10 @@ def test_after_an_error_in_its_pass_a_teacher_runs_whole_again():
     assert len(teacher(torch.zeros(1, 3, 32, 32))[0]) == 2
 
 
-def test_weights_that_cannot_be_fetched_name_the_model_and_what_to_give(monkeypatch):
+def test_weights_that_cannot_be_fetched_name_the_model_and_what_to_give(monkeypatch, caplog):
     def no_network(*args, **kwargs):
+        for retry in range(5):
+            logging.getLogger("huggingface_hub.utils._http").warning("Retry %d/5", retry)
         try:
             raise TimeoutError("first of many")
         except TimeoutError as error:
@@ -327,6 +330,18 @@ def test_weights_that_cannot_be_fetched_name_the_model_and_what_to_give(monkeypa
         TimmTeacher("resnet18", pretrained=True)
     text = "".join(traceback.format_exception(None, raised.value, None))
     assert "no route" in text and "first of many" not in text and len(text.splitlines()) < 8
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert "weights of 'resnet18' fails" in line and "give teacher.checkpoint=FILE" in line
+    assert not logging.getLogger("huggingface_hub.utils._http").filters
+
+
+def test_a_model_that_timm_has_no_weights_of_is_no_random_teacher():
+    """timm itself says so in the log alone, and goes on with random weights."""
+    bare = next(
+        name for name in timm.list_models() if name not in timm.list_models(pretrained=True)
+    )
+    with pytest.raises(ValueError, match=f"timm has no weights of '{bare}'; give teacher.check"):
+        TimmTeacher(bare, pretrained=True)
 
 
 def test_a_float16_map_that_overflows_leaves_the_loss_finite():
