@@ -1,5 +1,7 @@
 """DeiT's schedule, its average of the weights and its first weights, beside those of timm."""
 
+import copy
+
 import pytest
 import timm
 import torch
@@ -99,7 +101,7 @@ def test_first_weights_have_the_spread_of_timms_deit():
 
     init_default_scope("mmpretrain")
     torch.manual_seed(0)
-    ours = MODELS.build(dict(PLAIN, init_cfg=dict(type="DeiTInit")))
+    ours = MODELS.build(copy.deepcopy(dict(PLAIN, init_cfg=dict(type="DeiTInit"))))
     ours.init_weights()
     timms = timm.create_model("deit_tiny_patch16_224", depth=1)  # its trunc_normal_ is DeiT's
     wanted = timms.blocks[0].mlp.fc1.weight.std().item()
