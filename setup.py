@@ -20,7 +20,7 @@ setup(
     packages=find_packages(include=["aal_plugin", "aal_plugin.*"]),
     python_requires=">=3.9",
     install_requires=[
-        "torch>=2.1",
+        "torch>=2.6",  # reads checkpoints with weights_only, and can be held to it
         "torchvision",  # with torch: the two must come from one place, see the README
         "timm>=1.0.27",
         "numpy",

@@ -13,6 +13,7 @@ from aal_plugin.mm.data_layout import check_data
 from aal_plugin.mm.launch import (
     check_checkpoint,
     end_at_nan,
+    keep_checkpoints_whole,
     mmpretrain_script,
     resume_from_whole_checkpoint,
     use_cpu_ranks,
@@ -27,6 +28,7 @@ def main() -> None:
     cfg = script.merge_args(Config.fromfile(args.config), args)
     fill_in_own_folder(cfg)
     resume_from_whole_checkpoint(cfg)
+    keep_checkpoints_whole(cfg)
     check_checkpoint(cfg.get("load_from"))
     check_data(cfg, ("train_dataloader", "val_dataloader"))
     use_cpu_ranks(cfg)

@@ -23,6 +23,7 @@ from .mm_teacher import MMTeacher
 from .padded_random_crop import PaddedRandomCrop
 from .reset_momentum_hook import ResetMomentumHook
 from .resize_edge_with_boxes import ResizeEdgeWithBoxes
+from .safe_checkpoint_hook import SafeCheckpointHook
 from .shapes_dataset import ShapesDataset
 from .small_resnet import SmallResNet
 from .teacher_accuracy_hook import TeacherAccuracyHook
@@ -54,6 +55,7 @@ __all__ = [
     "PaddedRandomCrop",
     "ResetMomentumHook",
     "ResizeEdgeWithBoxes",
+    "SafeCheckpointHook",
     "ShapesDataset",
     "SmallResNet",
     "TIMMPooledBackbone",

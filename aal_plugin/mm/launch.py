@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
-import zipfile
+import re
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
-from typing import Optional
+from typing import Iterator
 
 import torch
 from mmengine.config import Config
+from mmengine.hooks import CheckpointHook
 from mmengine.logging import print_log
 from mmengine.utils import get_installed_path
+
+from .checkpoint_file import check_checkpoint
 
 
 def mmpretrain_script(name: str) -> ModuleType:
@@ -43,45 +46,54 @@ def use_cpu_ranks(cfg: Config) -> None:
 
 
 def resume_from_whole_checkpoint(cfg: Config) -> None:
-    """For a plain `--resume`: name the newest checkpoint of the work dir that is whole.
+    """For a plain `--resume`: name the checkpoint of the work dir that the run continues from.
 
-    A run killed while it saves leaves half a file, or an empty `last_checkpoint`. With no
-    checkpoint at all training starts at epoch 0, as in MMPretrain.
-
-    Raises:
-        ValueError: there are checkpoints, and none is whole.
+    It is the one that `last_checkpoint` names, when that is whole; else, of the files of the
+    loop in use, the whole one that is furthest. Where there is none, training starts at epoch 0.
     """
     if not cfg.get("resume") or cfg.get("load_from"):
         return
-    found = sorted(Path(cfg.work_dir).glob("*_*.pth"), key=_saved_at, reverse=True)
-    found = [path for path in found if not path.name.startswith("best_")]
-    whole = next((path for path in found if zipfile.is_zipfile(path)), None)
-    if whole is None:
-        if found:
-            raise ValueError(
-                f"--resume: no checkpoint in {cfg.work_dir} is whole "
-                f"({', '.join(path.name for path in found)}); remove them to start anew"
-            )
-        return
-    for path in found[: found.index(whole)]:
-        print_log(f"{path} is cut short and passed over", logger="current", level=logging.WARNING)
-    cfg.load_from = str(whole)
+    for path in _candidates(cfg):
+        try:
+            check_checkpoint(str(path))
+        except (OSError, ValueError) as error:
+            _warn(f"--resume: {error}; passed over")
+        else:
+            cfg.load_from = str(path)
+            return
+    _warn(f"--resume: no whole checkpoint in {cfg.work_dir}; training starts at epoch 0")
+    cfg.resume = False
 
 
-def _saved_at(path: Path) -> int:
-    """The epoch or iteration in `epoch_12.pth`, `iter_500.pth`."""
-    number = path.stem.rsplit("_", 1)[-1]
-    return int(number) if number.isdigit() else -1
+def _candidates(cfg: Config) -> Iterator[Path]:
+    """The file that `last_checkpoint` names, then those of the loop's own name, newest first."""
+    folder = Path(cfg.work_dir)
+    hook = (cfg.get("default_hooks") or {}).get("checkpoint") or {}
+    if hook.get("out_dir"):
+        folder = Path(hook["out_dir"]) / folder.name
+    last = Path(cfg.work_dir) / "last_checkpoint"
+    named = last.read_text(errors="replace").strip() if last.is_file() else ""
+    if named:
+        # A work dir that was moved: the file lies beside it.
+        yield next((p for p in (Path(named), folder / Path(named).name) if p.exists()), Path(named))
+    loop = cfg.get("train_cfg") or {}
+    by_epoch = loop.get("by_epoch", "max_iters" not in loop)
+    name = hook.get("filename_tmpl") or ("epoch_{}.pth" if by_epoch else "iter_{}.pth")
+    pattern = re.compile(re.escape(name).replace(r"\{\}", r"(\d+)"))
+    numbered = {path: pattern.fullmatch(path.name) for path in folder.glob("*")}
+    found = {path: int(match.group(1)) for path, match in numbered.items() if match}
+    yield from (
+        path for path in sorted(found, key=found.get, reverse=True) if path.name != Path(named).name
+    )
 
 
-def check_checkpoint(path: Optional[str]) -> None:
-    """Raise FileNotFoundError or ValueError unless `path` is a whole local checkpoint or a URL."""
-    if path is None or "://" in path:
-        return
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"checkpoint {path!r}: no such file")
-    if not zipfile.is_zipfile(path):
-        raise ValueError(f"checkpoint {path!r} cannot be read; is it whole?")
+def keep_checkpoints_whole(cfg: Config) -> None:
+    """Let SafeCheckpointHook do what a config asks of MMEngine's CheckpointHook."""
+    hooks = cfg.get("default_hooks") or {}
+    hook = hooks.get("checkpoint", dict(type="CheckpointHook", interval=1))
+    kinds = ("CheckpointHook", "mmengine.CheckpointHook", CheckpointHook)
+    if hook is not None and hook.get("type") in kinds:
+        cfg.default_hooks = dict(hooks, checkpoint=dict(hook, type="SafeCheckpointHook"))
 
 
 def end_at_nan(cfg: Config) -> None:
@@ -89,3 +101,7 @@ def end_at_nan(cfg: Config) -> None:
     hooks = [*(cfg.get("custom_hooks") or []), *(cfg.get("default_hooks") or {}).values()]
     if not any((hook or {}).get("type") == "FiniteLossHook" for hook in hooks):
         cfg.setdefault("default_hooks", {})["finite"] = dict(type="FiniteLossHook")
+
+
+def _warn(words: str) -> None:
+    print_log(words, logger="current", level=logging.WARNING)

@@ -42,7 +42,7 @@ def test_checkpoints_without_what_is_asked_are_told(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere.pth.*no such file"):
         read_links("nowhere.pth")
     (tmp_path / "half.pth").write_bytes(b"PK")
-    with pytest.raises(ValueError, match="half.pth' cannot be read; is it whole"):
+    with pytest.raises(ValueError, match="half.pth' is cut short"):
         read_links(str(tmp_path / "half.pth"))
     with pytest.raises(ValueError, match="plain.pth' holds no attention links: it was trained"):
         read_links(save(tmp_path / "plain.pth", links=False))
