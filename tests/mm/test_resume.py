@@ -49,7 +49,6 @@ def test_without_last_checkpoint_the_loops_own_files_count_by_number_not_by_name
     save(tmp_path, "epoch_2.pth", "epoch_10.pth", "best_accuracy_top1_epoch_11.pth")
     save(tmp_path, "student_300.pth", "iter_800.pth", "old_epoch_50.pth")
     assert resumed(tmp_path) == "epoch_10.pth"
-    loop = dict(type="IterBasedTrainLoop", max_iters=1000)
     for loop in (
         dict(by_epoch=False, max_iters=1000),
         dict(type="IterBasedTrainLoop", max_iters=9),
