@@ -91,14 +91,15 @@ def test_checkpoint_of_the_recipe_is_no_larger_than_the_plain_students_and_its_l
 
 LAB = """
 _base_ = "mmpretrain::{base}"
-custom_imports = dict(imports=["aal_plugin"], allow_failed_imports=False)
 model = dict(
-    type="AALClassifier",
+    type="aal_plugin.AALClassifier",
     {backbone}
     teacher=dict(type="TimmTeacher", model_name="resnet18", allow_random_weights=True),
     link_head=dict(type="AttentionLinkHead", links="full", loss_weight=2000.0),
 )
-custom_hooks = [dict(type="LambdaDecayHook", gammas=(0.99, 0.98), milestones=(200,))]
+default_hooks = dict(
+    aal=dict(type="aal_plugin.LambdaDecayHook", gammas=(0.99, 0.98), milestones=(200,)),
+)
 """
 PIT = """backbone=dict(_delete_=True, type="TIMMPooledBackbone", model_name="pit_ti_224"),
     head=dict(in_channels=256),"""

@@ -1,6 +1,7 @@
 """λ in whole runs: by epochs and by iterations, resumed, and where the hook is missing or wrong."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -149,19 +150,17 @@ class LabsHook(Hook):
     base.custom_hooks = [dict(type="EMAHook", momentum=0.1), dict(type="LabsHook")]
     base.default_hooks.checkpoint = dict(type="CheckpointHook", interval=2)
     base.dump(tmp_path / "base.py")
-    (tmp_path / "lab.py").write_text(
-        f"""
-_base_ = "./base.py"
-model = dict(
-    type="aal_plugin.AALClassifier",  # was ImageClassifier; the import registers the rest
-    teacher={AAL["teacher"]},
-    link_head=dict(type="AttentionLinkHead", links="alpha", loss_weight=2000.0),
-)
-default_hooks = dict(
-    aal=dict(type="aal_plugin.LambdaDecayHook", gammas=(0.5, 0.1), milestones=(2,))
-)
-"""
-    )
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    snippet = re.search(r"## Add AAL to your config\n\n```python\n(.*?)```", readme, re.S)[1]
+    for shown, small in (
+        ("mmpretrain::deit/deit-small_4xb256_in1k.py", "./base.py"),
+        ('model_name="efficientnet_b3", pretrained=True', "**TEACHER"),
+        ("gammas=(0.99, 0.98), milestones=(200,)", "gammas=(0.5, 0.1), milestones=(2,)"),
+    ):
+        assert snippet.count(shown) == 1
+        snippet = snippet.replace(shown, small)
+    teacher = {key: value for key, value in AAL["teacher"].items() if key != "type"}
+    (tmp_path / "lab.py").write_text(snippet.replace("**TEACHER", f"**{teacher}"))
     script = tmp_path / "train.py"  # a lab's own, which knows nothing of the plugin
     script.write_text(
         """
