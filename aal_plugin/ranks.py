@@ -1,16 +1,43 @@
-"""How a process of several ranks ends."""
+"""How a process ends that is one of several ranks, or the child of a tool."""
 
 from __future__ import annotations
 
 import atexit
 import gc
 import os
+import signal
 import sys
+import threading
+import time
 from contextlib import contextmanager
 from typing import Iterator
 
 import torch
 import torch.distributed as dist
+
+PARENT = "AAL_PARENT"  # names the process whose end ends this one; torchrun's ranks know theirs
+_GRACE = 30.0  # seconds in which a child may save itself; torchrun's own
+
+
+def end_with_parent() -> None:
+    """End this process when the one is gone that started it: torchrun, or a tool of ours.
+
+    A parent that is killed cannot take its children along; they would train, and write, on. This
+    one gets SIGTERM, as if from the parent, and half a minute to leave in order.
+    """
+    ranks = "TORCHELASTIC_RUN_ID" in os.environ
+    parent = os.getppid() if ranks else int(os.environ.get(PARENT, 0))
+    if parent:
+        threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    print(f"process {parent}, which started this one, has ended; so does this", file=sys.stderr)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(_GRACE)
+    os._exit(128 + signal.SIGTERM)
 
 
 @contextmanager

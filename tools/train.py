@@ -15,11 +15,12 @@ from aal_plugin.mm.launch import (
     end_at_nan,
     keep_checkpoints_whole,
     mmpretrain_script,
+    resume_exactly,
     resume_from_whole_checkpoint,
     use_cpu_ranks,
 )
 from aal_plugin.mm.own_folder import fill_in_own_folder
-from aal_plugin.ranks import leaving_in_order
+from aal_plugin.ranks import end_with_parent, leaving_in_order
 
 
 def main() -> None:
@@ -33,10 +34,12 @@ def main() -> None:
     check_data(cfg, ("train_dataloader", "val_dataloader"))
     use_cpu_ranks(cfg)
     end_at_nan(cfg)
+    resume_exactly(cfg)
     runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
     runner.train()
 
 
 if __name__ == "__main__":
+    end_with_parent()
     with leaving_in_order():
         main()

@@ -21,11 +21,14 @@ from .link_heatmap_hook import LinkHeatmapHook
 from .localization_accuracy import LocalizationAccuracy
 from .mm_teacher import MMTeacher
 from .padded_random_crop import PaddedRandomCrop
+from .random_state_hook import RandomStateHook
 from .reset_momentum_hook import ResetMomentumHook
 from .resize_edge_with_boxes import ResizeEdgeWithBoxes
+from .resumable_loops import ResumableEpochLoop, ResumableIterLoop
 from .safe_checkpoint_hook import SafeCheckpointHook
 from .shapes_dataset import ShapesDataset
 from .small_resnet import SmallResNet
+from .stop_signal_hook import StopSignalHook
 from .teacher_accuracy_hook import TeacherAccuracyHook
 from .timm_pooled_backbone import TIMMPooledBackbone
 from .transfer_heads import ActivationTransferHead, GradientTransferHead, HintHead
@@ -53,11 +56,15 @@ __all__ = [
     "MMTeacher",
     "NetworkInNetwork",
     "PaddedRandomCrop",
+    "RandomStateHook",
     "ResetMomentumHook",
     "ResizeEdgeWithBoxes",
+    "ResumableEpochLoop",
+    "ResumableIterLoop",
     "SafeCheckpointHook",
     "ShapesDataset",
     "SmallResNet",
+    "StopSignalHook",
     "TIMMPooledBackbone",
     "TeacherAccuracyHook",
     "TimmTeacher",

@@ -96,6 +96,26 @@ def keep_checkpoints_whole(cfg: Config) -> None:
         cfg.default_hooks = dict(hooks, checkpoint=dict(hook, type="SafeCheckpointHook"))
 
 
+def resume_exactly(cfg: Config) -> None:
+    """Let a run be stopped at any step, and a resumed run be the unbroken one.
+
+    MMEngine's loops are taken in their resumable form, and `RandomStateHook` and, where
+    checkpoints are SafeCheckpointHook's, `StopSignalHook` are added. Loops and hooks of a lab's
+    own are left alone.
+    """
+    loop = cfg.get("train_cfg") or {}
+    by_epoch = loop.get("by_epoch", "max_iters" not in loop)
+    kinds = {None: by_epoch, "EpochBasedTrainLoop": True, "IterBasedTrainLoop": False}
+    if loop and loop.get("type") in kinds:
+        loop.type = "ResumableEpochLoop" if kinds[loop.get("type")] else "ResumableIterLoop"
+        loop.pop("by_epoch", None)  # MMEngine takes this or the type
+    hooks = dict(cfg.get("default_hooks") or {})
+    hooks.setdefault("random_states", dict(type="RandomStateHook"))
+    if (hooks.get("checkpoint") or {}).get("type") == "SafeCheckpointHook":
+        hooks.setdefault("stop_signal", dict(type="StopSignalHook"))
+    cfg.default_hooks = hooks
+
+
 def end_at_nan(cfg: Config) -> None:
     """Give a run a `FiniteLossHook`, unless its config has one."""
     hooks = [*(cfg.get("custom_hooks") or []), *(cfg.get("default_hooks") or {}).values()]

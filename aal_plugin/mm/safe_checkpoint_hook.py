@@ -12,6 +12,9 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from ..whole_files import remove_parts, write_whole
+from .random_state_hook import RandomStateHook
+
+INTERRUPTED = "interrupted.pth"  # what a run saves that is stopped within an epoch
 
 
 @register_backend("whole")
@@ -57,6 +60,7 @@ class SafeCheckpointHook(CheckpointHook):
         self._outdated: List[str] = list(_info(runner, "outdated_ckpts", []))
         self.file_backend = _RemovingLater(self._storage, self._outdated)
         self._remove_outdated()
+        self._outdated.append(self._storage.join_path(self.out_dir, INTERRUPTED))
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: Dict) -> None:
         if self.max_keep_ckpts > 0 and (not self.keep_ckpt_ids or self.keep_ckpt_ids[-1] != step):
@@ -69,6 +73,9 @@ class SafeCheckpointHook(CheckpointHook):
 
     def save(self, runner: Runner, name: str, meta: Dict, by_epoch: bool) -> None:
         """Save a checkpoint to resume from, and remove what it replaces. All ranks call this."""
+        for hook in runner.hooks:
+            if isinstance(hook, RandomStateHook):
+                hook.hold(runner)
         self.last_ckpt = self._storage.join_path(self.out_dir, name)
         runner.message_hub.update_info("last_ckpt", self.last_ckpt)
         runner.message_hub.update_info("outdated_ckpts", list(self._outdated))

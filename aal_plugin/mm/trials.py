@@ -6,20 +6,26 @@ import hashlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Dict, List, Sequence
+from typing import Any, Dict, Iterator, List, Sequence, Set
 
 from mmengine.config import Config
 from tqdm import tqdm
 
+from ..ranks import PARENT
+
 _STEP = re.compile(r"Epoch\(train\) +\[(\d+)\]\[ *(\d+)/(\d+)\]")
 _TOP1 = re.compile(r"accuracy/top1: ([\d.]+)")
+_RUNNING: Set[subprocess.Popen] = set()
 
 
 @dataclass
@@ -61,12 +67,30 @@ def run_trials(trials: Sequence[Trial], train: Path, jobs: int) -> List[dict]:
         finally:
             rows.put(row)
 
-    with ThreadPoolExecutor(jobs) as pool:
+    with ThreadPoolExecutor(jobs) as pool, _ended_by_sigterm():
         try:
             return list(pool.map(work, trials))
         except RuntimeError:
             pool.shutdown(cancel_futures=True)
             raise
+        except BaseException:  # Ctrl-C, SIGTERM: nobody waits for a training that goes on
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in list(_RUNNING):
+                process.terminate()
+            raise
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM leave through the blocks that clean up, as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _run(trial: Trial, train: Path, threads: int, row: int) -> dict:
@@ -96,7 +120,7 @@ def _train(trial: Trial, train: Path, threads: int, row: int) -> float:
     config, log_file = trial.work_dir / "trial.py", trial.work_dir / "train.log"
     trial.cfg.dump(config)
     command = [sys.executable, "-W", "ignore", "-u", str(train), str(config)]
-    environment = dict(os.environ, OMP_NUM_THREADS=str(threads))
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), PARENT: str(os.getpid())}
     top1 = float("nan")
     with (
         log_file.open("w") as log,
@@ -111,6 +135,7 @@ def _train(trial: Trial, train: Path, threads: int, row: int) -> float:
             bar_format="{desc} {percentage:3.0f}%|{bar:24}| {elapsed} < {remaining}{postfix}",
         ) as bar,
     ):
+        _RUNNING.add(process)
         for line in process.stdout:
             log.write(line)
             if step := _STEP.search(line):
@@ -120,6 +145,7 @@ def _train(trial: Trial, train: Path, threads: int, row: int) -> float:
             if value := _TOP1.search(line):
                 top1 = float(value.group(1))
                 bar.set_postfix_str(f"top-1 {top1:.1f} %")
+    _RUNNING.discard(process)
     if process.returncode:
         tail = "".join(log_file.read_text().splitlines(keepends=True)[-5:])
         raise RuntimeError(f"{tail}\n{trial.name} failed; the whole log is {log_file}")
