@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Iterator
 
 import torch
@@ -34,7 +34,8 @@ def end_with_parent() -> None:
 def _watch(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(0.5)
-    print(f"process {parent}, which started this one, has ended; so does this", file=sys.stderr)
+    with suppress(OSError):  # a pipe to the parent, which nobody reads any more
+        print(f"process {parent}, which started this one, is gone; this one ends", file=sys.stderr)
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(_GRACE)
     os._exit(128 + signal.SIGTERM)

@@ -129,7 +129,7 @@ class SignalOneRank(Hook):
 STAND_INS = {
     # sbatch keeps its options, and runs the script that it reads until it is not requeued.
     "sbatch": """#!/usr/bin/env bash
-echo "$@" >> "$STAND_IN/sbatch"
+echo "$@" >> "$STAND_IN/sbatch.asked"
 cat > "$STAND_IN/script"
 export SLURM_JOB_ID=17
 for attempt in 1 2 3; do
@@ -141,7 +141,7 @@ done
 """,
     # srun sends SIGTERM to the first attempt in its training, as before the end of a job's time.
     "srun": """#!/usr/bin/env bash
-echo "$@" >> "$STAND_IN/srun"
+echo "$@" >> "$STAND_IN/srun.asked"
 while [[ "$1" == -* ]]; do if [ "$1" = -p ]; then shift; fi; shift; done
 command=()
 for word in "$@"; do [ "$word" = --launcher=slurm ] || command+=("$word"); done
@@ -173,9 +173,9 @@ def test_a_job_whose_time_is_up_is_requeued_and_resumes_within_the_epoch(tmp_pat
     )  # fmt: skip
     assert (tmp_path / "status").read_text().split() == ["75", "0"]
     assert (tmp_path / "requeued").exists() is False
-    asked = (tmp_path / "sbatch").read_text()
+    asked = (tmp_path / "sbatch.asked").read_text()
     assert "--requeue" in asked and "--signal=TERM@90" in asked and "--ntasks=1" in asked
-    assert (tmp_path / "srun").read_text().count("--resume") == 2
+    assert (tmp_path / "srun.asked").read_text().count("--resume") == 2
     log = (tmp_path / "log").read_text()  # of the second attempt
     assert "the run goes on after batch" in log
     assert load(tmp_path / "run" / "epoch_2.pth")["meta"]["iter"] == 80

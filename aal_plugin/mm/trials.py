@@ -123,7 +123,7 @@ def _train(trial: Trial, train: Path, threads: int, row: int) -> float:
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), PARENT: str(os.getpid())}
     top1 = float("nan")
     with (
-        log_file.open("w") as log,
+        log_file.open("w", buffering=1) as log,
         subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
         ) as process,
