@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := $(if $(filter openmmlab,$(STACK)),.venv,.venv-$(STACK))
 BIN    := $(VENV)/bin
 
-.PHONY: quickstart clean-quickstart test test-slow lint format
+.PHONY: quickstart clean-quickstart test test-slow test-reliability lint format
 
 quickstart: $(VENV)/.installed
 	$(BIN)/python -W ignore tools/quickstart.py
@@ -17,6 +17,10 @@ test: $(VENV)/.installed-dev
 
 test-slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+# Kills trainings and resumes them; ARGS="--kills 200 --seed 1 CONFIG" for more.
+test-reliability: $(VENV)/.installed-dev
+	$(BIN)/python -W ignore -m tests.reliability.kill_matrix $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

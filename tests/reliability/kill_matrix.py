@@ -1,0 +1,288 @@
+#!/usr/bin/env python
+"""Kill a training again and again, and see whether it ends as if nobody had.
+
+    python -m tests.reliability.kill_matrix [CONFIG] --kills 50 --seed 0
+
+A run that nobody kills gives the weights that are wanted. Then runs of the same config are killed
+at moments drawn from the seed, resumed with `--resume`, killed again, and so on to their end.
+Each process is forked from one that has imported everything, and is really killed (SIGKILL), or
+told to end (SIGTERM).
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+import torch
+from mmengine.config import Config
+from mmengine.fileio import LocalBackend
+from mmengine.hooks import Hook
+from mmengine.runner import CheckpointLoader, Runner
+from tqdm import tqdm
+
+import aal_plugin.mm.torch_load  # noqa: F401
+from aal_plugin import whole_files
+from aal_plugin.mm.checkpoint_file import check_checkpoint
+from aal_plugin.mm.launch import (
+    end_at_nan,
+    keep_checkpoints_whole,
+    resume_exactly,
+    resume_from_whole_checkpoint,
+)
+
+# What a killed process was doing. From the fourth on, calls that write a file.
+MOMENTS = {
+    "at any time, from outside": "time",
+    "at any step": "step",
+    "SIGTERM at any step": "signal",
+    "half of the bytes written": "write",
+    "written, before they are on the disk": "fsync",
+    "on the disk, before the rename": "replace",
+    "renamed, before older files are removed": "remove",
+    "in the very first save": "first",
+}
+
+
+class Deadly(Hook):
+    """Ends its process at one step, or at the n-th call of a kind."""
+
+    def __init__(self, moment: str, count: int) -> None:
+        self.moment, self.count = moment, count
+
+    def before_run(self, runner: Runner) -> None:
+        self.process = os.getpid()  # not a worker, which has a copy of this
+        kind = "write" if self.moment == "first" else self.moment
+        if kind == "write":
+            wrap(Path, "write_bytes", self, half_written)
+            wrap(LocalBackend, "put", self, half_put)  # MMEngine's; ours is the above
+        elif kind in ("fsync", "replace", "remove"):
+            wrap(os, "unlink" if kind == "remove" else kind, self)
+            if kind == "remove":
+                wrap(os, "remove", self)
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        if self.moment in ("step", "signal"):
+            self.pass_by(signal.SIGKILL if self.moment == "step" else signal.SIGTERM)
+
+    def pass_by(self, number: int = signal.SIGKILL) -> None:
+        self.count -= 1
+        if self.count == 0:
+            os.kill(self.process, number)
+
+
+def wrap(owner: Any, name: str, deadly: Deadly, before: Any = None) -> None:
+    """Let a function count, and at the last count die before it does anything (or after half)."""
+    real = getattr(owner, name)
+
+    def counted(*args: Any, **options: Any) -> Any:
+        if before is not None and deadly.count == 1:
+            before(*args)
+        deadly.pass_by()
+        return real(*args, **options)
+
+    setattr(owner, name, counted)
+
+
+def half_written(path: Path, content: bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(content[: len(content) // 2])
+
+
+def half_put(backend: LocalBackend, content: bytes, path: str) -> None:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    half_written(Path(path), content)
+
+
+def train(config: Config, deadly: Optional[Deadly]) -> None:
+    """As tools/train.py CONFIG --resume does."""
+    if not config.get("mmengine_alone"):
+        resume_from_whole_checkpoint(config)
+        keep_checkpoints_whole(config)
+        end_at_nan(config)
+        resume_exactly(config)
+    runner = Runner.from_cfg(config)
+    if deadly is not None:
+        runner.register_hook(deadly, priority="VERY_HIGH")
+    runner.train()
+
+
+def run(
+    config: Config, work_dir: Path, deadly: Optional[Deadly] = None, seconds: Optional[float] = None
+) -> int:
+    """Train in a process of its own; its exit status, negative for the signal that killed it.
+
+    It resumes where there is a work dir, and is killed after some seconds, if they are given.
+    """
+    config = copy.deepcopy(config)
+    config.work_dir, config.resume = str(work_dir), work_dir.exists()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            log = os.open(f"{work_dir}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+            os.dup2(log, 1), os.dup2(log, 2)
+            config.experiment_name = f"kill-{os.getpid()}-{time.time_ns()}"
+            train(config, deadly)
+            status = 0
+        except SystemExit as error:
+            status = error.code
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    killer = threading.Timer(seconds or 0, os.kill, (child, signal.SIGKILL))
+    if seconds is not None:
+        killer.start()
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)  # its number is not given away meanwhile
+    killer.cancel()
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def whole_checkpoints(work_dir: Path) -> List[Path]:
+    found = []
+    for path in work_dir.glob("*.pth"):
+        try:
+            check_checkpoint(str(path))
+            found.append(path)
+        except ValueError:
+            pass
+    return found
+
+
+def final_weights(work_dir: Path) -> Dict[str, torch.Tensor]:
+    # By its own `last_checkpoint`, as a user finds it.
+    path = (work_dir / "last_checkpoint").read_text().strip()
+    return CheckpointLoader.load_checkpoint(path, map_location="cpu")["state_dict"]
+
+
+def matrix(
+    config: Config, kills: int, seed: int, folder: Path, moments: Optional[List[str]] = None
+) -> List[dict]:
+    """One row for every moment: kills, runs, what was lost, and how the runs ended."""
+    began = time.monotonic()
+    status = run(config, folder / "unbroken")
+    seconds = time.monotonic() - began
+    if status:
+        sys.exit(f"the run that nobody kills ended with {status}; see {folder}/unbroken.log")
+    wanted = final_weights(folder / "unbroken")
+    steps = CheckpointLoader.load_checkpoint(
+        (folder / "unbroken" / "last_checkpoint").read_text(), map_location="cpu"
+    )["meta"]["iter"]
+    draw = random.Random(seed)
+    names = moments or list(MOMENTS)
+    rows = {name: dict(moment=name, kills=0, runs=0, lost=0, stuck=0, equal=0) for name in names}
+    attempt = 0
+    with tqdm(total=kills, unit="kill", desc="killed") as bar:
+        while bar.n < kills:
+            name = names[attempt % len(names)]
+            attempt += 1
+            done = one_run(
+                config, MOMENTS[name], draw, folder / f"run{attempt}", steps, seconds, wanted
+            )
+            for key, value in done.items():
+                rows[name][key] += value
+            bar.update(done["kills"])
+            if not done["kills"]:
+                bar.write(f"{name}: nothing to be killed at in run {attempt}")
+                names = [other for other in names if other != name] or sys.exit("nothing left")
+    return list(rows.values())
+
+
+def one_run(
+    config: Config,
+    moment: str,
+    draw: random.Random,
+    work_dir: Path,
+    steps: int,
+    seconds: float,
+    wanted: dict,
+) -> dict:
+    """Kill a run three times at most, then let it end."""
+    row = dict(kills=0, runs=1, lost=0, stuck=0, equal=0)
+    for _ in range(1 if moment == "first" else 3):
+        # The first save is a run's first writing; later ones are counted from there.
+        count = 1 if moment == "first" else draw.randint(2, max(2, steps // 3))
+        saved_before = bool(whole_checkpoints(work_dir)) if work_dir.exists() else False
+        if moment == "time":
+            status = run(config, work_dir, seconds=draw.uniform(0, seconds))
+        else:
+            status = run(config, work_dir, Deadly(moment, count))
+        if status == 0:
+            break
+        if status not in (-signal.SIGKILL, 75):
+            row["stuck"] += 1
+            return row
+        row["kills"] += 1
+        if saved_before and not whole_checkpoints(work_dir):
+            row["lost"] += 1
+    if status != 0:
+        status = run(config, work_dir)
+    if status != 0:
+        row["stuck"] += 1
+        return row
+    last = final_weights(work_dir)
+    same = last.keys() == wanted.keys() and all(torch.equal(last[k], wanted[k]) for k in wanted)
+    leftovers = list(work_dir.glob(f"{whole_files.PREFIX}*"))
+    row["equal"] += int(same and not leftovers)
+    if same:
+        shutil.rmtree(work_dir)
+    return row
+
+
+def table(rows: List[dict]) -> str:
+    lines = [
+        "| killed | kills | runs | lost | could not resume | final weights bitwise equal |",
+        "|---|---|---|---|---|---|",
+    ]
+    total = {key: sum(row[key] for row in rows) for key in rows[0] if key != "moment"}
+    for row in [*rows, dict(total, moment="all")]:
+        equal = f"{row['equal']} of {row['runs']}"
+        cells = (row["moment"], row["kills"], row["runs"], row["lost"], row["stuck"], equal)
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("config", nargs="?", help="by default a ViT of three blocks on shapes")
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--moments", nargs="+", choices=MOMENTS.values(), help="all by default")
+    parser.add_argument(
+        "--mmengine-alone", action="store_true", help="see what runs lose without our launcher"
+    )
+    parser.add_argument("--out", help="write the table to this file too (Markdown)")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    from tests.reliability.small_run import small_run
+
+    config = Config.fromfile(args.config) if args.config else small_run()
+    config.mmengine_alone = args.mmengine_alone
+    names = [name for name, kind in MOMENTS.items() if kind in (args.moments or MOMENTS.values())]
+    folder = Path(tempfile.mkdtemp(prefix="kill-matrix-"))
+    rows = matrix(config, args.kills, args.seed, folder, names)
+    print(f"seed {args.seed}\n\n{table(rows)}")
+    if args.out:
+        whole_files.write_whole(args.out, table(rows) + "\n")
+    failed = any(row["lost"] or row["stuck"] or row["equal"] < row["runs"] for row in rows)
+    if failed:
+        sys.exit(f"what is left of the runs lies in {folder}")
+    shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()

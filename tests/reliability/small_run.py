@@ -1,0 +1,26 @@
+"""What the kill matrix trains by default: everything that draws random numbers is in it."""
+
+from mmengine.config import Config
+
+from ..mm.small import AAL, training
+
+
+def small_run() -> Config:
+    """Four epochs of four steps; max_keep_ckpts=1 and save_best, which lost runs once."""
+    model = dict(
+        AAL,
+        backbone=dict(AAL["backbone"], drop_path_rate=0.3),
+        train_cfg=dict(augments=[dict(type="Mixup", alpha=0.8)]),
+    )
+    config = training("nowhere", model, epochs=4)
+    config.train_dataloader.update(num_workers=2, persistent_workers=True)
+    config.train_dataloader.dataset.pipeline = [
+        dict(type="RandomCrop", crop_size=24, padding=4),
+        dict(type="RandomFlip", prob=0.5),
+        dict(type="PackInputs"),
+    ]
+    config.default_hooks.checkpoint = dict(
+        type="CheckpointHook", interval=1, max_keep_ckpts=1, save_best="auto"
+    )
+    config.default_hooks.ema = dict(type="KeptEMAHook", momentum=0.1)
+    return config
