@@ -59,11 +59,10 @@ def test_chosen_rows_in_half_precision(tmp_path, benchmark):
     assert list(report["steps"]) == rows.split(",") and "overhead_ratio" not in report
 
 
-def test_unknown_row_is_told_the_choices(benchmark):
-    with pytest.raises(
-        SystemExit, match=r"--only \['aal'\]; choose among \['student step', 'teach"
-    ):
+def test_unknown_row_is_told_the_choices(benchmark, capsys):
+    with pytest.raises(SystemExit, match="2"):
         benchmark("--only", "aal")
+    assert "--only ['aal']; choose among ['student step', 'teach" in capsys.readouterr().err
 
 
 def test_sweep_measures_four_axes_and_draws_them(tmp_path, benchmark):

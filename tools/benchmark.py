@@ -28,12 +28,15 @@ from tqdm import tqdm  # noqa: E402
 from aal_plugin.bench import Setting, Steps, Timing, interleave, peak_memory  # noqa: E402
 from aal_plugin.bench.scaling import draw_scaling, scaling  # noqa: E402
 from aal_plugin.bench.work import counts  # noqa: E402
+from aal_plugin.plain_errors import plain_errors  # noqa: E402
 
 CLOCKS = dict(wall=time.perf_counter, cpu=time.process_time)
 
 
 def main() -> None:
     args = parse_args()
+    if args.only and (args.count or args.sweep):
+        raise ValueError(f"--only {args.only} chooses what is timed; drop --count or --sweep")
     if args.threads:
         torch.set_num_threads(args.threads)
     names = ("student", "teacher", "batch", "size", "classes", "dtype", "device", "links")
@@ -134,7 +137,7 @@ def measure(setting: Setting, args: argparse.Namespace) -> dict:
         chosen = [name.strip() for name in args.only.split(",")]
         unknown = [name for name in chosen if name not in rows]
         if unknown:
-            sys.exit(f"--only {unknown}; choose among {list(rows)}")
+            raise ValueError(f"--only {unknown}; choose among {list(rows)}")
         rows = {name: rows[name] for name in chosen}
     steps = {name: make() for name, make in rows.items()}
 
@@ -236,4 +239,5 @@ def print_scaling(scaled: dict) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with plain_errors():
+        main()

@@ -11,16 +11,20 @@ import statistics
 import sys
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 
+from aal_plugin.mm.config_file import read_config
 from aal_plugin.mm.trials import Trial, run_trials
+from aal_plugin.plain_errors import plain_errors
+from aal_plugin.settings import check_whole
 
 
 def main() -> None:
     args = parse_args()
+    check_whole("--jobs", args.jobs, 1)
     stems = [Path(file).stem for file in args.configs]
     if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
-        sys.exit(f"{twice}: several configs of that name would share a folder; rename one")
+        raise ValueError(f"{twice}: several configs of that name would share a folder; rename one")
     trials = [trial(Path(file), seed, args) for file in args.configs for seed in args.seeds]
     try:
         results = run_trials(trials, Path(__file__).with_name("train.py"), args.jobs)
@@ -52,7 +56,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def trial(file: Path, seed: int, args: argparse.Namespace) -> Trial:
-    cfg = Config.fromfile(file)
+    cfg = read_config(file)
     cfg.merge_from_dict(args.cfg_options)
     cfg.merge_from_dict({"randomness.seed": seed})
     cfg.work_dir = f"{args.work_dir}/{file.stem}/seed{seed}"
@@ -70,4 +74,5 @@ def format_table(configs: list, seeds: list, top1: list) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    with plain_errors():
+        main()

@@ -11,6 +11,7 @@ noise are compared with those of the AAL model.
 import argparse
 
 from aal_plugin.mm.export import export_student
+from aal_plugin.plain_errors import plain_errors
 
 
 def main() -> None:
@@ -29,4 +30,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with plain_errors():
+        main()

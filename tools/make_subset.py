@@ -10,13 +10,13 @@ The images are those of ClassBalancedSubset with the same fraction and seed. For
 
 import argparse
 import os
-import sys
 from pathlib import Path
 
 from mmengine.registry import init_default_scope
 from mmpretrain.registry import DATASETS
 
 from aal_plugin.mm import ClassBalancedSubset
+from aal_plugin.plain_errors import plain_errors
 
 
 def main() -> None:
@@ -29,14 +29,16 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     if not args.folder.is_dir():
-        sys.exit(f"{args.folder}: no such folder; it was looked for at {args.folder.absolute()}")
+        raise FileNotFoundError(
+            f"{args.folder}: no such folder; it was looked for at {args.folder.absolute()}"
+        )
 
     init_default_scope("mmpretrain")
     folder = DATASETS.build(dict(type="CustomDataset", data_prefix=str(args.folder)))
     try:
         subset = ClassBalancedSubset(folder, args.fraction, args.seed)
     except ValueError as error:
-        sys.exit(f"--fraction: {error}")
+        raise ValueError(f"--fraction: {error}") from None
     subset.full_init()
     lines = []
     for index in range(len(subset)):
@@ -51,4 +53,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with plain_errors():
+        main()

@@ -14,6 +14,7 @@ from mmengine.runner import CheckpointLoader
 from aal_plugin.analysis import link_strength, plot_link_strength
 from aal_plugin.mm.export import export_student
 from aal_plugin.mm.trials import Trial, run_trials
+from aal_plugin.plain_errors import plain_errors
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -51,4 +52,5 @@ def draw_links(checkpoint: str, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with plain_errors():
+        main()

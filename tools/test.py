@@ -1,12 +1,15 @@
 #!/usr/bin/env python
 """Test a checkpoint. Options are those of MMPretrain's tools/test.py; see --help.
 
-Beyond it, several ranks run on a machine without a GPU.
+Beyond it, several ranks run on a machine without a GPU, and a checkpoint of another model is an
+error.
 """
 
+from aal_plugin.mm.config_check import check_config
 from aal_plugin.mm.data_layout import check_data
-from aal_plugin.mm.launch import check_checkpoint, mmpretrain_script, use_cpu_ranks
+from aal_plugin.mm.launch import check_checkpoint, check_run, mmpretrain_script, use_cpu_ranks
 from aal_plugin.mm.own_folder import fill_in_own_folder
+from aal_plugin.plain_errors import plain_errors
 from aal_plugin.ranks import leaving_in_order
 
 
@@ -15,11 +18,15 @@ def main() -> None:
     merge_args = script.merge_args
 
     def merge(cfg, args):
-        check_checkpoint(args.checkpoint)
         cfg = merge_args(cfg, args)
         fill_in_own_folder(cfg)
-        check_data(cfg, ("test_dataloader",))
+        check_config(
+            cfg,
+            lambda: check_checkpoint(args.checkpoint),
+            lambda: check_data(cfg, ("test_dataloader",)),
+        )
         use_cpu_ranks(cfg)
+        check_run(cfg)
         return cfg
 
     script.merge_args = merge
@@ -27,5 +34,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with leaving_in_order():
+    with leaving_in_order(), plain_errors():
         main()

@@ -19,15 +19,13 @@ def main() -> None:
     # As `python TRAIN_PY` has it: a checkout's own timm comes before an installed one.
     sys.path.insert(0, str(Path(sys.argv[0]).resolve().parent))
 
+    from aal_plugin.plain_errors import plain_errors
     from aal_plugin.ranks import leaving_in_order
     from aal_plugin.timm.launch import load_script, put_task_in
 
-    try:
+    with leaving_in_order(), plain_errors():
         script = load_script(sys.argv[0])
-    except (FileNotFoundError, ValueError) as error:
-        sys.exit(f"timm_train.py: {error}")
-    put_task_in(script)
-    with leaving_in_order():
+        put_task_in(script)
         script.main()
 
 

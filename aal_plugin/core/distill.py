@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..settings import check_number
+
 REDUCTIONS = ("batch", "elements")
 
 
@@ -57,6 +59,13 @@ DISTILLATIONS: Dict[str, Callable[[Tensor, Tensor, float, str], Tensor]] = {
     "soft": soft_distillation,
     "hard": hard_distillation,
 }
+
+
+def check_temperature(key: str, temperature: float) -> None:
+    """Raise ValueError unless τ is a number above 0."""
+    check_number(key, temperature, "more than 0")
+    if temperature <= 0:
+        raise ValueError(f"{key}={temperature!r}; choose more than 0")
 
 
 def _wide(logits: Tensor) -> Tensor:

@@ -127,6 +127,9 @@ def _matching(patterns: Sequence[str], modules: Dict[str, nn.Module]) -> List[st
                 f"{', '.join(near) or 'none'}"
             )
         found += matches
+    twice = sorted({name for name in found if found.count(name) > 1})
+    if twice:
+        raise ValueError(f"taps={list(patterns)!r} names {twice} more than once")
     return found
 
 

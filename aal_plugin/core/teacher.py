@@ -105,6 +105,16 @@ class FrozenTeacher(nn.Module):
         if compile:
             self._run = torch.compile(self._infer)
 
+    @property
+    def normalises(self) -> bool:
+        """Whether the model was trained with a mean and std of its own."""
+        return self._mean is not None
+
+    @property
+    def rgb(self) -> bool:
+        """Whether the model was trained on RGB images."""
+        return self._rgb
+
     def match_input(
         self, mean: Optional[Sequence[float]], std: Optional[Sequence[float]], rgb: bool
     ) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Dict, Optional, Sequence, Tuple, Union
 
 from torch import Tensor, nn
 
+from ..settings import check_flag
 from .stages import near_names
 from .teacher import FrozenTeacher
 from .weights import check_weights, load_weights
@@ -55,8 +56,7 @@ class TimmTeacher(FrozenTeacher):
         import timm
 
         check_weights(pretrained, checkpoint, allow_random_weights)
-        if not isinstance(use_ema, bool):
-            raise ValueError(f"teacher.use_ema={use_ema!r}; choose True or False")
+        check_flag("teacher.use_ema", use_ema)
         if ":" not in model_name and not timm.is_model(model_name):  # "hf-hub:…" names a hub
             raise ValueError(
                 f"teacher.model_name={model_name!r} is not a timm model; "

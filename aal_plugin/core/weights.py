@@ -7,6 +7,9 @@ from typing import Callable, Dict, Optional, Tuple
 
 from torch import Tensor, nn
 
+# What a model's weights and statistics are called in a checkpoint, where all are plain tensors.
+_BOUNDED = ("running_mean", "running_var", "weight", "bias")
+
 
 def check_weights(pretrained: bool, checkpoint: Optional[str], allow_random_weights: bool) -> None:
     """Raise ValueError unless a teacher's weights come from exactly one place."""
@@ -25,16 +28,24 @@ def check_weights(pretrained: bool, checkpoint: Optional[str], allow_random_weig
 
 def check_finite(model: nn.Module, whose: str) -> None:
     """Raise ValueError where weights or statistics of a model hold NaN or infinity."""
-    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+    name = nonfinite_name(dict([*model.named_parameters(), *model.named_buffers()]))
+    if name is not None:
+        raise ValueError(
+            f"{whose} has weights that are NaN or infinite, the first in {name!r}; give other "
+            "weights"
+        )
+
+
+def nonfinite_name(tensors: Dict[str, Tensor]) -> Optional[str]:
+    """The first of a model's tensors that holds NaN or infinity, or None."""
+    for name, tensor in tensors.items():
         # A mask of a model may hold infinity by design.
-        bounded = isinstance(tensor, nn.Parameter) or name.endswith(("running_mean", "running_var"))
+        bounded = isinstance(tensor, nn.Parameter) or name.endswith(_BOUNDED)
         if not tensor.is_floating_point() or tensor.is_meta:
             continue
         if tensor.isnan().any() or (bounded and tensor.isinf().any()):
-            raise ValueError(
-                f"{whose} has weights that are NaN or infinite, the first in {name!r}; give other "
-                "weights"
-            )
+            return name
+    return None
 
 
 def load_weights(

@@ -15,12 +15,12 @@ import uuid
 import warnings
 from collections.abc import Iterable
 from functools import partial
-from numbers import Integral
 from pathlib import Path
 from typing import Callable, NamedTuple, Optional, Union
 
 import numpy as np
 
+from ..settings import check_whole
 from .scene import draw_scene
 from .silhouettes import CLASSES
 
@@ -103,12 +103,6 @@ def split_seed(split: str, seed: int) -> int:
         raise ValueError(f"split={split!r}; choose 'train' or 'val'")
     check_whole("seed", seed, 0)
     return len(SPLITS) * seed + SPLITS.index(split)
-
-
-def check_whole(name: str, value: object, low: int) -> None:
-    """Raises ValueError unless value is a whole number, at least `low`."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < low:
-        raise ValueError(f"{name}={value!r}; choose a whole number, {low} or more")
 
 
 def progress_bar(label: str) -> Progress:

@@ -15,6 +15,7 @@ from .deit_init import DeiTInit
 from .deit_lr import DeiTLR
 from .distill_head import DistillHead
 from .finite_loss_hook import FiniteLossHook
+from .fit_check_hook import FitCheckHook
 from .kept_ema_hook import KeptEMAHook
 from .lambda_decay_hook import LambdaDecayHook
 from .link_heatmap_hook import LinkHeatmapHook
@@ -47,6 +48,7 @@ __all__ = [
     "DeiTLR",
     "DistillHead",
     "FiniteLossHook",
+    "FitCheckHook",
     "GradientTransferHead",
     "HintHead",
     "KeptEMAHook",

@@ -8,6 +8,7 @@ from mmpretrain.registry import MODELS
 
 from ..core import AttentionLinks, link_ranges
 from ..core.links import Links, as_grid
+from ..settings import check_flag
 from .teacher_head import ACTIVATIONS, ATTENTION, Step, TeacherHead
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class AttentionLinkHead(TeacherHead):
         super().__init__(loss_weight, init_cfg)
         self.topology = links
         self.map_size = as_grid(map_size, "link_head.map_size")
+        check_flag("link_head.antialias", antialias)
         self.antialias = antialias
 
     def connect(self, classifier: AALClassifier) -> None:

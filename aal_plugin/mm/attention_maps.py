@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from ..core import AttentionTaps
 from ..core.links import map_grid, resize_maps
 from .checkpoint import load_strictly, read_checkpoint, saved_weights
+from .config_file import read_config
+from .config_types import type_name
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
@@ -47,7 +49,7 @@ class AttentionReader:
 
     def __init__(self, config: Union[str, Config], checkpoint: str, ema: bool = False) -> None:
         saved = read_checkpoint(checkpoint)
-        self.config = Config.fromfile(config) if isinstance(config, str) else config
+        self.config = read_config(config) if isinstance(config, str) else config
         init_default_scope(self.config.get("default_scope", "mmpretrain"))
         model = dict(self.config.model)
         if "data_preprocessor" not in model and "data_preprocessor" in self.config:
@@ -64,7 +66,7 @@ class AttentionReader:
         """The first images of the config's validation set."""
         settings = dict(self.config.val_dataloader.dataset)
         steps = [dict(step) for step in settings.get("pipeline", [])]
-        if steps and steps[-1]["type"].endswith("PackInputs"):
+        if steps and type_name(steps[-1]) == "PackInputs":
             steps[-1]["algorithm_keys"] = ["gt_bboxes"]
         dataset = DATASETS.build(dict(settings, pipeline=steps))
         for index in range(min(count, len(dataset))):
@@ -75,7 +77,7 @@ class AttentionReader:
     def files(self, paths: Sequence[Path]) -> Iterator[Shown]:
         """Image files, through the validation pipeline, resized where the student demands it."""
         steps = [dict(step) for step in self.config.val_dataloader.dataset.pipeline]
-        if not steps[0]["type"].endswith("LoadImageFromFile"):
+        if type_name(steps[0]) != "LoadImageFromFile":
             steps.insert(0, dict(type="LoadImageFromFile"))
         for path in paths:
             packed = Compose(steps)(dict(img_path=str(path)))

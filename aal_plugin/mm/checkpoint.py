@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Dict, List, NamedTuple
+from typing import Dict, List, NamedTuple, Tuple
 
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from ..analysis.links import find_links
 from ..core.links import Range
 from .launch import check_checkpoint
+
+_MOST = 4096  # blocks, heads of a block, levels: more than any student has
 
 
 class SavedLinks(NamedTuple):
@@ -53,11 +55,41 @@ def read_links(path: str, ema: bool = False) -> SavedLinks:
             f"checkpoint {path!r} holds links, but no meta['attention_links'] that tells which "
             "blocks they link; train with LambdaDecayHook or LinkHeatmapHook, which write it"
         )
-    return SavedLinks(
-        {f"links.{level}.weight": weight for level, weight in links.items()},
-        [tuple(pair) for pair in linked["ranges"]],
-        list(linked["heads"]),
-    )
+    weights = {f"links.{level}.weight": weight for level, weight in links.items()}
+    return SavedLinks(weights, *_checked(linked, weights, path))
+
+
+def _checked(
+    linked: object, weights: Dict[str, Tensor], path: str
+) -> Tuple[List[Range], List[int]]:
+    """Ranges and heads as a file tells them, once they are known to describe its links.
+
+    Raises:
+        ValueError: they are of another kind, or of another size than the links.
+    """
+    try:
+        heads = [_whole(count) for count in linked["heads"][:_MOST]]
+        ranges = [(_whole(first), _whole(last)) for first, last in linked["ranges"][:_MOST]]
+        fits = len(ranges) == len(weights) and all(
+            1 <= first <= last <= len(heads)
+            and weight.dim() == 4
+            and weight.shape[1] == sum(heads[first - 1 : last])
+            for (first, last), weight in zip(ranges, weights.values())
+        )
+    except (TypeError, KeyError, ValueError, IndexError):
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"checkpoint {path!r}: its meta['attention_links'] does not describe the links that it "
+            "holds; was it changed?"
+        )
+    return ranges, heads
+
+
+def _whole(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= _MOST:
+        raise ValueError(value)
+    return value
 
 
 def saved_weights(saved: dict, ema: bool, name: str) -> Dict[str, Tensor]:

@@ -11,6 +11,10 @@ import numpy as np
 from mmengine.dataset import BaseDataset, force_full_init
 from mmpretrain.registry import DATASETS
 
+from ..settings import check_number, check_whole
+from .data_layout import check_inside
+from .random_states import named_item
+
 
 @DATASETS.register_module()
 class ClassBalancedSubset:
@@ -24,17 +28,27 @@ class ClassBalancedSubset:
         dataset: the data set, or its config.
         fraction: in (0, 1].
         seed: another seed chooses other images.
+        allow_outside: whether an annotation file may name images outside of the data set's folder.
 
     Raises:
-        ValueError: fraction out of its range.
+        ValueError: fraction or seed out of its range; an image outside of the folder.
     """
 
-    def __init__(self, dataset: Union[dict, BaseDataset], fraction: float, seed: int = 0) -> None:
-        if not 0 < fraction <= 1:
-            raise ValueError(f"ClassBalancedSubset.fraction={fraction}; choose from (0, 1]")
+    def __init__(
+        self,
+        dataset: Union[dict, BaseDataset],
+        fraction: float,
+        seed: int = 0,
+        allow_outside: bool = False,
+    ) -> None:
+        check_number("ClassBalancedSubset.fraction", fraction, "from (0, 1]", high=1)
+        if fraction <= 0:
+            raise ValueError(f"ClassBalancedSubset.fraction={fraction!r}; choose from (0, 1]")
+        check_whole("ClassBalancedSubset.seed", seed, 0)
         self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
         self.fraction = fraction
         self.seed = seed
+        self.allow_outside = allow_outside
         self._fully_initialized = False
 
     @property
@@ -49,6 +63,9 @@ class ClassBalancedSubset:
         if self._fully_initialized:
             return
         self.dataset.full_init()
+        if not self.allow_outside:
+            infos = map(self.dataset.get_data_info, range(len(self.dataset)))
+            check_inside(self.dataset, (i["img_path"] for i in infos if "img_path" in i))
         if self.fraction == 1:
             self.indices = list(range(len(self.dataset)))
             self._fully_initialized = True
@@ -89,8 +106,4 @@ class ClassBalancedSubset:
     @force_full_init
     def __getitem__(self, idx: int) -> Any:
         """The sample through the pipeline; an error in there names the image file."""
-        try:
-            return self.dataset[self.indices[idx]]
-        except Exception as error:
-            path = self.get_data_info(idx).get("img_path", f"number {self.indices[idx]}")
-            raise RuntimeError(f"image {path} of the data set is unusable: {error}") from error
+        return named_item(self.dataset, self.indices[idx])

@@ -26,14 +26,13 @@ from .teacher_head import (
     ACTIVATIONS,
     ATTENTION,
     FEATURES,
+    HEADS,
     INPUT_GRADIENT,
     TEACHER_GRADIENT,
     TEACHER_LOGITS,
     Step,
     TeacherHead,
 )
-
-HEADS = ("link_head", "distill_head", "transfer_head")
 
 
 @MODELS.register_module()
@@ -56,8 +55,10 @@ class AALClassifier(ImageClassifier):
             `aal_plugin.core.named_taps.named_tapping`.
         student_taps: the modules of the backbone that are the levels of `transfer_head`, by
             their names; by default a CNN's stages or a transformer's blocks.
-        images_rgb: whether the student sees RGB images; by default what `data_preprocessor.to_rgb`
-            says. CIFAR's are RGB as they are read, with to_rgb=False: say True there.
+        images_rgb: whether the student sees RGB images; by default True where
+            `data_preprocessor.to_rgb` is. Where that is False it must be given for a teacher of
+            RGB images: CIFAR's are RGB as they are read, files that mmcv loads are BGR. An
+            MMTeacher with to_rgb=False too is taken to have learned from images like these.
         neck, head, **kwargs: ImageClassifier's own.
 
     Raises:
@@ -113,10 +114,9 @@ class AALClassifier(ImageClassifier):
         needs = frozenset().union(*(loss.needs for loss in heads.values()))
         _check_of_use("taps", taps, ATTENTION, needs)
         _check_of_use("student_taps", student_taps, FEATURES, needs)
-        pixels = self.data_preprocessor
-        if images_rgb is None:
-            images_rgb = getattr(pixels, "to_rgb", True)
-        self._teacher = Unregistered(_built_teacher(teacher, needs, pixels, images_rgb))
+        self._teacher = Unregistered(
+            _built_teacher(teacher, needs, self.data_preprocessor, images_rgb)
+        )
         self._watching: Dict[str, Union[AttentionTaps, FeatureTaps]] = {}
         if ATTENTION in needs:
             self._watching[ATTENTION] = AttentionTaps(self.backbone, taps)
@@ -217,8 +217,13 @@ class AALClassifier(ImageClassifier):
 
 
 def _built_teacher(
-    teacher: Union[dict, FrozenTeacher, None], needs: frozenset, pixels: nn.Module, rgb: bool
+    teacher: Union[dict, FrozenTeacher, None],
+    needs: frozenset,
+    pixels: nn.Module,
+    rgb: Optional[bool],
 ) -> Optional[FrozenTeacher]:
+    if rgb is not None and not isinstance(rgb, bool):
+        raise ValueError(f"model.images_rgb={rgb!r}; choose True, False or None")
     if teacher is None:
         of_teacher = needs & {ACTIVATIONS, TEACHER_LOGITS, TEACHER_GRADIENT}
         if of_teacher:
@@ -229,6 +234,16 @@ def _built_teacher(
         return None
     if not isinstance(teacher, nn.Module):
         teacher = MODELS.build(teacher)
+    if rgb is None:
+        rgb = getattr(pixels, "to_rgb", True)
+        if not rgb and not getattr(teacher, "to_rgb", True):
+            rgb = teacher.rgb  # trained on images as this one's are
+        elif not rgb and teacher.normalises and teacher.rgb:
+            raise ValueError(
+                "data_preprocessor.to_rgb=False does not tell the teacher whether the images are "
+                "RGB: CIFAR's are as they are read, files that mmcv loads are BGR; give "
+                "model.images_rgb=True or False"
+            )
     mean, std = getattr(pixels, "mean", None), getattr(pixels, "std", None)
     teacher.match_input(*(v if v is None else v.flatten().tolist() for v in (mean, std)), rgb=rgb)
     return teacher

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Dict, List
+from typing import Any, Dict, List
 
 import numpy as np
 from mmpretrain.datasets import CUB
 from mmpretrain.registry import DATASETS
+
+from .data_layout import check_inside
 
 
 @DATASETS.register_module()
@@ -17,10 +19,18 @@ class CUBWithBoxes(CUB):
     They come from `bounding_boxes.txt` of the data set's folder. In a pipeline take `Resize`,
     `ResizeEdgeWithBoxes`, `CenterCrop` and `RandomFlip`, which move them with the image.
 
+    Args:
+        allow_outside: whether images.txt may name images outside of the data set's folder.
+        **kwargs: CUB's.
+
     Raises:
         FileNotFoundError: no bounding_boxes.txt.
-        ValueError: an image without a box in there.
+        ValueError: an image without a box in there, or outside of the folder.
     """
+
+    def __init__(self, *args: Any, allow_outside: bool = False, **kwargs: Any) -> None:
+        self.allow_outside = allow_outside
+        super().__init__(*args, **kwargs)
 
     def load_data_list(self) -> List[dict]:
         boxes = _read_boxes(Path(self.data_root) / "bounding_boxes.txt")
@@ -30,6 +40,8 @@ class CUBWithBoxes(CUB):
             for index, path in paths.items()
         }
         data_list = super().load_data_list()
+        if not self.allow_outside:
+            check_inside(self, (info["img_path"] for info in data_list))
         for info in data_list:
             box = by_path[info["img_path"]]
             if box is None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
 
 from mmengine.config import Config
+
+from .config_types import type_name
 
 
 class Layout(NamedTuple):
@@ -44,18 +47,37 @@ def check_data(cfg: Config, loaders: Tuple[str, ...]) -> None:
     for loader in loaders:
         for key, dataset in _data_sets(f"{loader}.dataset", (cfg.get(loader) or {}).get("dataset")):
             root = dataset.get("data_root") or ""
-            if dataset.get("type") not in LAYOUTS or "://" in root:
+            kind = type_name(dataset)
+            if kind not in LAYOUTS or "://" in root:
                 continue
-            layout, root = LAYOUTS[dataset["type"]], Path(root)
+            layout, root = LAYOUTS[kind], Path(root)
             wanted = [root / name for name in layout.needed] or [root, *_beneath(dataset, root)]
             missing = [path for path in wanted if not path.exists()]
             if missing:
                 raise FileNotFoundError(
-                    f"{key} ({dataset['type']}, data_root={str(root)!r}): missing "
+                    f"{key} ({kind}, data_root={str(root)!r}): missing "
                     f"{', '.join(path.name or str(path) for path in missing)}; looked for "
                     f"{', '.join(str(path.absolute()) for path in missing)}. It comes from "
                     f"{layout.source}; another place is told by {key}.data_root"
                 )
+
+
+def check_inside(dataset: Any, paths: Iterable[str]) -> None:
+    """Raise ValueError where an annotation file names an image outside of the data set's folder.
+
+    That is `data_prefix`, within `data_root`; where neither is given there is nothing to leave.
+    """
+    root = (getattr(dataset, "data_prefix", None) or {}).get("img_path")
+    if not root or "://" in root:
+        return
+    inside = os.path.join(os.path.abspath(root), "")
+    for path in paths:
+        if not os.path.abspath(path).startswith(inside):
+            raise ValueError(
+                f"{type(dataset).__name__}: {getattr(dataset, 'ann_file', '')!r} names {path!r}, "
+                f"which lies outside of data_root and data_prefix, {root!r}; set "
+                "allow_outside=True where that is wanted"
+            )
 
 
 def _data_sets(key: str, dataset: Optional[Dict[str, Any]]) -> Iterator[Tuple[str, Dict]]:
@@ -75,6 +97,6 @@ def _beneath(dataset: Dict[str, Any], root: Path) -> List[Path]:
     """What the dataset's own keys name: its split's folder, its annotation file."""
     prefix = dataset.get("data_prefix") or ""
     prefix = prefix.get("img_path", "") if isinstance(prefix, dict) else prefix
-    split = dataset.get("split") if dataset["type"] == "ImageNet" else None
+    split = dataset.get("split") if type_name(dataset) == "ImageNet" else None
     names = [dataset.get("ann_file"), prefix or split]
     return [root / name for name in names if name]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Optional
 
 from mmpretrain.models.heads import ClsHead
 from mmpretrain.registry import MODELS
 
-from ..core.distill import DISTILLATIONS, REDUCTIONS
+from ..core.distill import DISTILLATIONS, REDUCTIONS, check_temperature
+from ..settings import check_choice, check_flag, check_number
 from .student_logits import predicted
 from .teacher_head import (
     TEACHER_LOGITS,
@@ -57,22 +57,17 @@ class DistillHead(TeacherHead):
         reduction: str = "batch",
         init_cfg: Optional[dict] = None,
     ) -> None:
-        if kind not in DISTILLATIONS:
-            raise ValueError(f"distill_head.kind={kind!r}; choose one of {list(DISTILLATIONS)}")
-        if not 0 < temperature < math.inf:
-            raise ValueError(f"distill_head.temperature={temperature}; choose more than 0")
-        if reduction not in REDUCTIONS:
-            raise ValueError(
-                f"distill_head.reduction={reduction!r}; choose one of {list(REDUCTIONS)}"
-            )
+        check_choice("distill_head.kind", kind, list(DISTILLATIONS))
+        check_flag("distill_head.token", token)
+        check_temperature("distill_head.temperature", temperature)
+        check_choice("distill_head.reduction", reduction, REDUCTIONS)
         if reduction != "batch" and kind != "soft":
             raise ValueError(
                 f"distill_head.reduction={reduction!r} is of no use: kind={kind!r} has no sum over "
                 "classes; choose kind='soft', or reduction='batch'"
             )
         weight = loss_weight if loss_weight is not None else dict(soft=0.1, hard=0.5)[kind]
-        if weight > 1:
-            raise ValueError(f"distill_head.loss_weight={weight}; choose 0 to 1")
+        check_number("distill_head.loss_weight", weight, "0 to 1, or None", low=0, high=1)
         super().__init__(weight, init_cfg)
         self.kind = kind
         self.token = token
@@ -81,13 +76,13 @@ class DistillHead(TeacherHead):
 
     def connect(self, classifier: AALClassifier) -> None:
         check_label_loss("distill_head", classifier)
-        check_classes("distill_head", classifier)
         head = classifier.head
         if self.token and not _has_second_logits(head):
             raise ValueError(
                 f"distill_head.token=True: model.head {type(head).__name__} has no distillation "
                 "token; choose DistilledVisionTransformer with DeiTClsHead, or token=False"
             )
+        check_classes("distill_head", classifier)
 
     def label_loss(self, step: Step) -> dict:
         label = step.student_logits()[0] if self.token else predicted(step.student_logits())

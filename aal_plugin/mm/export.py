@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Dict, Union
 
@@ -13,11 +12,14 @@ from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
 from ..core.families import image_size_of
+from ..whole_files import write_whole, written_whole
 from .checkpoint import load_strictly, read_checkpoint, saved_weights
+from .config_file import read_config
+from .config_types import type_name
 from .mm_teacher import without_own_weights
+from .teacher_head import HEADS
 
 # What an AALClassifier has beside an ImageClassifier, in its config and its state dict.
-HEADS = ("link_head", "distill_head", "transfer_head")
 OWN_KEYS = ("teacher", "taps", "student_taps", "images_rgb", *HEADS)
 OWN_HOOKS = ("LambdaDecayHook", "TeacherAccuracyHook", "LinkHeatmapHook", "KeptEMAHook")
 
@@ -41,9 +43,11 @@ def export_student(
             averaged weights, or logits that differ from the AAL model's.
     """
     saved = read_checkpoint(checkpoint)
-    config = Config.fromfile(config) if isinstance(config, str) else config
-    if config.model.type != "AALClassifier":
-        raise ValueError(f"model.type={config.model.type!r}; only an AALClassifier is exported")
+    config = read_config(config) if isinstance(config, str) else config
+    if type_name(config.model) != "AALClassifier":
+        raise ValueError(
+            f"model.type={config.model.get('type')!r}; only an AALClassifier is exported"
+        )
     init_default_scope(config.get("default_scope", "mmpretrain"))
     state_dict = saved_weights(saved, ema, checkpoint)
 
@@ -55,10 +59,9 @@ def export_student(
     meta = {k: v for k, v in saved.get("meta", {}).items() if k in ("dataset_meta", "epoch")}
     out_path, config_path = Path(out), Path(out).with_suffix(".py")
     out_path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out_path.with_name(out_path.name + ".part")
-    torch.save(dict(state_dict=student.state_dict(), meta=meta), temporary)
-    os.replace(temporary, out_path)
-    plain.dump(str(config_path))
+    with written_whole(out_path) as part:
+        torch.save(dict(state_dict=student.state_dict(), meta=meta), part)
+    write_whole(config_path, plain.pretty_text)
     return config_path
 
 
@@ -84,12 +87,12 @@ def plain_config(config: Config) -> Config:
     plain = Config(config.to_dict())
     for key in OWN_KEYS:
         plain.model.pop(key, None)
-    if plain.model.type == "AALClassifier":
+    if type_name(plain.model) == "AALClassifier":
         plain.model.type = "ImageClassifier"
-    hooks = [h for h in plain.get("custom_hooks") or [] if h.get("type") not in OWN_HOOKS]
-    plain.custom_hooks = hooks
+    hooks = plain.get("custom_hooks") or []
+    plain.custom_hooks = [hook for hook in hooks if type_name(hook) not in OWN_HOOKS]
     for name, hook in list(plain.get("default_hooks", {}).items()):
-        if hook and hook.get("type") in OWN_HOOKS:
+        if type_name(hook) in OWN_HOOKS:
             del plain.default_hooks[name]
     return plain
 

@@ -10,6 +10,10 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner, find_latest_checkpoint
 from torch import Tensor, nn
 
+from ..settings import check_whole
+
+_IMAGES = "images that are no numbers"
+
 
 @HOOKS.register_module()
 class FiniteLossHook(Hook):
@@ -29,8 +33,8 @@ class FiniteLossHook(Hook):
     priority = "VERY_HIGH"  # before any hook that saves, or makes room for a checkpoint
 
     def __init__(self, interval: Optional[int] = None) -> None:
-        if interval is not None and interval < 1:
-            raise ValueError(f"FiniteLossHook.interval={interval}; choose 1 or more, or None")
+        if interval is not None:
+            check_whole("FiniteLossHook.interval", interval, 1)
         self.interval = interval
         self._names: List[str] = []
         self._values: Optional[Tensor] = None  # of the first step that was not finite
@@ -48,7 +52,7 @@ class FiniteLossHook(Hook):
         data_batch: Any = None,
         outputs: Optional[Dict[str, Tensor]] = None,
     ) -> None:
-        self._mark(runner, outputs or {})
+        self._mark(runner, {**_float_images(data_batch), **(outputs or {})})
         if any(_saves_now(hook, runner) for hook in runner.hooks):
             self._check(runner, with_weights=True)
         elif self.every_n_train_iters(runner, self._every):
@@ -68,7 +72,8 @@ class FiniteLossHook(Hook):
         names = [
             name
             for name, value in outputs.items()
-            if isinstance(value, Tensor) and ("loss" in name or name.endswith("_weight"))
+            if isinstance(value, Tensor)
+            and ("loss" in name or name.endswith("_weight") or name == _IMAGES)
         ]
         if not names:
             return
@@ -91,6 +96,11 @@ class FiniteLossHook(Hook):
             told = dict(zip(self._names, self._values.tolist()))
             # The sum of all losses tells nothing that its parts do not.
             bad = [n for n in _not_finite(told) if n != "loss"] or ["loss"]
+            if _IMAGES in bad:  # whatever else is not finite comes of them
+                raise FloatingPointError(
+                    f"step {step}: {_IMAGES}, NaN or infinite, came out of "
+                    "train_dataloader.dataset.pipeline; look at its transforms and at the files"
+                )
             weights = [f"{n}={v:g}" for n, v in told.items() if n.endswith("_weight")]
             what = ", ".join([*(f"{name} is {told[name]}" for name in bad), *weights])
             raise FloatingPointError(f"step {step}: {what}. {_advice(runner)}")
@@ -100,6 +110,14 @@ class FiniteLossHook(Hook):
                 f"step {runner.iter + 1}: the losses are finite, but {len(names)} weights are not, "
                 f"{names[0]!r} first. {_advice(runner)}"
             )
+
+
+def _float_images(batch: Any) -> Dict[str, Tensor]:
+    """A sum that is not finite where an image is not; whole numbers need no look."""
+    images = batch.get("inputs") if isinstance(batch, dict) else None
+    images = images if isinstance(images, (list, tuple)) else [images]
+    floats = [i for i in images if isinstance(i, Tensor) and i.is_floating_point()]
+    return {_IMAGES: sum(image.sum(dtype=torch.float32) for image in floats)} if floats else {}
 
 
 def _saves_now(hook: Hook, runner: Runner) -> bool:

@@ -15,6 +15,8 @@ from torch.utils.data import DataLoader
 
 from ..core import check_schedule, link_weight
 from ..core.schedule import Gammas
+from ..settings import check_choice
+from .teacher_head import HEADS
 
 
 @HOOKS.register_module()
@@ -55,6 +57,9 @@ class LambdaDecayHook(Hook):
             check_schedule(gammas, milestones, stop_epoch, start_epoch)
         except ValueError as error:
             raise ValueError(f"LambdaDecayHook: {error}") from None
+        if head is not None:
+            check_choice("LambdaDecayHook.head", head, HEADS)
+        milestones = tuple(milestones) if isinstance(milestones, (list, tuple)) else (milestones,)
         self.schedule = (gammas, milestones, stop_epoch, start_epoch)
         self.names = (head,) if head is not None else ("link_head", "transfer_head")
         self._epoch: Optional[int] = None

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import re
+from argparse import Namespace
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
-from typing import Iterator
+from types import ModuleType, SimpleNamespace
+from typing import Callable, Iterator
 
 import torch
 from mmengine.config import Config
-from mmengine.hooks import CheckpointHook
 from mmengine.logging import print_log
 from mmengine.utils import get_installed_path
 
 from .checkpoint_file import check_checkpoint
+from .config_file import read_config
+from .config_types import hooks_of, type_name
 
 
 def mmpretrain_script(name: str) -> ModuleType:
@@ -26,7 +29,16 @@ def mmpretrain_script(name: str) -> ModuleType:
     spec = spec_from_file_location(f"mmpretrain_tools_{name}", path)
     script = module_from_spec(spec)
     spec.loader.exec_module(script)
+    script.Config = SimpleNamespace(fromfile=read_config)
+    script.parse_args = functools.partial(_parsed, script.parse_args)
     return script
+
+
+def _parsed(parse_args: Callable[[], Namespace]) -> Namespace:
+    try:
+        return parse_args()
+    except ValueError as error:  # DictAction's
+        raise ValueError(f"--cfg-options: {error}; give KEY=VALUE pairs") from error
 
 
 def use_cpu_ranks(cfg: Config) -> None:
@@ -91,8 +103,7 @@ def keep_checkpoints_whole(cfg: Config) -> None:
     """Let SafeCheckpointHook do what a config asks of MMEngine's CheckpointHook."""
     hooks = cfg.get("default_hooks") or {}
     hook = hooks.get("checkpoint", dict(type="CheckpointHook", interval=1))
-    kinds = ("CheckpointHook", "mmengine.CheckpointHook", CheckpointHook)
-    if hook is not None and hook.get("type") in kinds:
+    if type_name(hook) == "CheckpointHook":
         cfg.default_hooks = dict(hooks, checkpoint=dict(hook, type="SafeCheckpointHook"))
 
 
@@ -105,22 +116,23 @@ def resume_exactly(cfg: Config) -> None:
     """
     loop = cfg.get("train_cfg") or {}
     by_epoch = loop.get("by_epoch", "max_iters" not in loop)
-    kinds = {None: by_epoch, "EpochBasedTrainLoop": True, "IterBasedTrainLoop": False}
-    if loop and loop.get("type") in kinds:
-        loop.type = "ResumableEpochLoop" if kinds[loop.get("type")] else "ResumableIterLoop"
+    kinds = {"": by_epoch, "EpochBasedTrainLoop": True, "IterBasedTrainLoop": False}
+    if loop and type_name(loop) in kinds:
+        loop.type = "ResumableEpochLoop" if kinds[type_name(loop)] else "ResumableIterLoop"
         loop.pop("by_epoch", None)  # MMEngine takes this or the type
     hooks = dict(cfg.get("default_hooks") or {})
     hooks.setdefault("random_states", dict(type="RandomStateHook"))
-    if (hooks.get("checkpoint") or {}).get("type") == "SafeCheckpointHook":
+    if type_name(hooks.get("checkpoint")) == "SafeCheckpointHook":
         hooks.setdefault("stop_signal", dict(type="StopSignalHook"))
     cfg.default_hooks = hooks
 
 
-def end_at_nan(cfg: Config) -> None:
-    """Give a run a `FiniteLossHook`, unless its config has one."""
-    hooks = [*(cfg.get("custom_hooks") or []), *(cfg.get("default_hooks") or {}).values()]
-    if not any((hook or {}).get("type") == "FiniteLossHook" for hook in hooks):
-        cfg.setdefault("default_hooks", {})["finite"] = dict(type="FiniteLossHook")
+def check_run(cfg: Config) -> None:
+    """Give a run a `FiniteLossHook` and a `FitCheckHook`, unless its config has them."""
+    there = {type_name(hook) for _, hook in hooks_of(cfg)}
+    for name, kind in (("finite", "FiniteLossHook"), ("fit", "FitCheckHook")):
+        if kind not in there:
+            cfg.setdefault("default_hooks", {})[name] = dict(type=kind)
 
 
 def _warn(words: str) -> None:

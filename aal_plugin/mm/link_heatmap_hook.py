@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 from ..analysis.heatmap import pixels, plot_link_strength
 from ..analysis.link_records import append_record
 from ..analysis.links import link_strength
+from ..settings import check_whole
 
 
 @HOOKS.register_module()
@@ -32,8 +33,7 @@ class LinkHeatmapHook(Hook):
     """
 
     def __init__(self, interval: int = 1) -> None:
-        if interval < 1:
-            raise ValueError(f"LinkHeatmapHook.interval={interval}; choose 1 or more epochs")
+        check_whole("LinkHeatmapHook.interval", interval, 1)
         self.interval = interval
 
     def before_train(self, runner: Runner) -> None:

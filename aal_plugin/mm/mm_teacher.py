@@ -16,6 +16,9 @@ from torch import Tensor, nn
 from ..core import FrozenTeacher
 from ..core.families import image_size_of
 from ..core.weights import check_weights, load_weights
+from .config_types import parts_of, type_name
+
+_READ_AS_RGB = ("CIFAR10", "CIFAR100")
 
 
 @MODELS.register_module()
@@ -65,7 +68,7 @@ class MMTeacher(FrozenTeacher):
             features=partial(classifier.extract_feat, stage="backbone"),
             mean=pixels.mean.flatten().tolist() if normalised else (0.0, 0.0, 0.0),
             std=pixels.std.flatten().tolist() if normalised else (1.0, 1.0, 1.0),
-            rgb=pixels.to_rgb,
+            rgb=pixels.to_rgb or reads_rgb(config),
             channels_last=channels_last,
             fold_norms=fold_norms,
             dtype=dtype,
@@ -73,6 +76,7 @@ class MMTeacher(FrozenTeacher):
             name=config if isinstance(config, str) else type(classifier.backbone).__name__,
             input_size=image_size_of(classifier.backbone) or (224, 224),
         )
+        self.to_rgb: bool = pixels.to_rgb  # what its preprocessor was told
 
 
 def _fetched(config: Union[str, Config]) -> nn.Module:
@@ -85,6 +89,16 @@ def _fetched(config: Union[str, Config]) -> nn.Module:
             f"teacher.checkpoint=True: MMPretrain's weights of {config!r} could not be fetched; "
             "give teacher.checkpoint=FILE, a file of them, or a machine with a network"
         ) from error.with_traceback(None)
+
+
+def reads_rgb(config: Union[str, Config]) -> bool:
+    """Whether a config's training images are RGB as they are read, not BGR as mmcv's files."""
+    if isinstance(config, str):
+        if not Path(config).is_file():
+            return False
+        config = Config.fromfile(config)
+    loader = config.get("train_dataloader") or {}
+    return any(type_name(part) in _READ_AS_RGB for _, part in parts_of(loader))
 
 
 def without_own_weights(config: Union[str, Config]) -> Union[str, Config]:

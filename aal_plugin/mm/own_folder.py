@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Iterator, List
+from typing import List
 
 from mmengine.config import Config
+
+from .config_types import hooks_of, type_name
 
 COURSE = 300  # epochs of the paper, which gammas and milestones are written for
 _IMAGES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif")  # CustomDataset's
@@ -61,18 +63,15 @@ def fill_in_own_folder(cfg: Config) -> None:
 def _stretch(cfg: Config) -> None:
     """λ's course and the warm-up, from the epochs that they are filled in for to `epochs`."""
     old, new = cfg.get("filled_in_for", COURSE), cfg.epochs
-    for hook in _lambda_hooks(cfg):
+    for _, hook in hooks_of(cfg):
+        if type_name(hook) != "LambdaDecayHook":
+            continue
         hook.gammas = [gamma ** (old / new) for gamma in hook.gammas]
         hook.milestones = [max(1, round(epoch * new / old)) for epoch in hook.milestones]
     cfg.param_scheduler.warmup_epochs = min(
         cfg.param_scheduler.get("warmup_epochs", 5), max(1, new // 6)
     )
     cfg.train_cfg.max_epochs = cfg.filled_in_for = new
-
-
-def _lambda_hooks(cfg: Config) -> Iterator[dict]:
-    hooks = [*(cfg.get("custom_hooks") or []), *cfg.get("default_hooks", {}).values()]
-    return (hook for hook in hooks if hook and hook.get("type") == "LambdaDecayHook")
 
 
 def _folder(cfg: Config, loader: str) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple
 
@@ -91,7 +91,22 @@ def _item(dataset: Any, index: int, numbers: Tuple[int, ...]) -> Any:
     random.seed(seed)
     np.random.seed(seed)
     torch.default_generator.manual_seed(seed)
-    return dataset[index]
+    return named_item(dataset, index)
+
+
+def named_item(dataset: Any, index: int) -> Any:
+    """`dataset[index]`.
+
+    Raises:
+        ValueError: it fails; names the image file, or else the index.
+    """
+    try:
+        return dataset[index]
+    except Exception as error:
+        what = f"image number {index} of {type(dataset).__name__}"
+        with suppress(Exception):
+            what = f"image {dataset.get_data_info(index)['img_path']}"
+        raise ValueError(f"{what} cannot be used: {type(error).__name__}: {error}") from error
 
 
 @contextmanager

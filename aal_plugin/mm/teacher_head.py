@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Dict, FrozenSet, List, Optional
 
@@ -11,10 +10,13 @@ from mmengine.model import BaseModule
 from mmpretrain.structures import DataSample
 from torch import Tensor
 
+from ..settings import check_number
 from .student_logits import Logits, has_plain_label_loss, student_logits
 
 if TYPE_CHECKING:
     from .classifier import AALClassifier
+
+HEADS = ("link_head", "distill_head", "transfer_head")  # an AALClassifier's, by their keys
 
 # What a loss may ask for. Of the student:
 ATTENTION = "attention"  # maps of every block, (B, M, h, w) each
@@ -72,10 +74,7 @@ class TeacherHead(BaseModule):
 
     def __init__(self, loss_weight: float, init_cfg: Optional[dict] = None) -> None:
         super().__init__(init_cfg)
-        if not 0 <= loss_weight < math.inf:
-            raise ValueError(
-                f"{self.key}.loss_weight={loss_weight}; choose a finite number, 0 or more"
-            )
+        check_number(f"{self.key}.loss_weight", loss_weight, "a finite number, 0 or more", low=0)
         self.loss_weight = float(loss_weight)
         # A tensor, so that a new λ each epoch does not make torch.compile start again; beside it
         # a flag, so that no step waits for the device to learn that λ is 0.

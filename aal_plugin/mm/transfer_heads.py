@@ -19,6 +19,7 @@ from ..core.transfer import (
     output_symmetry,
     symmetry,
 )
+from ..settings import check_choice, check_number
 from .student_logits import predicted, student_logits
 from .teacher_head import (
     ACTIVATIONS,
@@ -49,7 +50,7 @@ class _PairedHead(TeacherHead):
 
     def __init__(self, pairs: Pairs, loss_weight: float, init_cfg: Optional[dict] = None) -> None:
         super().__init__(loss_weight, init_cfg)
-        self.pairs = pairs if pairs is None else [tuple(pair) for pair in pairs]
+        self.pairs = _as_pairs(f"{self.key}.pairs", pairs)
 
     def connect(self, classifier: AALClassifier) -> None:
         self.student_channels = classifier.student_channels()
@@ -58,7 +59,7 @@ class _PairedHead(TeacherHead):
             count = min(levels)
             self.pairs = [(levels[0] - i, levels[1] - i) for i in reversed(range(count))]
         for pair in self.pairs:
-            if len(pair) != 2 or not all(1 <= n <= most for n, most in zip(pair, levels)):
+            if not all(1 <= n <= most for n, most in zip(pair, levels)):
                 raise ValueError(
                     f"{self.key}.pairs: {pair}; choose (student level, teacher level) from 1, "
                     f"at most {levels}"
@@ -92,10 +93,9 @@ class ActivationTransferHead(_PairedHead):
         init_cfg: Optional[dict] = None,
     ) -> None:
         super().__init__(pairs, loss_weight, init_cfg)
-        _check_choice("kind", kind, ATTENTION_MAPS)
-        _check_choice("reduction", reduction, REDUCTIONS)
-        if power < 1:
-            raise ValueError(f"transfer_head.power={power}; choose 1 or more")
+        check_choice("transfer_head.kind", kind, list(ATTENTION_MAPS))
+        check_choice("transfer_head.reduction", reduction, list(REDUCTIONS))
+        check_number("transfer_head.power", power, "a number, 1 or more", low=1)
         self.kind, self.power, self.reduction = kind, power, reduction
 
     def loss(self, step: Step) -> dict:
@@ -167,7 +167,7 @@ class GradientTransferHead(TeacherHead):
         self, kind: str = "teacher", loss_weight: float = 1.0, init_cfg: Optional[dict] = None
     ) -> None:
         super().__init__(loss_weight, init_cfg)
-        _check_choice("kind", kind, _GRADIENT_LOSSES)
+        check_choice("transfer_head.kind", kind, list(_GRADIENT_LOSSES))
         self.kind = kind
         self.needs = frozenset({INPUT_GRADIENT}) | (
             {TEACHER_GRADIENT} if kind == "teacher" else set()
@@ -208,6 +208,20 @@ def _norm(step: Step, gradient: Tensor) -> Tensor:
 _GRADIENT_LOSSES = {"teacher": _teachers, "symmetry": _symmetry, "norm": _norm}
 
 
-def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise ValueError(f"transfer_head.{name}={value!r}; choose one of {list(choices)}")
+def _as_pairs(key: str, pairs: Pairs) -> Optional[List[Tuple[int, int]]]:
+    """The pairs as tuples of whole numbers, or None.
+
+    Raises:
+        ValueError: not one pair or more; names the one that is none.
+    """
+    if pairs is None:
+        return None
+    allowed = "(student level, teacher level) pairs of whole numbers, one or more, or None"
+    if not isinstance(pairs, (list, tuple)) or not pairs:
+        raise ValueError(f"{key}={pairs!r}; choose {allowed}")
+    for pair in pairs:
+        if not isinstance(pair, (list, tuple)) or len(pair) != 2:
+            raise ValueError(f"{key}: {pair!r}; choose {allowed}")
+        if not all(isinstance(n, int) and not isinstance(n, bool) for n in pair):
+            raise ValueError(f"{key}: {pair!r}; choose {allowed}")
+    return [tuple(pair) for pair in pairs]

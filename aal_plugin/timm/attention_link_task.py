@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 import torch
@@ -15,6 +14,7 @@ from ..core import FrozenTeacher, Unregistered, check_schedule, link_weight
 from ..core.links import Links
 from ..core.named_taps import TapNames
 from ..core.schedule import Gammas
+from ..settings import check_number
 from .distillation import Distillation
 from .linked_student import LinkedStudent
 
@@ -202,5 +202,4 @@ class AttentionLinkTask(ClassificationTask):
 
 def check_loss_weight(weight: float) -> None:
     """Raise ValueError unless λ of epoch 0 is finite and 0 or more."""
-    if not 0 <= weight < math.inf:
-        raise ValueError(f"loss_weight={weight}; choose a finite number, 0 or more")
+    check_number("loss_weight", weight, "a finite number, 0 or more", low=0)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, Optional, Tuple
 
 from torch import Tensor, nn
 
 from ..core import FrozenTeacher
-from ..core.distill import DISTILLATIONS, REDUCTIONS
+from ..core.distill import DISTILLATIONS, REDUCTIONS, check_temperature
+from ..settings import check_choice, check_flag, check_number
 
 # DeiT's usual shares of the loss.
 SHARES = dict(soft=0.1, hard=0.5)
@@ -40,17 +40,12 @@ class Distillation:
     reduction: str = "batch"
 
     def __post_init__(self) -> None:
-        if self.kind not in DISTILLATIONS:
-            raise ValueError(f"distill.kind={self.kind!r}; choose 'soft' or 'hard'")
+        check_choice("distill.kind", self.kind, list(DISTILLATIONS))
+        check_flag("distill.token", self.token)
         self.share = SHARES[self.kind] if self.share is None else self.share
-        if not 0 <= self.share <= 1:
-            raise ValueError(f"distill.share={self.share}; choose a share in [0, 1]")
-        if not 0 < self.temperature < math.inf:
-            raise ValueError(f"distill.temperature={self.temperature}; choose more than 0")
-        if self.reduction not in REDUCTIONS:
-            raise ValueError(
-                f"distill.reduction={self.reduction!r}; choose one of {list(REDUCTIONS)}"
-            )
+        check_number("distill.share", self.share, "a share in [0, 1]", low=0, high=1)
+        check_temperature("distill.temperature", self.temperature)
+        check_choice("distill.reduction", self.reduction, REDUCTIONS)
         if self.reduction != "batch" and self.kind != "soft":
             raise ValueError(
                 f"distill.reduction={self.reduction!r} is of no use: distill.kind={self.kind!r} "

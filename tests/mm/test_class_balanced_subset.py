@@ -95,7 +95,7 @@ def test_corrupt_image_is_named(tmp_path, content):
     index = next(
         i for i in range(len(dataset)) if dataset.get_data_info(i)["img_path"] == str(path)
     )
-    with pytest.raises(RuntimeError, match=f"image {path} of the data set is unusable"):
+    with pytest.raises(ValueError, match=f"image {path} cannot be used: "):
         dataset[index]
 
 

@@ -8,7 +8,7 @@ from mmengine.registry import HOOKS, MODELS
 from mmengine.runner import Runner
 from mmpretrain.models import ImageClassifier
 
-from aal_plugin.mm.launch import end_at_nan
+from aal_plugin.mm.launch import check_run
 
 from .small import AAL, PLAIN, training
 
@@ -133,8 +133,9 @@ def test_weight_and_name_of_the_loss_are_told(tmp_path):
 
 def test_the_launcher_adds_it_once():
     cfg = Config(dict(default_hooks=dict(logger=dict(type="LoggerHook"))))
-    end_at_nan(cfg)
+    check_run(cfg)
     assert cfg.default_hooks.finite == GUARD and "logger" in cfg.default_hooks
     own = Config(dict(custom_hooks=[dict(GUARD, interval=5)]))
-    end_at_nan(own)
-    assert own.custom_hooks == [dict(GUARD, interval=5)] and "default_hooks" not in own
+    check_run(own)
+    assert own.custom_hooks == [dict(GUARD, interval=5)]
+    assert own.default_hooks == dict(fit=dict(type="FitCheckHook"))

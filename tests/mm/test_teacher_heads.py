@@ -327,7 +327,7 @@ def test_hint_regressors_are_trained_and_not_the_teacher():
         (
             PLAIN,
             dict(distill_head=dict(type="DistillHead", loss_weight=float("nan"))),
-            "distill_head.loss_weight=nan; choose a finite number",
+            "distill_head.loss_weight=nan; choose 0 to 1",
         ),
         (
             PLAIN,

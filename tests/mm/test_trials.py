@@ -82,6 +82,9 @@ def test_table_has_mean_and_deviation_of_what_was_run(tmp_path, monkeypatch, cap
     assert out.read_text().strip() in capsys.readouterr().out
 
 
-def test_configs_of_one_name_are_refused_since_they_would_share_a_folder(tmp_path, monkeypatch):
-    with pytest.raises(SystemExit, match=r"\['tiny'\]: several configs of that name"):
+def test_configs_of_one_name_are_refused_since_they_would_share_a_folder(
+    tmp_path, monkeypatch, capsys
+):
+    with pytest.raises(SystemExit, match="2"):
         compare(monkeypatch, tmp_path / "a" / "tiny.py", tmp_path / "b" / "tiny.py")
+    assert "['tiny']: several configs of that name" in capsys.readouterr().err

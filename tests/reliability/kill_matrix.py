@@ -36,7 +36,7 @@ import aal_plugin.mm.torch_load  # noqa: F401
 from aal_plugin import whole_files
 from aal_plugin.mm.checkpoint_file import check_checkpoint
 from aal_plugin.mm.launch import (
-    end_at_nan,
+    check_run,
     keep_checkpoints_whole,
     resume_exactly,
     resume_from_whole_checkpoint,
@@ -110,7 +110,7 @@ def train(config: Config, deadly: Optional[Deadly]) -> None:
     if not config.get("mmengine_alone"):
         resume_from_whole_checkpoint(config)
         keep_checkpoints_whole(config)
-        end_at_nan(config)
+        check_run(config)
         resume_exactly(config)
     runner = Runner.from_cfg(config)
     if deadly is not None:

@@ -87,7 +87,7 @@ def test_distilled_student_without_token_distillation_averages_its_heads():
 @pytest.mark.parametrize(
     "settings, words",
     [
-        (dict(kind="warm"), "distill.kind='warm'; choose 'soft' or 'hard'"),
+        (dict(kind="warm"), r"distill.kind='warm'; choose one of \['soft', 'hard'\]"),
         (dict(kind="soft", share=2.0), r"distill.share=2.0; choose a share in \[0, 1\]"),
         (dict(kind="soft", temperature=0), "distill.temperature=0; choose more than 0"),
         (dict(kind="soft", temperature=float("nan")), "distill.temperature=nan; choose more than"),

@@ -130,7 +130,7 @@ def test_images_are_renormalised_from_the_means_of_the_command_line(tmp_path):
         ([*AAL, "--aal-lambda", "-1"], "--aal-lambda -1.0; choose a finite number, 0 or more"),
         ([*AAL, "--aal-links", "gamma"], "--aal-links='gamma'; choose 'full', 'alpha', 'beta'"),
         ([*AAL, "--aal-links", "1-2,3"], "--aal-links '1-2,3'; choose"),
-        ([*AAL, "--aal-distill", "warm"], "--aal-distill 'warm'; choose 'soft' or 'hard'"),
+        ([*AAL, "--aal-distill", "warm"], "--aal-distill 'warm'; choose one of ['soft', 'hard']"),
         ([*AAL, "--aal-distill-token"], "--aal-distill is missing; choose soft or hard"),
         ([*AAL, "--kd-model-name", "resnet18"], "--kd-model-name does not go with AAL"),
     ],

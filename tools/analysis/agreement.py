@@ -7,19 +7,19 @@ The images are each config's `test_dataloader`; their labels must be the same, o
 """
 
 import argparse
-import sys
 from pathlib import Path
 from typing import List, Tuple
 
 import torch
-from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import CheckpointLoader, Runner
 from tqdm import tqdm
 
 from aal_plugin.analysis.agreement import disagreement, format_disagreement, plot_disagreement
+from aal_plugin.mm.config_file import read_config
 from aal_plugin.mm.export import student_of
 from aal_plugin.mm.launch import check_checkpoint
+from aal_plugin.plain_errors import plain_errors
 
 
 def main() -> None:
@@ -31,20 +31,19 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
     if len(args.pairs) % 2:
-        sys.exit("give a checkpoint after each config")
+        parser.error("give a checkpoint after each config")
     pairs = list(zip(args.pairs[::2], args.pairs[1::2]))
     names, rows = ["labels"], []
     for config, checkpoint in pairs:
         truth, predicted = predict(config, checkpoint, args.device)
         rows = rows or [truth]
         if truth != rows[0]:
-            sys.exit(f"{config}: its test_dataloader lists other images than {pairs[0][0]}'s")
+            raise ValueError(
+                f"{config}: its test_dataloader lists other images than {pairs[0][0]}'s"
+            )
         rows.append(predicted)
         names.append(name_of(config, checkpoint, pairs))
-    try:
-        matrix = disagreement(rows)
-    except ValueError as error:
-        sys.exit(str(error))
+    matrix = disagreement(rows)
     print(format_disagreement(matrix, names))
     plot_disagreement(matrix, names).savefig(args.out, dpi=120)
 
@@ -59,7 +58,7 @@ def name_of(config: str, checkpoint: str, pairs: list) -> str:
 def predict(config: str, checkpoint: str, device: str) -> Tuple[List[int], List[int]]:
     """Labels and predictions for the images of the config's test_dataloader."""
     check_checkpoint(checkpoint)
-    cfg = Config.fromfile(config)
+    cfg = read_config(config)
     init_default_scope(cfg.get("default_scope", "mmpretrain"))
     saved = CheckpointLoader.load_checkpoint(checkpoint, map_location="cpu")
     model = student_of(cfg, saved["state_dict"], checkpoint).to(device)
@@ -73,4 +72,5 @@ def predict(config: str, checkpoint: str, device: str) -> Tuple[List[int], List[
 
 
 if __name__ == "__main__":
-    main()
+    with plain_errors():
+        main()

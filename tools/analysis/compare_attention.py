@@ -9,7 +9,6 @@ LocalizationAccuracy cuts there is dashed, the true box (where the data set has 
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 from tqdm import tqdm
@@ -17,6 +16,7 @@ from tqdm import tqdm
 from aal_plugin.analysis.attention_sheet import attention_rows
 from aal_plugin.analysis.localization import pick_map, threshold_boxes
 from aal_plugin.mm.attention_maps import AttentionReader, image_files
+from aal_plugin.plain_errors import plain_errors
 
 
 def main() -> None:
@@ -56,7 +56,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with plain_errors():
         main()
-    except (ValueError, FileNotFoundError) as error:
-        sys.exit(f"error: {error}")

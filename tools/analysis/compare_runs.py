@@ -10,7 +10,6 @@ the first run).
 """
 
 import argparse
-import sys
 from collections import defaultdict
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import numpy as np
 
 from aal_plugin.analysis.curves import PANELS, plot_curves
 from aal_plugin.analysis.runs import epochs_to_reach, read_run
+from aal_plugin.plain_errors import plain_errors
 
 
 def main() -> None:
@@ -69,7 +69,5 @@ def epochs_cell(curves: list, value: float) -> str:
 
 
 if __name__ == "__main__":
-    try:
+    with plain_errors():
         main()
-    except ValueError as error:
-        sys.exit(f"error: {error}")

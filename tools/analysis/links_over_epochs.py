@@ -9,7 +9,6 @@ that LinkHeatmapHook kept in the work dir; without the hook, those of its epoch_
 
 import argparse
 import re
-import sys
 from pathlib import Path
 
 from tqdm import tqdm
@@ -18,6 +17,7 @@ from aal_plugin.analysis import link_strength
 from aal_plugin.analysis.heatmap import animate, strip
 from aal_plugin.analysis.link_records import read_records
 from aal_plugin.mm.checkpoint import read_links
+from aal_plugin.plain_errors import plain_errors
 
 
 def main() -> None:
@@ -31,7 +31,7 @@ def main() -> None:
     args = parser.parse_args()
     by_epoch = read_records(args.work_dir) or from_checkpoints(Path(args.work_dir))
     if not by_epoch:
-        sys.exit(
+        raise ValueError(
             f"{args.work_dir} holds neither records of LinkHeatmapHook nor epoch_*.pth; train with "
             "--cfg-options default_hooks.links.type=LinkHeatmapHook"
         )
@@ -55,7 +55,5 @@ def from_checkpoints(work_dir: Path) -> dict:
 
 
 if __name__ == "__main__":
-    try:
+    with plain_errors():
         main()
-    except (ValueError, FileNotFoundError) as error:
-        sys.exit(f"error: {error}")

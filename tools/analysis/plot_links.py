@@ -7,7 +7,6 @@ OUT is a PNG (or PDF, SVG); the numbers are written beside it as CSV. No model i
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 from aal_plugin.analysis import (
@@ -19,6 +18,7 @@ from aal_plugin.analysis import (
 )
 from aal_plugin.analysis.links import write_link_csv
 from aal_plugin.mm.checkpoint import read_links
+from aal_plugin.plain_errors import plain_errors
 
 
 def main() -> None:
@@ -70,7 +70,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with plain_errors():
         main()
-    except (ValueError, FileNotFoundError) as error:
-        sys.exit(f"error: {error}")

@@ -11,13 +11,13 @@ alike; alpha and beta are the paper's Table 1. FILE.py is a config, to be traine
 
 import argparse
 import os
-import sys
 from pathlib import Path
 from typing import List
 
 from aal_plugin.analysis import held_share, link_share, select_ranges
 from aal_plugin.core import link_ranges
 from aal_plugin.mm.checkpoint import read_links
+from aal_plugin.plain_errors import plain_errors
 
 
 def main() -> None:
@@ -85,7 +85,5 @@ def snippet(args: argparse.Namespace, selected: List[tuple]) -> str:
 
 
 if __name__ == "__main__":
-    try:
+    with plain_errors():
         main()
-    except (ValueError, FileNotFoundError) as error:
-        sys.exit(f"error: {error}")

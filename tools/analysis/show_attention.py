@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from aal_plugin.analysis.attention_sheet import attention_sheet, strongest_pairs
 from aal_plugin.mm.attention_maps import AttentionReader, image_files
+from aal_plugin.plain_errors import plain_errors
 
 
 def main() -> None:
@@ -58,7 +59,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with plain_errors():
         main()
-    except (ValueError, FileNotFoundError) as error:
-        sys.exit(f"error: {error}")
