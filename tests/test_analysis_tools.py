@@ -131,7 +131,9 @@ def test_what_a_tool_cannot_do_is_said_in_one_line(run, message, tmp_path):
     plain = run / "plain" / "epoch_2.pth"
     for name, rest in (("plot_links", ["o.png"]), ("select_links", [])):
         told = message(name, plain, *rest)
-        assert told.startswith(f"{name}: error: checkpoint") and "holds no attention links" in told
+        assert (
+            told.startswith(f"{name}.py: error: checkpoint") and "holds no attention links" in told
+        )
     assert "neither records of LinkHeatmapHook nor epoch_" in message(
         "links_over_epochs", tmp_path, "o.png"
     )

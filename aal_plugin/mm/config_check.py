@@ -30,6 +30,8 @@ _BUILT = (
     "_cfg",
 )
 
+_SCOPES = ("", "aal_plugin", "mmpretrain", "mmengine")
+
 
 def check_config(cfg: Config, *checks: Callable[[], None]) -> None:
     """Raise unless a config's parts that are ours can be built, and `checks` find what they need.
@@ -68,14 +70,15 @@ def _mistakes(key: str, part: dict) -> Iterator[str]:
     name = type_name(part)
     known = ours()
     if name not in known:
-        if isinstance(part["type"], str) and name not in _registered():
+        scope = part["type"].rpartition(".")[0] if isinstance(part["type"], str) else "a class"
+        if scope in _SCOPES and name not in _registered():
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
             near = near or _near_where_it_matters(key, name)
             if near:
                 yield f"{key}.type={part['type']!r} is not registered; did you mean {near[0]!r}?"
         return
     kind = known[name]
-    given = {argument: value for argument, value in part.items() if argument != "type"}
+    given = {key: value for key, value in part.items() if key not in ("type", "_scope_")}
     given.pop("priority", None) if issubclass(kind, Hook) else None
     wrong = list(_wrong_names(key, kind, given))
     yield from wrong
@@ -123,10 +126,10 @@ def _arguments(kind: type) -> tuple:
         named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
         needs |= {p.name for p in named if p.default is p.empty and owner is kind}
         takes |= {p.name for p in named}
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-            return takes, needs, False
-        if kind is TimmTeacher:  # to timm's factory
-            return takes, needs, True
+        hands_on = any(p.kind is p.VAR_KEYWORD for p in parameters)
+        # To timm's factory, or wherever a class of others does.
+        if not hands_on or kind is TimmTeacher or not owner.__module__.startswith("aal_plugin."):
+            return takes, needs, hands_on
     return takes, needs, True
 
 

@@ -132,7 +132,7 @@ def check_run(cfg: Config) -> None:
     there = {type_name(hook) for _, hook in hooks_of(cfg)}
     for name, kind in (("finite", "FiniteLossHook"), ("fit", "FitCheckHook")):
         if kind not in there:
-            cfg.setdefault("default_hooks", {})[name] = dict(type=kind)
+            cfg.default_hooks = dict(cfg.get("default_hooks") or {}, **{name: dict(type=kind)})
 
 
 def _warn(words: str) -> None:
