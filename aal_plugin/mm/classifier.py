@@ -238,7 +238,7 @@ def _built_teacher(
         rgb = getattr(pixels, "to_rgb", True)
         if not rgb and not getattr(teacher, "to_rgb", True):
             rgb = teacher.rgb  # trained on images as this one's are
-        elif not rgb and teacher.normalises and teacher.rgb:
+        elif not rgb and teacher.normalises and teacher.rgb and hasattr(pixels, "mean"):
             raise ValueError(
                 "data_preprocessor.to_rgb=False does not tell the teacher whether the images are "
                 "RGB: CIFAR's are as they are read, files that mmcv loads are BGR; give "

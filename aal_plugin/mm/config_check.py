@@ -17,6 +17,7 @@ from .checkpoint_file import check_checkpoint
 from .config_types import parts_of, type_name
 from .mm_teacher import MMTeacher
 from .teacher_head import TeacherHead
+from .timm_pooled_backbone import TIMMPooledBackbone
 
 # The ends of the keys of which a Runner builds something; others are a config's own variables.
 _BUILT = (
@@ -30,6 +31,7 @@ _BUILT = (
     "_cfg",
 )
 
+_TO_TIMM = (TimmTeacher, TIMMPooledBackbone)  # whose other arguments go to timm's factory
 _SCOPES = ("", "aal_plugin", "mmpretrain", "mmengine")
 
 
@@ -127,8 +129,8 @@ def _arguments(kind: type) -> tuple:
         needs |= {p.name for p in named if p.default is p.empty and owner is kind}
         takes |= {p.name for p in named}
         hands_on = any(p.kind is p.VAR_KEYWORD for p in parameters)
-        # To timm's factory, or wherever a class of others does.
-        if not hands_on or kind is TimmTeacher or not owner.__module__.startswith("aal_plugin."):
+        to_a_parent = kind not in _TO_TIMM and owner.__module__.startswith("aal_plugin.")
+        if not hands_on or not to_a_parent:
             return takes, needs, hands_on
     return takes, needs, True
 
