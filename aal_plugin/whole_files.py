@@ -7,7 +7,7 @@ import os
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator, Optional, Union
+from typing import Any, Iterator, Optional, Union
 
 # Hidden, and with the ending of the whole file, which tells savefig its format.
 PREFIX = ".part-"
@@ -53,6 +53,13 @@ def write_whole(path: Union[str, Path], content: Union[str, bytes]) -> None:
     content = content.encode() if isinstance(content, str) else content
     with written_whole(path, len(content)) as part:
         part.write_bytes(content)
+
+
+def save_figure(figure: Any, path: Union[str, Path], **options: Any) -> None:
+    """`figure.savefig(path, **options)` of Matplotlib, in a folder that is made where it lacks."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(path) as part:
+        figure.savefig(part, **options)
 
 
 def remove_parts(folder: Union[str, Path]) -> None:

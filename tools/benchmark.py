@@ -29,6 +29,7 @@ from aal_plugin.bench import Setting, Steps, Timing, interleave, peak_memory  # 
 from aal_plugin.bench.scaling import draw_scaling, scaling  # noqa: E402
 from aal_plugin.bench.work import counts  # noqa: E402
 from aal_plugin.plain_errors import plain_errors  # noqa: E402
+from aal_plugin.whole_files import save_figure, write_whole  # noqa: E402
 
 CLOCKS = dict(wall=time.perf_counter, cpu=time.process_time)
 
@@ -51,7 +52,7 @@ def main() -> None:
         report["scaling"] = scaling(
             setting, args.rounds, CLOCKS[args.clock], args.sweep_teachers.split(",")
         )
-        draw_scaling(report["scaling"]).savefig(args.sweep, dpi=110)
+        save_figure(draw_scaling(report["scaling"]), args.sweep, dpi=110)
         print_scaling(report["scaling"])
     else:
         report.update(setting=vars(setting))
@@ -61,7 +62,7 @@ def main() -> None:
         report["counts"] = {name: row._asdict() for name, row in counts(setting).items()}
         print_counts(report)
     if args.json:
-        Path(args.json).write_text(json.dumps(report, indent=1) + "\n")
+        write_whole(args.json, json.dumps(report, indent=1) + "\n")
 
 
 def parse_args() -> argparse.Namespace:

@@ -17,6 +17,7 @@ from aal_plugin.mm.config_file import read_config
 from aal_plugin.mm.trials import Trial, run_trials
 from aal_plugin.plain_errors import plain_errors
 from aal_plugin.settings import check_whole
+from aal_plugin.whole_files import write_whole
 
 
 def main() -> None:
@@ -33,7 +34,7 @@ def main() -> None:
     table = format_table(args.configs, args.seeds, [result["top1"] for result in results])
     print(table)
     if args.out:
-        Path(args.out).write_text(table + "\n")
+        write_whole(args.out, table + "\n")
 
 
 def parse_args() -> argparse.Namespace:

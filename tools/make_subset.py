@@ -9,7 +9,6 @@ The images are those of ClassBalancedSubset with the same fraction and seed. For
 """
 
 import argparse
-import os
 from pathlib import Path
 
 from mmengine.registry import init_default_scope
@@ -17,6 +16,7 @@ from mmpretrain.registry import DATASETS
 
 from aal_plugin.mm import ClassBalancedSubset
 from aal_plugin.plain_errors import plain_errors
+from aal_plugin.whole_files import write_whole
 
 
 def main() -> None:
@@ -46,9 +46,7 @@ def main() -> None:
         path = Path(info["img_path"]).relative_to(args.folder).as_posix()
         lines.append(f"{path} {info['gt_label']}\n")
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = args.out.with_name(args.out.name + ".part")
-    temporary.write_text("".join(lines))
-    os.replace(temporary, args.out)
+    write_whole(args.out, "".join(lines))
     print(f"{args.out}: {len(lines)} of {len(folder)} images, {len(folder.CLASSES)} classes")
 
 

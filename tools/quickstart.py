@@ -15,6 +15,7 @@ from aal_plugin.analysis import link_strength, plot_link_strength
 from aal_plugin.mm.export import export_student
 from aal_plugin.mm.trials import Trial, run_trials
 from aal_plugin.plain_errors import plain_errors
+from aal_plugin.whole_files import save_figure
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -48,7 +49,7 @@ def config_file(part: str) -> str:
 def draw_links(checkpoint: str, out: Path) -> None:
     saved = CheckpointLoader.load_checkpoint(checkpoint, map_location="cpu")
     strength = link_strength(saved["state_dict"], **saved["meta"]["attention_links"])
-    plot_link_strength(strength, "trained links").savefig(out, dpi=150)
+    save_figure(plot_link_strength(strength, "trained links"), out, dpi=150)
 
 
 if __name__ == "__main__":

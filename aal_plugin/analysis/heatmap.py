@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from ..core.links import Range
+from ..whole_files import written_whole
 
 COLOURS = "viridis"  # safe for colour-blind eyes, and dark to light in print
 LABEL = "mean |link weight|"
@@ -121,7 +122,8 @@ def animate(
         frames.append(Image.fromarray(pixels(figure, dpi=100)))
     each = round(1000 / per_second)
     durations = [each] * (len(frames) - 1) + [2000]
-    frames[0].save(out, save_all=True, append_images=frames[1:], duration=durations, loop=0)
+    with written_whole(out) as part:
+        frames[0].save(part, save_all=True, append_images=frames[1:], duration=durations, loop=0)
 
 
 def pixels(figure: Figure, dpi: int = 120) -> np.ndarray:

@@ -15,6 +15,7 @@ import numpy as np
 from torch import Tensor
 
 from ..core.links import Range
+from ..whole_files import written_whole
 
 
 def find_links(state_dict: Mapping[str, Tensor]) -> Dict[int, Tensor]:
@@ -111,7 +112,7 @@ def write_link_csv(
         columns: (block,) or (block, head) of each column, 1-based.
     """
     places = ("block", "head")[: len(columns[0])]
-    with open(path, "w", newline="") as file:
+    with written_whole(path) as part, open(part, "w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["run", "level", *places, "mean_abs_weight"])
         for run, strength in strengths.items():

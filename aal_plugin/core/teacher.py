@@ -88,7 +88,7 @@ class FrozenTeacher(nn.Module):
         self._formats = output_formats(model, self.taps)
         self.train(False)
         self._dtype: Optional[torch.dtype] = None
-        self._memory_format = torch.preserve_format
+        self._channels_last = False  # no torch.memory_format: torch.save could not pickle it
         self._run = self._infer
         # The first pass runs the whole model: what reads a convolution must all be seen.
         levels = self._probe()
@@ -100,7 +100,7 @@ class FrozenTeacher(nn.Module):
             model.to(self._dtype)
             check_finite(model, f"teacher.dtype={dtype!r}: teacher {self.name}")
         if channels_last:
-            self._memory_format = torch.channels_last
+            self._channels_last = True
             model.to(memory_format=torch.channels_last)
         if compile:
             self._run = torch.compile(self._infer)
@@ -168,7 +168,8 @@ class FrozenTeacher(nn.Module):
         return logits.shape[-1]
 
     def _infer(self, images: Tensor, with_logits: bool) -> Tuple[List[Tensor], Optional[Tensor]]:
-        images = images.to(memory_format=self._memory_format)
+        if self._channels_last:
+            images = images.to(memory_format=torch.channels_last)
         # A compiler leaves out by itself what comes after the last level.
         whole = with_logits or torch.compiler.is_compiling()
         self._stops = not whole and len(self._order) == len(self.taps)

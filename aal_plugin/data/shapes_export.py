@@ -12,6 +12,7 @@ from typing import Optional, Union
 import numpy as np
 from PIL import Image
 
+from ..whole_files import write_whole
 from .shapes import CLASSES, MIN_SIZE, SPLITS, check_whole, draw_shapes, progress_bar, split_seed
 
 _MARKER = ".aal_shapes"  # written first into every folder made here
@@ -44,7 +45,7 @@ def export_image_folder(
             name = f"{split}/{CLASSES[label]}/{i:05d}.png"
             Image.fromarray(image).save(root / name)
             boxes[name] = box.tolist()
-    (root / _BOXES).write_text(json.dumps(boxes, indent=0) + "\n")
+    write_whole(root / _BOXES, json.dumps(boxes, indent=0) + "\n")
 
 
 def _prepare(root: Path) -> None:

@@ -33,16 +33,18 @@ def read_checkpoint(path: str) -> dict:
 
 
 def read_links(path: str, ema: bool = False) -> SavedLinks:
-    """The links of a checkpoint, without building its model.
+    """The links of a checkpoint, of MMEngine's or timm's, without building its model.
 
     Args:
-        ema: those that EMAHook averaged, not the raw ones.
+        ema: those that EMAHook, or timm's --model-ema, averaged, not the raw ones.
 
     Raises:
         FileNotFoundError: no such checkpoint.
         ValueError: one that holds no links, or not the blocks they link.
     """
     saved = read_checkpoint(path)
+    if isinstance(saved.get("task_state"), dict):
+        return _timms(saved, ema, path)
     links = find_links(saved_weights(saved, ema, path) if "state_dict" in saved else saved)
     if not links:
         raise ValueError(
@@ -59,8 +61,23 @@ def read_links(path: str, ema: bool = False) -> SavedLinks:
     return SavedLinks(weights, *_checked(linked, weights, path))
 
 
+def _timms(saved: dict, ema: bool, path: str) -> SavedLinks:
+    """The links in the `task_state` of a timm checkpoint, as AttentionLinkTask puts them there."""
+    key = "task_state_ema" if ema else "task_state"
+    if ema and not isinstance(saved.get(key), dict):
+        raise ValueError(f"--ema: checkpoint {path!r} holds no averaged links of --model-ema")
+    told = saved[key].get("links")
+    weights = told.get("state_dict") if isinstance(told, dict) else None
+    if not isinstance(weights, dict) or not find_links(weights):
+        raise ValueError(
+            f"checkpoint {path!r} holds no attention links: it was trained without AAL"
+        )
+    weights = {f"links.{level}.weight": weight for level, weight in find_links(weights).items()}
+    return SavedLinks(weights, *_checked(told, weights, path, f"{key}['links']"))
+
+
 def _checked(
-    linked: object, weights: Dict[str, Tensor], path: str
+    linked: object, weights: Dict[str, Tensor], path: str, key: str = "meta['attention_links']"
 ) -> Tuple[List[Range], List[int]]:
     """Ranges and heads as a file tells them, once they are known to describe its links.
 
@@ -72,6 +89,7 @@ def _checked(
         ranges = [(_whole(first), _whole(last)) for first, last in linked["ranges"][:_MOST]]
         fits = len(ranges) == len(weights) and all(
             1 <= first <= last <= len(heads)
+            and isinstance(weight, Tensor)
             and weight.dim() == 4
             and weight.shape[1] == sum(heads[first - 1 : last])
             for (first, last), weight in zip(ranges, weights.values())
@@ -80,8 +98,8 @@ def _checked(
         fits = False
     if not fits:
         raise ValueError(
-            f"checkpoint {path!r}: its meta['attention_links'] does not describe the links that it "
-            "holds; was it changed?"
+            f"checkpoint {path!r}: its {key} does not describe the links that it holds; was it "
+            "changed?"
         )
     return ranges, heads
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 from typing import Dict, Union
 
@@ -12,7 +13,7 @@ from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
 from ..core.families import image_size_of
-from ..whole_files import write_whole, written_whole
+from ..whole_files import write_whole
 from .checkpoint import load_strictly, read_checkpoint, saved_weights
 from .config_file import read_config
 from .config_types import type_name
@@ -59,8 +60,9 @@ def export_student(
     meta = {k: v for k, v in saved.get("meta", {}).items() if k in ("dataset_meta", "epoch")}
     out_path, config_path = Path(out), Path(out).with_suffix(".py")
     out_path.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(out_path) as part:
-        torch.save(dict(state_dict=student.state_dict(), meta=meta), part)
+    content = BytesIO()  # torch.save's own errors do not tell a full disk
+    torch.save(dict(state_dict=student.state_dict(), meta=meta), content)
+    write_whole(out_path, content.getvalue())
     write_whole(config_path, plain.pretty_text)
     return config_path
 

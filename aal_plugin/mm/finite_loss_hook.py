@@ -10,6 +10,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner, find_latest_checkpoint
 from torch import Tensor, nn
 
+from ..core.finite import FiniteMarks
 from ..settings import check_whole
 
 _IMAGES = "images that are no numbers"
@@ -36,14 +37,12 @@ class FiniteLossHook(Hook):
         if interval is not None:
             check_whole("FiniteLossHook.interval", interval, 1)
         self.interval = interval
-        self._names: List[str] = []
-        self._values: Optional[Tensor] = None  # of the first step that was not finite
-        self._step: Optional[Tensor] = None  # its number, or -1
+        self._marks = FiniteMarks()
 
     def before_train(self, runner: Runner) -> None:
         loggers = (hook.interval for hook in runner.hooks if isinstance(hook, LoggerHook))
         self._every = self.interval or next(loggers, 10)
-        self._names, self._values, self._step = [], None, None
+        self._marks = FiniteMarks()
 
     def after_train_iter(
         self,
@@ -77,23 +76,15 @@ class FiniteLossHook(Hook):
         ]
         if not names:
             return
-        if names != self._names:  # a loss came or went, at a milestone
+        if names != self._marks.names:  # a loss came or went, at a milestone
             self._check(runner)
-            self._names, self._values = names, None
-        values = torch.stack([outputs[name].detach().float().mean() for name in names])
-        if self._values is None:
-            self._values = values
-            self._step = torch.full((), -1, device=values.device)
-        first = (self._step < 0) & ~values.isfinite().all()
-        self._values = torch.where(first, values, self._values)
-        self._step = torch.where(first, runner.iter + 1, self._step)
+            self._marks.forget()
+        self._marks.mark({name: outputs[name] for name in names}, runner.iter + 1)
 
     def _check(self, runner: Runner, with_weights: bool = False) -> None:
-        if self._step is None:
-            return
-        step = int(self._step)
-        if step >= 0:
-            told = dict(zip(self._names, self._values.tolist()))
+        found = self._marks.first_bad()
+        if found is not None:
+            step, told = found
             # The sum of all losses tells nothing that its parts do not.
             bad = [n for n in _not_finite(told) if n != "loss"] or ["loss"]
             if _IMAGES in bad:  # whatever else is not finite comes of them

@@ -9,6 +9,7 @@ import functools
 import os
 import pickle
 import re
+from argparse import Namespace
 from contextlib import contextmanager
 from typing import Any, Callable, Iterator, Optional
 
@@ -107,6 +108,7 @@ def guard_loaders() -> None:
 
 _ALLOWED = [
     *_METHODS,
+    Namespace,  # timm's checkpoints hold the options of their run: plain values
     (_known_method, "builtins.getattr"),
     np.ndarray,
     np.dtype,

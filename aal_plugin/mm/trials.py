@@ -22,6 +22,7 @@ from mmengine.config import Config
 from tqdm import tqdm
 
 from ..ranks import PARENT
+from ..whole_files import write_whole
 
 _STEP = re.compile(r"Epoch\(train\) +\[(\d+)\]\[ *(\d+)/(\d+)\]")
 _TOP1 = re.compile(r"accuracy/top1: ([\d.]+)")
@@ -110,7 +111,7 @@ def _run(trial: Trial, train: Path, threads: int, row: int) -> dict:
         config=trial.cfg.pretty_text,
         weights=weights,
     )
-    done.write_text(json.dumps(result))
+    write_whole(done, json.dumps(result))
     return result
 
 

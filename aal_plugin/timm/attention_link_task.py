@@ -11,6 +11,7 @@ from timm.utils import unwrap_model
 from torch import Tensor, nn
 
 from ..core import FrozenTeacher, Unregistered, check_schedule, link_weight
+from ..core.finite import FiniteMarks
 from ..core.links import Links
 from ..core.named_taps import TapNames
 from ..core.schedule import Gammas
@@ -106,11 +107,28 @@ class AttentionLinkTask(ClassificationTask):
         # nothing compile again, and no step waits for the device to learn that λ is 0.
         self.link_weight = link_weight(epoch, self.loss_weight, *self._schedule)
         self._distance_sum, self._steps = 0.0, 0
+        self._marks = FiniteMarks()
 
     def epoch_metrics(self) -> Dict[str, float]:
         """λ, and the mean L_att of this rank's steps in the epoch so far (NaN without any)."""
         mean = float(self._distance_sum) / self._steps if self._steps else float("nan")
         return dict(link_weight=self.link_weight, link_distance=mean)
+
+    def check_finite(self) -> None:
+        """Raise where a loss of the epoch so far was NaN or infinite; waits for the device.
+
+        Raises:
+            FloatingPointError: names the step of the epoch, the losses and λ.
+        """
+        found = self._marks.first_bad()
+        if found is not None:
+            step, losses = found
+            told = ", ".join(f"{name} is {value}" for name, value in losses.items())
+            raise FloatingPointError(
+                f"step {step} of the epoch: {told}, link_weight={self.link_weight:g}. Training "
+                "ends here, before a checkpoint is made of it; lower the learning rate or the "
+                "weight of that loss"
+            )
 
     def forward(self, input: Tensor, target: Tensor) -> Dict[str, Tensor]:
         """Images (B, 3, H, W) and targets → `loss`, `output` (logits) and the parts of the loss.
@@ -134,10 +152,13 @@ class AttentionLinkTask(ClassificationTask):
         logits, distilled = (output, None) if distill is None else distill.split(output)
         task_loss = self.criterion(logits, target)
         result = dict(output=logits, task_loss=task_loss, link_loss=link_loss)
-        if distill is None:
-            return dict(result, loss=task_loss + link_loss)
-        loss, distill_loss = distill(task_loss, distilled, teacher_logits)
-        return dict(result, loss=loss + link_loss, distill_loss=distill_loss)
+        loss = task_loss
+        if distill is not None:
+            loss, result["distill_loss"] = distill(task_loss, distilled, teacher_logits)
+        result["loss"] = loss + link_loss
+        if self.training:
+            self._marks.mark({name: result[name] for name in result if "loss" in name})
+        return result
 
     def compile(
         self, backend: str = "inductor", mode: Optional[str] = None, **compile_kwargs: Any

@@ -126,6 +126,7 @@ def telling_the_epoch(train_one_epoch: Callable) -> Callable:
         _check_trained(task, given.get("optimizer"))
         task.set_epoch(given["epoch"])
         metrics = train_one_epoch(*args, **kwargs)
+        task.check_finite()
         if isinstance(metrics, dict):
             metrics.update(task.epoch_metrics())
         return metrics

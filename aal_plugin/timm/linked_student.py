@@ -82,8 +82,10 @@ class LinkedStudent(nn.Module):
         """Load what `links_state` gave.
 
         Raises:
-            ValueError: these links join other blocks, heads or channels.
+            ValueError: what was given is of another kind, or these links join other blocks, heads
+                or channels.
         """
+        _check_kinds(state)
         weights = {name[len("links.") :]: tensor for name, tensor in state["state_dict"].items()}
         given = dict(ranges=state["ranges"], heads=state["heads"])
         given["channels"] = [tensor.shape[0] for tensor in weights.values() if tensor.dim() == 1]
@@ -113,3 +115,14 @@ class LinkedStudent(nn.Module):
         last = max(layers.values())
         layers = {f"student.{name}": layer for name, layer in layers.items()}
         return lambda name: layers.get(name, last)
+
+
+def _check_kinds(state: Any) -> None:
+    """Raise ValueError unless links of a checkpoint are what `links_state` gives."""
+    wanted = dict(state_dict=dict, ranges=(list, tuple), heads=(list, tuple))
+    fits = isinstance(state, dict) and all(isinstance(state.get(k), v) for k, v in wanted.items())
+    if not fits or not all(isinstance(tensor, Tensor) for tensor in state["state_dict"].values()):
+        raise ValueError(
+            "the checkpoint's task_state['links'] is none of AttentionLinkTask's: it needs "
+            "state_dict, ranges and heads; was it changed?"
+        )

@@ -69,3 +69,46 @@ def test_weights_that_do_not_fit_are_named_shortly(tmp_path):
     del weights["head.layers.head.bias"]
     with pytest.raises(ValueError, match="head.bias is missing in the file and \\(10,\\) in the"):
         load_strictly(build(AAL), weights, path)
+
+
+def test_links_of_a_timm_run_are_read_and_what_is_said_of_them_is_checked(tmp_path):
+    timm_small = pytest.importorskip("tests.timm.small")
+    from argparse import Namespace
+
+    one = timm_small.task(links="alpha")
+    one.setup_ema(decay=0.5)
+    path = str(tmp_path / "last.pth.tar")
+    links = one.get_task_state()["links"]
+    averaged = {name: weight + 1 for name, weight in links["state_dict"].items()}
+    saved = dict(
+        state_dict=one.get_eval_model().state_dict(),
+        args=Namespace(model="vit"),
+        task_state=dict(links=links),
+        task_state_ema=dict(links=dict(links, state_dict=averaged)),
+    )
+    torch.save(saved, path)
+    found, ema = read_links(path), read_links(path, ema=True)
+    assert found.ranges == links["ranges"] and found.heads == [2, 2, 2]
+    weight = found.state_dict["links.0.weight"]
+    torch.testing.assert_close(weight, one.get_trainable_module().links[0].weight.detach())
+    torch.testing.assert_close(ema.state_dict["links.0.weight"], weight + 1)
+    for wrong in (
+        dict(links, heads=[2, 2]),
+        dict(links, ranges="all"),
+        dict(links, heads=[10**9] * 3),
+        dict(links, ranges=[(1, 9)] * 4),
+        dict(links, heads=None),
+    ):
+        torch.save(dict(saved, task_state=dict(links=wrong)), path)
+        with pytest.raises(ValueError, match=r"task_state\['links'\] does not describe the links"):
+            read_links(path)
+    for wrong in (None, dict(state_dict=[1]), dict(links, state_dict={"a": 1})):
+        torch.save(dict(saved, task_state=dict(links=wrong)), path)
+        with pytest.raises(ValueError, match="holds no attention links"):
+            read_links(path)
+        with pytest.raises(
+            ValueError, match="none of AttentionLinkTask's|have ranges|Tensor|chann"
+        ):
+            one.load_task_state(
+                dict(links=wrong)
+            ) if wrong else one.get_trainable_module().load_links_state(wrong)

@@ -302,3 +302,17 @@ def test_an_error_in_a_step_leaves_nothing_recording(monkeypatch, where):
     assert keepers and not any(k._recording or k._kept is not None for k in keepers)
     assert not model.teacher._stops and not model.teacher._kept
     total(model(*data, mode="loss")).backward()
+
+
+def test_a_whole_model_can_be_saved_as_a_plain_one_can():
+    import io
+
+    model = build(AAL)
+    file = io.BytesIO()
+    torch.save(model, file)
+    file.seek(0)
+    again = torch.load(file, weights_only=False)
+    losses = [m.train().loss(*batch()) for m in (model, again)]
+    torch.testing.assert_close(losses[0], losses[1], rtol=1e-6, atol=0)
+    model.eval(), again.eval()
+    torch.testing.assert_close(again(batch()[0]), model(batch()[0]))

@@ -360,3 +360,19 @@ def test_an_error_in_a_step_leaves_nothing_recording(monkeypatch, compiled):
     keepers = [hook for hook in hooks if isinstance(hook, Keeper)]
     assert keepers and not any(k._recording or k._kept is not None for k in keepers)
     assert ours(*batch())["loss"].isfinite()
+
+
+def test_a_loss_that_is_no_number_ends_the_epoch_with_its_name_and_step():
+    one = task()
+    one.train()
+    images, labels = batch()
+    one(images, labels)
+    one.check_finite()
+    broken = images.clone()
+    broken[0, 0, 0, 0] = float("nan")
+    one(broken, labels)
+    one(images, labels)
+    with pytest.raises(FloatingPointError, match="step 2 of the epoch: .*task_loss is nan.*2000"):
+        one.check_finite()
+    one.set_epoch(1)
+    one.check_finite()

@@ -12,14 +12,15 @@ from typing import List, Tuple
 
 import torch
 from mmengine.registry import init_default_scope
-from mmengine.runner import CheckpointLoader, Runner
+from mmengine.runner import Runner
 from tqdm import tqdm
 
 from aal_plugin.analysis.agreement import disagreement, format_disagreement, plot_disagreement
+from aal_plugin.mm.checkpoint import read_checkpoint, saved_weights
 from aal_plugin.mm.config_file import read_config
 from aal_plugin.mm.export import student_of
-from aal_plugin.mm.launch import check_checkpoint
 from aal_plugin.plain_errors import plain_errors
+from aal_plugin.whole_files import save_figure
 
 
 def main() -> None:
@@ -29,13 +30,16 @@ def main() -> None:
     parser.add_argument("out", help="the picture to write")
     parser.add_argument("pairs", nargs="+", metavar="CONFIG CHECKPOINT")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument(
+        "--ema", action="store_true", help="the averaged weights of EMAHook, not the raw ones"
+    )
     args = parser.parse_args()
     if len(args.pairs) % 2:
         parser.error("give a checkpoint after each config")
     pairs = list(zip(args.pairs[::2], args.pairs[1::2]))
     names, rows = ["labels"], []
     for config, checkpoint in pairs:
-        truth, predicted = predict(config, checkpoint, args.device)
+        truth, predicted = predict(config, checkpoint, args.device, args.ema)
         rows = rows or [truth]
         if truth != rows[0]:
             raise ValueError(
@@ -45,7 +49,7 @@ def main() -> None:
         names.append(name_of(config, checkpoint, pairs))
     matrix = disagreement(rows)
     print(format_disagreement(matrix, names))
-    plot_disagreement(matrix, names).savefig(args.out, dpi=120)
+    save_figure(plot_disagreement(matrix, names), args.out, dpi=120)
 
 
 def name_of(config: str, checkpoint: str, pairs: list) -> str:
@@ -55,13 +59,14 @@ def name_of(config: str, checkpoint: str, pairs: list) -> str:
 
 
 @torch.no_grad()
-def predict(config: str, checkpoint: str, device: str) -> Tuple[List[int], List[int]]:
+def predict(
+    config: str, checkpoint: str, device: str, ema: bool = False
+) -> Tuple[List[int], List[int]]:
     """Labels and predictions for the images of the config's test_dataloader."""
-    check_checkpoint(checkpoint)
     cfg = read_config(config)
     init_default_scope(cfg.get("default_scope", "mmpretrain"))
-    saved = CheckpointLoader.load_checkpoint(checkpoint, map_location="cpu")
-    model = student_of(cfg, saved["state_dict"], checkpoint).to(device)
+    weights = saved_weights(read_checkpoint(checkpoint), ema, checkpoint)
+    model = student_of(cfg, weights, checkpoint).to(device)
     truth: List[int] = []
     predicted: List[int] = []
     for data in tqdm(Runner.build_dataloader(cfg.test_dataloader), desc=Path(config).stem):

@@ -9,7 +9,6 @@ LocalizationAccuracy cuts there is dashed, the true box (where the data set has 
 """
 
 import argparse
-from pathlib import Path
 
 from tqdm import tqdm
 
@@ -17,6 +16,7 @@ from aal_plugin.analysis.attention_sheet import attention_rows
 from aal_plugin.analysis.localization import pick_map, threshold_boxes
 from aal_plugin.mm.attention_maps import AttentionReader, image_files
 from aal_plugin.plain_errors import plain_errors
+from aal_plugin.whole_files import save_figure
 
 
 def main() -> None:
@@ -50,8 +50,7 @@ def main() -> None:
     figure = attention_rows(
         [image.image for image in shown], [image.box for image in shown], students
     )
-    Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(args.out, dpi=85)
+    save_figure(figure, args.out, dpi=85)
     print(f"wrote {args.out}")
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from aal_plugin.analysis.curves import PANELS, plot_curves
 from aal_plugin.analysis.runs import epochs_to_reach, read_run
 from aal_plugin.plain_errors import plain_errors
+from aal_plugin.whole_files import save_figure
 
 
 def main() -> None:
@@ -55,8 +56,7 @@ def main() -> None:
     panels = dict(PANELS)
     panels.setdefault(args.metric, args.metric)
     out = Path(args.out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    plot_curves(runs, panels).savefig(out, dpi=130)
+    save_figure(plot_curves(runs, panels), out, dpi=130)
     print(f"\nwrote {out}")
 
 

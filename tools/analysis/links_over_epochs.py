@@ -18,6 +18,7 @@ from aal_plugin.analysis.heatmap import animate, strip
 from aal_plugin.analysis.link_records import read_records
 from aal_plugin.mm.checkpoint import read_links
 from aal_plugin.plain_errors import plain_errors
+from aal_plugin.whole_files import save_figure
 
 
 def main() -> None:
@@ -40,7 +41,7 @@ def main() -> None:
     if out.suffix == ".gif":
         animate(by_epoch, out, args.per_second)
     else:
-        strip(by_epoch, args.epochs).savefig(out, dpi=150)
+        save_figure(strip(by_epoch, args.epochs), out, dpi=150)
     print(f"wrote {out}: epochs {', '.join(map(str, sorted(by_epoch)))}")
 
 

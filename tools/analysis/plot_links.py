@@ -19,6 +19,7 @@ from aal_plugin.analysis import (
 from aal_plugin.analysis.links import write_link_csv
 from aal_plugin.mm.checkpoint import read_links
 from aal_plugin.plain_errors import plain_errors
+from aal_plugin.whole_files import save_figure
 
 
 def main() -> None:
@@ -59,8 +60,7 @@ def main() -> None:
         strengths, heads if args.heads else None, outlines, args.shared_scale
     )
     out = Path(args.out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out, dpi=150)
+    save_figure(figure, out, dpi=150)
     blocks = range(1, max(len(links.heads) for links in saved.values()) + 1)
     columns = [(b,) for b in blocks]
     if args.heads:

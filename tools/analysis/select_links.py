@@ -18,6 +18,7 @@ from aal_plugin.analysis import held_share, link_share, select_ranges
 from aal_plugin.core import link_ranges
 from aal_plugin.mm.checkpoint import read_links
 from aal_plugin.plain_errors import plain_errors
+from aal_plugin.whole_files import write_whole
 
 
 def main() -> None:
@@ -27,7 +28,7 @@ def main() -> None:
     parser.add_argument("checkpoint", help="trained with AAL, best with link_head.links='full'")
     parser.add_argument("--keep", type=float, default=0.8, help="share of a level's links, (0, 1]")
     parser.add_argument("--base", help="the config that FILE.py builds on")
-    parser.add_argument("--out", default="links.py", help="the config to write")
+    parser.add_argument("--out", metavar="FILE.py", help="write a config with these links")
     parser.add_argument(
         "--ema", action="store_true", help="the averaged links of EMAHook, not the raw ones"
     )
@@ -36,7 +37,10 @@ def main() -> None:
     share = link_share(*links)
     levels, blocks = share.shape
     if links.ranges != [(1, blocks)] * levels:
-        print(f"note: the checkpoint's links were selective already: {links.ranges}")
+        print(
+            f"note: the checkpoint's links were selective already: {links.ranges}; blocks outside "
+            "of them had no links to select from"
+        )
 
     selected = select_ranges(share, args.keep)
     columns = {"selected": selected}
@@ -54,10 +58,14 @@ def main() -> None:
     weights["full"] = count_weights(links, [(1, blocks)] * levels)
     print("link weights: " + ", ".join(f"{name} {count:,}" for name, count in weights.items()))
 
-    out = Path(args.out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(snippet(args, selected))
-    print(f"\nwrote {out}; the same on the command line:")
+    if args.base and not args.out:
+        parser.error("--base is what FILE.py builds on; give --out FILE.py")
+    if args.out:
+        out = Path(args.out)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(out, snippet(args, selected))
+        print(f"\nwrote {out}")
+    print("\nto train with the selected links:")
     option = str(selected).replace(" ", "")
     print(f"  --cfg-options 'model.link_head.links={option}'")
 

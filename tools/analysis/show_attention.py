@@ -17,6 +17,7 @@ from tqdm import tqdm
 from aal_plugin.analysis.attention_sheet import attention_sheet, strongest_pairs
 from aal_plugin.mm.attention_maps import AttentionReader, image_files
 from aal_plugin.plain_errors import plain_errors
+from aal_plugin.whole_files import save_figure
 
 
 def main() -> None:
@@ -54,7 +55,7 @@ def main() -> None:
             pairs = strongest_pairs(shown.augmented, shown.activations, args.channels)
         maps = [block.numpy() for block in shown.maps]
         sheet = attention_sheet(shown.image, maps, blocks, pairs, shown.box, shown.title)
-        sheet.savefig(out / f"{shown.name}.png", dpi=90)
+        save_figure(sheet, out / f"{shown.name}.png", dpi=90)
     print(f"wrote {out}")
 
 

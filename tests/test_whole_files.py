@@ -1,0 +1,70 @@
+"""Files on a disk that is really full: a file system of 300 kB, mounted for the test."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SCRIPT = """
+import os, sys
+from pathlib import Path
+from aal_plugin.whole_files import save_figure, write_whole, written_whole
+home = Path(sys.argv[1])
+write_whole(home / "kept", b"a" * 1000)
+def told(write):
+    try:
+        write()
+    except OSError as error:
+        print(error)
+    else:
+        print("written")
+told(lambda: write_whole(home / "kept", b"b" * 400_000))
+told(lambda: write_whole(home / "new", b"b" * 400_000))
+def checkpoint():
+    with written_whole(home / "a.pth") as part, open(part, "wb") as file:
+        for _ in range(9):
+            file.write(b"c" * 50_000)
+            file.flush()
+told(checkpoint)
+from matplotlib.figure import Figure
+import numpy as np
+figure = Figure(figsize=(12, 12))
+figure.subplots().imshow(np.random.default_rng(0).random((1200, 1200)))
+told(lambda: save_figure(figure, home / "a.png", dpi=200))
+print(sorted(os.listdir(home)), (home / "kept").read_bytes() == b"a" * 1000)
+"""
+
+
+def on_a_small_disk(folder):
+    """Run the script where `folder` is a disk of 300 kB, as root or in a namespace of its own."""
+    mount = f"mount -t tmpfs -o size=300k tmpfs {folder}"
+    script = f"{mount} || exit 77; exec {sys.executable} -W ignore -c '{SCRIPT}' {folder}"
+    for own in (["unshare", "-rm"], ["unshare", "-m"]):
+        if shutil.which("unshare") is None:
+            break
+        done = subprocess.run(
+            [*own, "sh", "-c", script],
+            cwd=ROOT,
+            env=dict(PYTHONPATH=str(ROOT), PATH="/usr/bin:/bin:/usr/sbin:/sbin", MPLBACKEND="agg"),
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        if done.returncode == 0:
+            return done.stdout.splitlines()
+        if "unshare:" not in done.stderr and "mount:" not in done.stderr:
+            pytest.fail(done.stderr)
+    pytest.skip("no right to mount a disk here")
+
+
+def test_a_full_disk_is_told_and_what_was_there_is_kept(tmp_path):
+    replaced, new, checkpoint, figure, left = on_a_small_disk(tmp_path)
+    for words, name in ((replaced, "kept"), (new, "new"), (checkpoint, "a.pth"), (figure, "a.png")):
+        assert f"No space left on device for {tmp_path / name}" in words, words
+        assert "bytes wanted" in words and "free" in words
+    assert "400000 bytes wanted" in replaced and "is kept as it was" in replaced
+    assert "is kept" not in new
+    assert left == "['kept'] True"
