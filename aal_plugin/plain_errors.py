@@ -40,7 +40,7 @@ def in_words(error: BaseException) -> str:
     words = re.sub(r"^(class `\w+` in \S+: )+", "", words)  # MMEngine's registry, once a level
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
-    if isinstance(error, SyntaxError):
+    if isinstance(error, SyntaxError) and error.filename is not None:
         return f"{error.filename}, line {error.lineno}: {error.msg}"
     if type(error) in _TELLING or (isinstance(error, _TELLING) and words):
         return words

@@ -3,7 +3,14 @@
 
 Beyond it, several ranks run on a machine without a GPU, --resume passes over a checkpoint that a
 killed run left half written, and mistakes in a config are told before anything is built of it.
+
+--dry-run builds everything, takes two steps on made-up images, and prints what the run would be;
+--images-per-second N is the speed by which its hours are told. It leaves with status 2 where a
+file is missing.
 """
+
+import sys
+from argparse import ArgumentParser, Namespace
 
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
@@ -11,6 +18,7 @@ from mmengine.runner import Runner
 from aal_plugin.mm.config_check import check_config
 from aal_plugin.mm.config_file import read_config
 from aal_plugin.mm.data_layout import check_data
+from aal_plugin.mm.dry_run import dry_run
 from aal_plugin.mm.launch import (
     check_checkpoint,
     check_run,
@@ -26,22 +34,38 @@ from aal_plugin.ranks import end_with_parent, leaving_in_order
 
 
 def main() -> None:
+    own = own_options()
     script = mmpretrain_script("train")
     args = script.parse_args()
     cfg = script.merge_args(read_config(args.config), args)
     fill_in_own_folder(cfg)
     resume_from_whole_checkpoint(cfg)
-    check_config(
-        cfg,
+    files = (
         lambda: check_checkpoint(cfg.get("load_from")),
         lambda: check_data(cfg, ("train_dataloader", "val_dataloader")),
     )
+    check_config(cfg, *(() if own.dry_run else files), weights=not own.dry_run)
     keep_checkpoints_whole(cfg)
     use_cpu_ranks(cfg)
     check_run(cfg)
     resume_exactly(cfg)
+    if own.dry_run:
+        tried = dry_run(cfg, own.images_per_second)
+        print("\n".join([f"{args.config}, a dry run on made-up images", *tried.lines]))
+        sys.exit(2 if tried.missing else 0)
     runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
     runner.train()
+
+
+def own_options() -> Namespace:
+    """Our options, taken out of the command line."""
+    parser = ArgumentParser(add_help=False, allow_abbrev=False, usage="and beside those below:")
+    parser.add_argument("--dry-run", action="store_true", help="build, take two steps, and tell")
+    parser.add_argument("--images-per-second", type=float, metavar="N", help="speed of all ranks")
+    own, sys.argv[1:] = parser.parse_known_args()
+    if {"-h", "--help"} & set(sys.argv):
+        print(f"{__doc__}\n{parser.format_help()}")
+    return own
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import Registry, root
 
-from ..core import TimmTeacher
+from ..core import FrozenTeacher, TimmTeacher
 from ..core.weights import check_weights
 from .checkpoint_file import check_checkpoint
 from .config_types import parts_of, type_name
@@ -35,11 +35,12 @@ _TO_TIMM = (TimmTeacher, TIMMPooledBackbone)  # whose other arguments go to timm
 _SCOPES = ("", "aal_plugin", "mmpretrain", "mmengine")
 
 
-def check_config(cfg: Config, *checks: Callable[[], None]) -> None:
+def check_config(cfg: Config, *checks: Callable[[], None], weights: bool = True) -> None:
     """Raise unless a config's parts that are ours can be built, and `checks` find what they need.
 
     Looked at are names (of types and of arguments), the values of heads and hooks, and a teacher's
-    weights. One mistake is raised as it stands, several as one ValueError with a line for each.
+    weights (unless `weights` is False). One mistake is raised as it stands, several as one
+    ValueError with a line for each.
 
     Raises:
         ValueError, FileNotFoundError, PermissionError: each names the key, what was given and
@@ -48,7 +49,8 @@ def check_config(cfg: Config, *checks: Callable[[], None]) -> None:
     found: List[Exception] = []
     built = {key: value for key, value in cfg.to_dict().items() if key.endswith(_BUILT)}
     for key, part in parts_of(built):
-        found += [ValueError(words) for words in _mistakes(key, part)]
+        if weights or not issubclass(ours().get(type_name(part), object), FrozenTeacher):
+            found += [ValueError(words) for words in _mistakes(key, part)]
     for check in checks:
         try:
             check()

@@ -1,0 +1,127 @@
+"""`tools/train.py CONFIG --dry-run`: what a run would be, and whether it could begin."""
+
+import sys
+
+import pytest
+import torch
+
+from aal_plugin.core import link_weight
+from aal_plugin.mm.dry_run import MadeUpImages, dry_run
+
+from .mm.small import AAL, build, training
+from .test_launch import dump, launch
+
+
+def config(folder, **changes):
+    """Four images a step, 40 images, three epochs; weight decay on matrices alone."""
+    cfg = training(folder / "work", epochs=3, **changes)
+    cfg.train_dataloader.batch_size = 4
+    cfg.optim_wrapper = dict(
+        optimizer=dict(type="AdamW", lr=1e-3, weight_decay=0.05),
+        paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0),
+    )
+    cfg.param_scheduler = dict(type="StepLR", step_size=1, gamma=0.1)
+    return cfg
+
+
+def run(path, *options, **kwargs):
+    return launch(sys.executable, "tools/train.py", path, "--dry-run", *options, **kwargs)
+
+
+def line(text, name):
+    return next(row for row in text.splitlines() if row.startswith(name)).removeprefix(name).strip()
+
+
+def test_one_screen_tells_what_the_run_would_be(tmp_path):
+    cfg = config(tmp_path)
+    text = run(dump(cfg, tmp_path / "small.py"), "--images-per-second", 10)
+    model = build(AAL)
+    count = sum(p.numel() for p in model.parameters()) / 1e6
+    assert line(text, "model").startswith(f"AALClassifier with {count:.2f} M parameters")
+    assert line(text, "images") == "3×24×24, 4 a step and rank, ranks: 1"
+    # 3 epochs of 40 images at 10 a second are 12 s.
+    assert line(text, "steps").startswith("3 epochs of 10, 30 in all; 0.0 hours at 10 images/s")
+    assert line(text, "learning rate") == "0.001 at epoch 0, 0.0001 at epoch 1, 1e-05 at epoch 2"
+    decayed = sum(p.numel() for p in model.parameters() if p.dim() > 1) / 1e6
+    assert line(text, "weight decay").startswith(f"0.05 on {decayed:.2f} M in ")
+    weights = [f"{link_weight(e, 2000.0, (0.5, 0.1), (2,)):.4g} at epoch {e}" for e in range(3)]
+    assert line(text, "λ") == f"link_head: {', '.join(weights)}"
+    assert "loss_link" in line(text, "step 2") and "nan" not in text
+    assert line(text, "missing") == "nothing"
+    assert not (tmp_path / "work").exists()  # nothing is written
+
+
+def test_missing_files_are_told_and_the_status_is_that_of_the_run(tmp_path):
+    cfg = config(tmp_path)
+    cfg.model.teacher.update(checkpoint="gone.pth", allow_random_weights=False)
+    cfg.train_dataloader.dataset = dict(
+        type="ClassBalancedSubset",
+        fraction=0.05,
+        dataset=dict(
+            type="ImageNet",
+            data_root=str(tmp_path / "nowhere"),
+            split="train",
+            pipeline=[
+                dict(type="LoadImageFromFile"),
+                dict(type="RandomResizedCrop", scale=24),
+                dict(type="PackInputs"),
+            ],
+        ),
+    )
+    path = dump(cfg, tmp_path / "small.py")
+    text = run(path, ok=False)
+    assert "model.teacher: checkpoint 'gone.pth': no such file" in text
+    assert "train_dataloader.dataset.dataset (ImageNet" in text and "nowhere" in text
+    assert line(text, "steps").startswith("3 epochs of 16015,")  # 5% of 1,281,167, by four
+    assert "loss_link" in line(text, "step 2")
+    launch(sys.executable, "tools/train.py", path, ok=False)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("model.head.num_classes", 9, "has 10 classes, and model.head.num_classes=9"),
+        ("model.link_head.links", [(1, 2)], "1 (first, last) pairs"),
+        ("model.link_head.loss_weight", 3e38, "is no number"),
+        ("optim_wrapper.optimizer.lrr", 1.0, "lrr"),
+    ],
+)
+def test_it_ends_where_a_run_would(tmp_path, key, value, words):
+    cfg = config(tmp_path)
+    cfg.merge_from_dict({key: value})
+    with pytest.raises((ValueError, FloatingPointError, TypeError)) as error:
+        dry_run(cfg)
+    assert words in str(error.value)
+
+
+def test_ranks_share_the_steps(tmp_path):
+    """Two ranks: half the steps, each rank's own."""
+    path = dump(config(tmp_path), tmp_path / "small.py")
+    text = launch("tools/dist_train.sh", path, 2, "--dry-run", "--images-per-second", 100)
+    assert "3 epochs of 5, 15 in all" in text and "ranks: 2" in text
+
+
+def test_made_up_images_go_through_the_pipeline_and_are_the_same_each_time():
+    from mmengine.registry import init_default_scope
+
+    init_default_scope("mmpretrain")
+    steps = [dict(type="LoadImageFromFile"), dict(type="Resize", scale=(30, 20))]
+    images = MadeUpImages(5, [*steps, dict(type="PackInputs")], classes=3, size=(375, 500))
+    one, again = images[4], images[4]
+    assert len(images) == 5 and one["inputs"].shape == (3, 20, 30)
+    assert torch.equal(one["inputs"], again["inputs"]) and int(one["data_samples"].gt_label) == 1
+    small = MadeUpImages(5, [dict(type="PackInputs")], classes=3, size=(32, 32))
+    assert small[0]["inputs"].shape == (3, 32, 32)
+
+
+def test_the_real_length_is_taken_where_the_data_are_there(tmp_path):
+    cfg = config(tmp_path)
+    cfg.train_dataloader.dataset.num_images = 24
+    tried = dry_run(cfg, 1.0)
+    assert any("3 epochs of 6, 18 in all" in words for words in tried.lines)
+    assert not tried.missing
+
+
+def test_help_shows_both_sets_of_options():
+    text = launch(sys.executable, "tools/train.py", "--help")
+    assert "--dry-run" in text and "--cfg-options" in text
