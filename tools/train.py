@@ -26,6 +26,7 @@ from aal_plugin.mm.launch import (
     mmpretrain_script,
     resume_exactly,
     resume_from_whole_checkpoint,
+    save_shards_whole,
     use_cpu_ranks,
 )
 from aal_plugin.mm.own_folder import fill_in_own_folder
@@ -46,6 +47,7 @@ def main() -> None:
     )
     check_config(cfg, *(() if own.dry_run else files), weights=not own.dry_run)
     keep_checkpoints_whole(cfg)
+    save_shards_whole(cfg)
     use_cpu_ranks(cfg)
     check_run(cfg)
     resume_exactly(cfg)

@@ -33,6 +33,7 @@ from .stop_signal_hook import StopSignalHook
 from .teacher_accuracy_hook import TeacherAccuracyHook
 from .timm_pooled_backbone import TIMMPooledBackbone
 from .transfer_heads import ActivationTransferHead, GradientTransferHead, HintHead
+from .whole_fsdp_strategy import WholeFSDPStrategy
 
 MODELS.register_module(module=TimmTeacher)
 
@@ -70,5 +71,6 @@ __all__ = [
     "TIMMPooledBackbone",
     "TeacherAccuracyHook",
     "TimmTeacher",
+    "WholeFSDPStrategy",
     "WideResNet",
 ]

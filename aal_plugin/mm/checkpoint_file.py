@@ -20,7 +20,7 @@ _OTHERS = {
 
 
 def check_checkpoint(path: Optional[str]) -> None:
-    """Raise unless `path` is a whole local checkpoint or a URL.
+    """Raise unless `path` is a whole local checkpoint, or a URL.
 
     Raises:
         FileNotFoundError, PermissionError: no such file; no right to read it.
@@ -32,7 +32,13 @@ def check_checkpoint(path: Optional[str]) -> None:
     if not file.exists():
         raise FileNotFoundError(f"checkpoint {path!r}: no such file")
     if not file.is_file():
-        raise ValueError(f"checkpoint {path!r} is a folder; name a file in it")
+        fault = "is a folder; name a file in it"
+        if any(file.glob("rank*.pth")):
+            fault = (
+                "is a folder of FSDP's shards, which are not read as data alone; train with "
+                "strategy.state_dict_cfg='full'"
+            )
+        raise ValueError(f"checkpoint {path!r} {fault}")
     state = file.stat()
     try:
         fault = _fault(str(file), state.st_size, state.st_mtime_ns)

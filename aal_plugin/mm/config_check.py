@@ -32,6 +32,7 @@ _BUILT = (
 )
 
 _TO_TIMM = (TimmTeacher, TIMMPooledBackbone)  # whose other arguments go to timm's factory
+_FSDP = ("FSDPStrategy", "WholeFSDPStrategy")
 _SCOPES = ("", "aal_plugin", "mmpretrain", "mmengine")
 
 
@@ -51,6 +52,10 @@ def check_config(cfg: Config, *checks: Callable[[], None], weights: bool = True)
     for key, part in parts_of(built):
         if weights or not issubclass(ours().get(type_name(part), object), FrozenTeacher):
             found += [ValueError(words) for words in _mistakes(key, part)]
+    strategy = cfg.get("strategy")
+    if type_name(strategy) in _FSDP and strategy.get("state_dict_cfg", "full") != "full":
+        words = f"strategy.state_dict_cfg={strategy['state_dict_cfg']!r} saves shards, which are"
+        found.append(ValueError(f"{words} not read as data alone; choose 'full' or leave it out"))
     for check in checks:
         try:
             check()

@@ -22,6 +22,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from ..core import link_weight
+from ..plain_errors import in_words
 from .checkpoint_file import check_checkpoint
 from .config_types import type_name
 from .data_layout import check_data
@@ -208,14 +209,13 @@ class MadeUpImages(Dataset):
 
 def _built(cfg: Config, missing: List[str], real: Optional[Dataset]) -> Runner:
     """A Runner with all that `train` would build, its hooks called as they would be."""
-    try:
-        runner = Runner.from_cfg(cfg)
-    except ValueError as error:
-        if "could not be fetched" not in str(error):
-            raise
-        missing.append(str(error).rpartition(": teacher")[2])
-        _randomise(cfg.model.teacher)
-        runner = Runner.from_cfg(cfg)
+    for _ in range(3):  # a teacher's weights may be missing, and a backbone's
+        try:
+            runner = Runner.from_cfg(cfg)
+            runner._init_model_weights()
+            break
+        except (ValueError, OSError) as error:
+            missing.append(_unfetched(cfg, error))
     if real is not None:
         model = runner.model.module if hasattr(runner.model, "module") else runner.model
         check_labels("train_dataloader", real, model)
@@ -225,10 +225,31 @@ def _built(cfg: Config, missing: List[str], real: Optional[Dataset]) -> Runner:
     if runner.param_schedulers is not None:
         runner.param_schedulers = runner.build_param_scheduler(runner.param_schedulers)
     runner.call_hook("before_run")
-    runner._init_model_weights()
     runner.load_or_resume()
     runner.call_hook("before_train")
     return runner
+
+
+def _unfetched(cfg: Config, error: Exception) -> str:
+    """What is missing where weights could not be fetched, and no longer asked for in the config.
+
+    Raises:
+        The error, where it is another.
+    """
+    if "could not be fetched" in str(error):
+        _randomise(cfg.model.teacher)
+        return in_words(error)
+    backbone = cfg.model.backbone
+    start = backbone.get("init_cfg")
+    own = [start] if isinstance(start, dict) else start or []
+    asks = backbone.get("pretrained") or any(type_name(part) == "Pretrained" for part in own)
+    if not isinstance(error, OSError) or not asks:
+        raise error
+    told = backbone.get("pretrained") or [part.get("checkpoint") for part in own]
+    backbone.update(init_cfg=None)
+    if "pretrained" in backbone:
+        backbone.pretrained = False
+    return f"model.backbone: its own weights ({told}) could not be fetched: {error}"
 
 
 def _two_steps(runner: Runner) -> Tuple[List[str], float, int]:

@@ -6,11 +6,14 @@ from functools import partial
 from typing import Any, Dict, List, Optional, Sequence
 
 import numpy as np
+from mmengine.dataset import InfiniteSampler
+from mmengine.dist import all_gather_object, get_world_size
 from mmengine.hooks import Hook
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import Tensor, nn
+from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.utils.data import DataLoader
 
 from ..core.weights import nonfinite_name
@@ -30,6 +33,7 @@ class FitCheckHook(Hook):
     - `load_from` with a checkpoint of another model: fewer than half of the model's weights are in
       it by name and shape; in a test all of them have to be there.
     - A checkpoint with weights that are NaN or infinite.
+    - Ranks with different numbers of batches.
 
     Raises:
         ValueError: before the first step; it names the key and both sides.
@@ -39,6 +43,7 @@ class FitCheckHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         self._look_at("train_dataloader", runner.train_dataloader, runner)
+        check_ranks(runner.train_dataloader)
 
     def before_val(self, runner: Runner) -> None:
         self._look_at("val_dataloader", runner.val_dataloader, runner)
@@ -55,6 +60,8 @@ class FitCheckHook(Hook):
                 f"load_from={runner._load_from!r} has weights that are NaN or infinite, the first "
                 f"in {name!r}; take an earlier checkpoint"
             )
+        if any(isinstance(module, FullyShardedDataParallel) for module in runner.model.modules()):
+            return  # the shapes that it shows are those of a shard
         testing = runner._train_loop is None
         check_fit(_bare(runner.model), weights, f"load_from={runner._load_from!r}", testing)
 
@@ -100,6 +107,21 @@ def check_labels(key: str, dataset: Any, model: nn.Module) -> None:
         raise ValueError(
             f"{key}.dataset ({type(dataset).__name__}) has {count} {told}, and "
             f"model.head.num_classes={classes}; give model.head.num_classes={count}"
+        )
+
+
+def check_ranks(loader: DataLoader) -> None:
+    """Raise ValueError where the ranks have different numbers of batches: one would wait for ever.
+
+    MMEngine's `DefaultSampler(round_up=False)` gives the first ranks an image more.
+    """
+    if get_world_size() == 1 or isinstance(getattr(loader, "sampler", None), InfiniteSampler):
+        return
+    counts = all_gather_object(len(loader))
+    if len(set(counts)) > 1:
+        raise ValueError(
+            f"train_dataloader: the ranks have {counts} batches, and some would wait for others' "
+            "gradients for ever; set sampler.round_up=True or drop_last=True"
         )
 
 

@@ -54,7 +54,8 @@ def use_cpu_ranks(cfg: Config) -> None:
         broadcast_buffers=False,
         find_unused_parameters=cfg.get("find_unused_parameters", False),
     )
-    cfg.model_wrapper_cfg = dict(wrapper, device_ids=None)
+    if type_name(wrapper).endswith("DistributedDataParallel"):
+        cfg.model_wrapper_cfg = dict(wrapper, device_ids=None)
 
 
 def resume_from_whole_checkpoint(cfg: Config) -> None:
@@ -105,6 +106,12 @@ def keep_checkpoints_whole(cfg: Config) -> None:
     hook = hooks.get("checkpoint", dict(type="CheckpointHook", interval=1))
     if type_name(hook) == "CheckpointHook":
         cfg.default_hooks = dict(hooks, checkpoint=dict(hook, type="SafeCheckpointHook"))
+
+
+def save_shards_whole(cfg: Config) -> None:
+    """Let WholeFSDPStrategy do what a config asks of MMEngine's FSDPStrategy."""
+    if type_name(cfg.get("strategy")) == "FSDPStrategy":
+        cfg.strategy.type = "WholeFSDPStrategy"
 
 
 def resume_exactly(cfg: Config) -> None:

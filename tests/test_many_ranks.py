@@ -1,0 +1,228 @@
+"""Ranks as a lab has them: eight, late, of two machines, uneven, one with a bad image."""
+
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from .mm.small import training
+from .test_launch import ROOT, dump, environment, launch, load
+
+LATE = """
+import os, time
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+
+
+@HOOKS.register_module()
+class LateRank(Hook):
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if os.environ["RANK"] == "1" and runner.iter == 1:
+            time.sleep(10)
+            print("rank 1 is late", flush=True)
+"""
+
+
+def config(folder, batch, images=40, **changes):
+    """SGD, whose step is the gradient itself, on images in their order."""
+    cfg = training(folder, epochs=2, images=images, **changes)
+    cfg.train_dataloader.sampler.shuffle = False
+    cfg.train_dataloader.batch_size = batch
+    cfg.optim_wrapper.optimizer = dict(type="SGD", lr=0.01)
+    cfg.train_cfg.val_interval = 100
+    return cfg
+
+
+def ends(folder):
+    return load(folder / "epoch_2.pth")["state_dict"]
+
+
+def assert_same(one, other):
+    torch.testing.assert_close(ends(one), ends(other), rtol=1e-4, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def one_rank(tmp_path_factory):
+    """The work dir of one rank that has the whole batch of 40."""
+    folder = tmp_path_factory.mktemp("one")
+    launch(sys.executable, "tools/train.py", dump(config(folder / "run", 40), folder / "c.py"))
+    return folder / "run"
+
+
+@pytest.mark.slow
+def test_eight_ranks_end_as_one(tmp_path, one_rank):
+    path = dump(config(tmp_path / "run", 5), tmp_path / "eight.py")
+    launch("tools/dist_train.sh", path, 8)
+    assert_same(tmp_path / "run", one_rank)
+
+
+def test_a_rank_that_is_late_is_waited_for(tmp_path, one_rank):
+    (tmp_path / "late_rank.py").write_text(LATE)
+    cfg = config(tmp_path / "run", 20)
+    cfg.custom_imports.imports.append("late_rank")
+    cfg.default_hooks.late = dict(type="LateRank")
+    paths = f"{ROOT}:{tmp_path}"
+    done = subprocess.run(
+        ["tools/dist_train.sh", str(dump(cfg, tmp_path / "late.py")), "2"],
+        cwd=ROOT,
+        env=dict(environment(), PYTHONPATH=paths),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "rank 1 is late" in done.stdout
+    assert_same(tmp_path / "run", one_rank)
+
+
+def test_two_machines_end_as_one(tmp_path, one_rank):
+    """NNODES=2: two launchers that meet at one port of the loopback."""
+    path = dump(config(tmp_path / "run", 20), tmp_path / "nodes.py")
+    shared = dict(environment(), NNODES="2", MASTER_ADDR="127.0.0.1")
+    nodes = [
+        subprocess.Popen(
+            ["tools/dist_train.sh", str(path), "1"],
+            cwd=ROOT,
+            env=dict(shared, NODE_RANK=str(number)),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for number in range(2)
+    ]
+    texts = [node.communicate(timeout=300)[0] for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0], texts[0][-2000:] + texts[1][-2000:]
+    assert_same(tmp_path / "run", one_rank)
+
+
+def test_last_batches_of_uneven_size_train_to_the_end(tmp_path):
+    """37 images on two ranks: 19 each, one of them twice, so batches of 10 and 9."""
+    path = dump(config(tmp_path / "two", 10, images=37), tmp_path / "two.py")
+    launch("tools/dist_train.sh", path, 2)
+    # The same by one process: the mean of both ranks' gradients is that of a batch of 20, or 18.
+    cfg = config(tmp_path / "one", 20, images=37)
+    cfg.train_dataloader.sampler = dict(type="Doubled")
+    (tmp_path / "doubled.py").write_text(DOUBLED)
+    cfg.custom_imports.imports.append("doubled")
+    done = subprocess.run(
+        [sys.executable, "tools/train.py", str(dump(cfg, tmp_path / "one.py"))],
+        cwd=ROOT,
+        env=dict(environment(), PYTHONPATH=f"{ROOT}:{tmp_path}"),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert_same(tmp_path / "two", tmp_path / "one")
+
+
+DOUBLED = """
+from mmengine.registry import DATA_SAMPLERS
+
+
+@DATA_SAMPLERS.register_module()
+class Doubled:
+    '''The images that two ranks see, batch after batch; 37 of them, the first once more.'''
+
+    def __init__(self, dataset, seed=None):
+        images = [*range(len(dataset)), 0]
+        ranks = [images[0::2], images[1::2]]
+        self.order = sum((rank[at:at + 10] for at in (0, 10) for rank in ranks), [])
+
+    def __iter__(self):
+        return iter(self.order)
+
+    def __len__(self):
+        return len(self.order)
+"""
+
+
+def test_ranks_with_other_numbers_of_batches_are_told_before_the_first_step(tmp_path):
+    cfg = config(tmp_path / "run", 10, images=41)
+    cfg.train_dataloader.sampler.round_up = False  # 21 and 20 images: three batches and two
+    started = time.monotonic()
+    text = launch("tools/dist_train.sh", dump(cfg, tmp_path / "c.py"), 2, ok=False)
+    assert "the ranks have [3, 2] batches" in text and "sampler.round_up=True" in text
+    assert (
+        time.monotonic() - started < 60
+        and "Traceback (most recent call last):\n"
+        not in (text.split("train.py: error")[1].split("\n")[0])
+    )
+
+
+def test_a_bad_image_is_named_with_its_rank_and_ends_the_others(tmp_path):
+    for number in range(20):
+        folder = tmp_path / "images" / f"class{number % 10}"
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = np.full((24, 24, 3), 12 * number, np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number:02}.png")
+    bad = tmp_path / "images" / "class1" / "11.png"  # the fourth of twenty: the second rank's
+    bad.write_bytes(b"no image")
+    cfg = config(tmp_path / "run", 5)
+    cfg.train_dataloader.dataset = dict(
+        type="CustomDataset",
+        data_prefix=str(tmp_path / "images"),
+        pipeline=[dict(type="LoadImageFromFile"), dict(type="PackInputs")],
+    )
+    started = time.monotonic()
+    text = launch("tools/dist_train.sh", dump(cfg, tmp_path / "c.py"), 2, ok=False)
+    assert f"train.py: error (rank 1): image {bad} cannot be used" in text, text[-3000:]
+    assert time.monotonic() - started < 120
+    assert not list((tmp_path / "run").glob("*.pth"))
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_run_goes_on_with_another_number_of_ranks(tmp_path, ranks):
+    """Two epochs, the second with two ranks in the place of one, or one in the place of two."""
+    for number in (3 - ranks, ranks):
+        cfg = config(tmp_path / "run", 40 // number)
+        cfg.train_cfg.max_epochs = 1 if number != ranks else 2
+        cfg.log_level = "INFO"
+        path = dump(cfg, tmp_path / f"{number}.py")
+        text = launch("tools/dist_train.sh", path, number, "--resume")
+    assert f"random states of {3 - ranks} ranks, not {ranks}" in text
+    assert load(tmp_path / "run" / "epoch_2.pth")["meta"]["epoch"] == 2
+    whole = config(tmp_path / "whole", 40)
+    launch(sys.executable, "tools/train.py", dump(whole, tmp_path / "whole.py"))
+    assert_same(tmp_path / "run", tmp_path / "whole")
+
+
+def sharded(folder, epochs):
+    """FSDP by MMEngine's FlexibleRunner; SGD with momentum, so that the optimizer has a state."""
+    cfg = config(folder, 20)
+    cfg.optim_wrapper.optimizer = dict(type="SGD", lr=0.01, momentum=0.9)
+    cfg.train_cfg.max_epochs = epochs
+    cfg.runner_type = "FlexibleRunner"
+    cfg.env_cfg = dict(dist_cfg=dict(backend="gloo"))
+    wrapper = dict(use_orig_params=True, device_id="cpu")
+    cfg.strategy = dict(type="FSDPStrategy", model_wrapper=wrapper)
+    return cfg
+
+
+def test_a_sharded_run_is_resumed_as_it_was(tmp_path):
+    """Adam's two moments are left out: torch's gather of them on a CPU gives the second twice."""
+    for name, epochs in (("whole", (2,)), ("broken", (1, 2))):
+        for last in epochs:
+            path = dump(sharded(tmp_path / name, last), tmp_path / f"{name}{last}.py")
+            launch("tools/dist_train.sh", path, 2, "--resume")
+    assert load(tmp_path / "broken" / "epoch_2.pth")["meta"]["epoch"] == 2
+    assert_same(tmp_path / "broken", tmp_path / "whole")
+    weights = load(tmp_path / "broken" / "epoch_1.pth")["state_dict"]
+    assert not torch.equal(weights["head.layers.head.weight"], ends(tmp_path / "broken")[
+        "head.layers.head.weight"
+    ])  # fmt: skip
+
+
+def test_shards_that_nobody_could_resume_from_are_told_before_training(tmp_path):
+    cfg = sharded(tmp_path / "run", 1)
+    cfg.strategy.state_dict_cfg = "local"
+    text = launch(sys.executable, "tools/train.py", dump(cfg, tmp_path / "c.py"), ok=False)
+    assert "strategy.state_dict_cfg='local' saves shards" in text
+    (tmp_path / "folder.pth").mkdir()
+    (tmp_path / "folder.pth" / "rank0.pth").touch()
+    with pytest.raises(ValueError, match="folder.pth' is a folder of FSDP's shards"):
+        load(tmp_path / "folder.pth")
