@@ -41,9 +41,10 @@ def _known_method(owner: Any, name: str) -> Any:
 
 
 def allow_mmengine_checkpoints() -> None:
-    """Extend torch's allow-list; done when this package is imported.
+    """Extend torch's allow-list; done when this package is imported, and before each file.
 
-    The onedl fork's own loader takes its part of the list away again when it has loaded a file.
+    The loaders of timm and of the onedl fork take their part of the list away again when they have
+    loaded a file, though it was there before.
     """
     torch.serialization.add_safe_globals(_ALLOWED)
 
@@ -76,6 +77,7 @@ def only_data(load: Callable) -> Callable:
 
     @functools.wraps(load)  # MMEngine logs its name
     def loaded(filename: str, map_location: Any = None, *args: Any, **options: Any) -> Any:
+        allow_mmengine_checkpoints()  # again: see there
         with _weights_only():
             checkpoint = load(filename, map_location, *args, **options)
         if isinstance(checkpoint, dict) and isinstance(checkpoint.get("meta"), dict):

@@ -87,6 +87,8 @@ def test_links_of_a_timm_run_are_read_and_what_is_said_of_them_is_checked(tmp_pa
         task_state_ema=dict(links=dict(links, state_dict=averaged)),
     )
     torch.save(saved, path)
+    with torch.serialization.safe_globals([Namespace]):  # as timm loads; its end forgets the class
+        torch.load(path, weights_only=True)
     found, ema = read_links(path), read_links(path, ema=True)
     assert found.ranges == links["ranges"] and found.heads == [2, 2, 2]
     weight = found.state_dict["links.0.weight"]
