@@ -367,6 +367,13 @@ for name, data in dict(cub=CUB, scenes=SCENES).items():
             "student": parts["student"],
             "parameters": parts["parameters"],
             "start": (f"torchvision://resnet{depth}", "AT 4.2.1: pretrained on ImageNet"),
+            "kept_as_it_is": (
+                dict(
+                    parameters=sum(i * o * k**2 for i, o, k in layers) + 2 * norms,
+                    norms=len(layers + trained),
+                ),
+                "AT 4.2.1: batch norm and the first group of layers stay as they are",
+            ),
             # What the files of weights replace is not looked at: MMPretrain's own start.
             "init": (
                 {

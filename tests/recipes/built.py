@@ -122,6 +122,7 @@ def _built(path, work_dir):
         values[name] = group.get(name)
     values.update(_model(runner.model))
     values["ema"] = _ema(runner)
+    values["kept_as_it_is"] = _kept_as_it_is(runner.model)
     if teacher:
         values["teacher"]["weights"] = teacher
     hooks = {type(hook).__name__ for hook in runner.hooks}
@@ -129,6 +130,17 @@ def _built(path, work_dir):
     values["lr_at"] = _lr_by_epoch(runner)
     values["weight_at"] = _weight_by_epoch(runner)
     return values
+
+
+def _kept_as_it_is(model):
+    """Parameters without a gradient, and batch norms that learn no statistics, while it trains."""
+    model.train()
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._NormBase)]
+    kept = dict(
+        parameters=sum(p.numel() for p in model.parameters() if not p.requires_grad),
+        norms=sum(not norm.training for norm in norms),
+    )
+    return kept if any(kept.values()) else None
 
 
 def differences(row, values):
