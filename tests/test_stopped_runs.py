@@ -34,6 +34,11 @@ def processes(words):
     return found
 
 
+def hear_ctrl_c():
+    """A shell starts what runs in the background deaf to SIGINT, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def long_run(tmp_path, **changes):
     config = training(tmp_path / "run", epochs=10_000, log_level="INFO", **changes)
     config.default_hooks.checkpoint = dict(type="CheckpointHook", interval=100_000)
@@ -53,7 +58,7 @@ def test_runs_of_compare_end_with_it(tmp_path, number):
     with open(tmp_path / "compare.log", "w") as log:
         parent = subprocess.Popen(
             [*map(str, command), str(tmp_path / "compare")],
-            env=environment(), stdout=log, stderr=log, cwd=ROOT,
+            env=environment(), stdout=log, stderr=log, cwd=ROOT, preexec_fn=hear_ctrl_c,
         )  # fmt: skip
     folder = tmp_path / "compare" / "long" / "seed0"
     wait_for(lambda: training_lines(folder / "train.log") or parent.poll() is not None)
