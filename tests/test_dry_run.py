@@ -125,3 +125,27 @@ def test_the_real_length_is_taken_where_the_data_are_there(tmp_path):
 def test_help_shows_both_sets_of_options():
     text = launch(sys.executable, "tools/train.py", "--help")
     assert "--dry-run" in text and "--cfg-options" in text
+
+
+def test_boxes_are_made_up_too_and_crops_to_them_are_not_empty():
+    from mmengine.registry import init_default_scope
+
+    init_default_scope("mmpretrain")
+    steps = [dict(type="CropToBox"), dict(type="PackInputs")]
+    image = MadeUpImages(1, steps, classes=2, size=(40, 60))[0]["inputs"]
+    assert image.shape == (3, 20, 30)  # the middle half of both sides
+
+
+def test_a_length_that_is_not_known_is_said_to_be_assumed(tmp_path):
+    cfg = config(tmp_path)
+    steps = [dict(type="LoadImageFromFile"), dict(type="Resize", scale=24), dict(type="PackInputs")]
+    steps[1]["scale"] = (24, 24)
+    cfg.train_dataloader.dataset = dict(
+        type="ClassBalancedSubset",
+        fraction=0.5,
+        dataset=dict(type="CustomDataset", data_root=str(tmp_path / "no"), pipeline=steps),
+    )
+    tried = dry_run(cfg, 1.0)
+    assert any("1000 are assumed" in words for words in tried.missing)
+    assert any("3 epochs of 125, 375 in all" in words for words in tried.lines)  # half of 1000 by 4
+    assert any("0.4 hours at 1 images/s (given)" in words for words in tried.lines)  # 1500 s

@@ -40,6 +40,7 @@ TRAIN_IMAGES = dict(
 )
 _FETCHED = ("CIFAR10", "CIFAR100")  # by MMPretrain, when a run begins
 _CPU_BATCH = 4
+_ASSUMED = 1000  # images of a data set that is not at hand, and of no known length
 
 
 class Tried(NamedTuple):
@@ -124,6 +125,8 @@ def _without_missing_files(cfg: Config) -> Tuple[Config, List[str], Optional[Dat
         real: Optional[Dataset] = DATASETS.build(data)
     else:
         real = None
+        if _innermost(data) not in TRAIN_IMAGES:
+            missing.append(f"the length of the train data is not known; {_ASSUMED} are assumed")
     cfg.train_dataloader.dataset = dict(
         type="MadeUpImages",
         images=_length(data) if real is None else len(real),
@@ -155,7 +158,7 @@ def _pipeline(data: dict) -> Sequence[dict]:
 def _length(data: dict) -> int:
     if "dataset" in data:
         return round(data.get("fraction", 1.0) * data.get("times", 1) * _length(data["dataset"]))
-    return TRAIN_IMAGES.get(type_name(data), 1000)
+    return TRAIN_IMAGES.get(type_name(data), _ASSUMED)
 
 
 def _image_size(data: dict, real: Optional[Dataset]) -> Tuple[int, int]:

@@ -114,3 +114,21 @@ def test_links_of_a_timm_run_are_read_and_what_is_said_of_them_is_checked(tmp_pa
             one.load_task_state(
                 dict(links=wrong)
             ) if wrong else one.get_trainable_module().load_links_state(wrong)
+
+
+def test_no_weights_of_the_teacher_are_asked_for_to_export():
+    from mmengine.config import Config
+
+    from aal_plugin.mm.export import _with_random_teacher
+
+    timms = dict(type="TimmTeacher", model_name="resnet18", pretrained=True)
+    model = Config(dict(model=dict(teacher=timms)))
+    assert _with_random_teacher(model)["teacher"] == dict(
+        timms, pretrained=False, checkpoint=None, allow_random_weights=True
+    )
+    mms = dict(type="MMTeacher", config="c.py", checkpoint="a.pth")
+    teacher = _with_random_teacher(Config(dict(model=dict(teacher=mms))))["teacher"]
+    assert teacher == dict(mms, checkpoint=None, allow_random_weights=True)
+    assert _with_random_teacher(Config(dict(model=dict(type="ImageClassifier")))) == dict(
+        type="ImageClassifier"
+    )

@@ -103,3 +103,11 @@ def test_corrupt_image_is_named(tmp_path, content):
 def test_fraction_out_of_range_is_named(fraction):
     with pytest.raises(ValueError, match=f"ClassBalancedSubset.fraction={fraction}; choose from"):
         DATASETS.build(dict(type="ClassBalancedSubset", fraction=fraction, dataset=dict()))
+
+
+@pytest.mark.parametrize("fraction", [0.5, 1.0])
+def test_the_images_are_listed_once(tmp_path, monkeypatch, fraction):
+    dataset = subset(image_folder(tmp_path), fraction)
+    dataset.full_init()
+    monkeypatch.setattr(dataset.dataset, "full_init", lambda: pytest.fail("listed again"))
+    assert len(dataset) and dataset.get_data_info(0) and dataset[0]

@@ -140,3 +140,10 @@ def test_a_teacher_of_cifar_is_known_to_have_seen_rgb(tmp_path):
     maps = [build(student, images_rgb=told).teacher(images)[0][0] for told in (None, True, False)]
     torch.testing.assert_close(maps[0], maps[1])
     assert not torch.allclose(maps[0], maps[2])
+
+
+def test_a_misspelt_type_is_told_with_a_scope_too():
+    cfg = training("x")
+    cfg.custom_hooks[0].type = "aal_plugin.LambdaDecayHok"
+    with pytest.raises(ValueError, match="'aal_plugin.LambdaDecayHok' is not registered; did you"):
+        check_config(cfg)
