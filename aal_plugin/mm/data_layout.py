@@ -70,7 +70,7 @@ def check_inside(dataset: Any, paths: Iterable[str]) -> None:
     root = (getattr(dataset, "data_prefix", None) or {}).get("img_path")
     if not root or "://" in root:
         return
-    inside = os.path.join(os.path.abspath(root), "")
+    inside = os.path.join(os.path.abspath(root), "")  # with its last slash: not root2/…
     for path in paths:
         if not os.path.abspath(path).startswith(inside):
             raise ValueError(

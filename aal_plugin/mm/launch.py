@@ -122,8 +122,7 @@ def resume_exactly(cfg: Config) -> None:
     own are left alone.
     """
     loop = cfg.get("train_cfg") or {}
-    by_epoch = loop.get("by_epoch", "max_iters" not in loop)
-    kinds = {"": by_epoch, "EpochBasedTrainLoop": True, "IterBasedTrainLoop": False}
+    kinds = {"": loop.get("by_epoch"), "EpochBasedTrainLoop": True, "IterBasedTrainLoop": False}
     if loop and type_name(loop) in kinds:
         loop.type = "ResumableEpochLoop" if kinds[type_name(loop)] else "ResumableIterLoop"
         loop.pop("by_epoch", None)  # MMEngine takes this or the type

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from aal_plugin.core import class_token_attention, qkv_class_token_attention
+from aal_plugin.core.attention import input_class_token_attention
 
 
 def slow_class_attention(qkv, heads, prefix, grid, query_norm=None, key_norm=None):
@@ -110,3 +111,23 @@ def test_reading_attention_makes_one_gradient_of_the_size_of_qkv():
     with Sizes():
         torch.autograd.grad(loss, qkv)
     assert sum(size >= qkv.numel() for size in sizes) == 1
+
+
+@pytest.mark.parametrize("bias", ["of qkv", "q_bias", "none"])
+def test_the_class_tokens_attention_from_tokens_is_that_of_queries_and_keys(bias):
+    """With each way to hold a query's bias; a key's bias adds the same to every score."""
+    torch.manual_seed(0)
+    attn = torch.nn.Module()
+    attn.num_heads, attn.scale = 2, 0.3
+    attn.qkv = torch.nn.Linear(8, 24, bias=bias == "of qkv").double()
+    if bias == "q_bias":
+        attn.q_bias = torch.nn.Parameter(torch.randn(8, dtype=torch.float64))
+    tokens = torch.randn(3, 1 + 6, 8, dtype=torch.float64)
+    qkv = attn.qkv(tokens)
+    query, key, _ = (part.unflatten(-1, (2, 4)) for part in qkv.chunk(3, dim=-1))
+    if bias == "q_bias":
+        query = query + attn.q_bias.unflatten(0, (2, 4))
+    scores = torch.einsum("bmd,btmd->bmt", query[:, 0], key) * attn.scale
+    expected = scores[..., 1:].softmax(dim=-1).unflatten(-1, (2, 3))
+    found = input_class_token_attention(tokens, (2, 3), attn, num_prefix_tokens=1)
+    torch.testing.assert_close(found, expected)

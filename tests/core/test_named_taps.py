@@ -227,5 +227,7 @@ def test_attention_that_cannot_be_seen_or_run_is_taken_with_a_warning():
     with pytest.warns(UserWarning, match=r"'body.0' \(Opaque\) multiplies no weights"):
         AttentionTaps(model, "body.*")
     model.patches = nn.Conv2d(7, 8, 4, 4)
-    with pytest.warns(UserWarning, match="could not be run on an image of any usual size.* body.0$"):
+    with pytest.warns(
+        UserWarning, match="could not be run on an image of any usual size.* body.0$"
+    ):
         AttentionTaps(model, "body.*")

@@ -96,6 +96,8 @@ def test_links_of_a_timm_run_are_read_and_what_is_said_of_them_is_checked(tmp_pa
     torch.testing.assert_close(ema.state_dict["links.0.weight"], weight + 1)
     for wrong in (
         dict(links, heads=[2, 2]),
+        dict(links, heads=[1, 1, 1]),
+        dict(links, ranges=links["ranges"][:3]),
         dict(links, ranges="all"),
         dict(links, heads=[10**9] * 3),
         dict(links, ranges=[(1, 9)] * 4),

@@ -111,3 +111,26 @@ def test_the_images_are_listed_once(tmp_path, monkeypatch, fraction):
     dataset.full_init()
     monkeypatch.setattr(dataset.dataset, "full_init", lambda: pytest.fail("listed again"))
     assert len(dataset) and dataset.get_data_info(0) and dataset[0]
+
+
+@pytest.mark.parametrize("fraction", [0.5, 1.0])
+@pytest.mark.parametrize("outside", ["../other/class0/0000.jpg", "{}/images_of_others/a.jpg"])
+def test_an_annotation_file_does_not_reach_out_of_its_folder(tmp_path, fraction, outside):
+    root = image_folder(tmp_path / "images")
+    inside = sorted(str(path.relative_to(root)) for path in root.rglob("*.jpg"))
+    listed = dict(
+        type="CustomDataset", data_root=str(root), data_prefix="", ann_file="list.txt", pipeline=[]
+    )
+    config = dict(type="ClassBalancedSubset", fraction=fraction, dataset=listed)
+
+    def build(*paths, **changes):
+        init_default_scope("mmpretrain")
+        (root / "list.txt").write_text("".join(f"{path} 0\n" for path in paths))
+        dataset = DATASETS.build(dict(config, **changes))
+        dataset.full_init()
+        return dataset
+
+    assert len(build(*inside, "class0/../class1/0001.jpg")) in (17, 34)
+    with pytest.raises(ValueError, match="lies outside of data_root .* allow_outside=True"):
+        build(*inside, outside.format(tmp_path))
+    assert len(build(*inside, outside.format(tmp_path), allow_outside=True)) in (17, 34)

@@ -111,6 +111,18 @@ def test_labels_are_counted_where_a_data_set_names_no_classes():
         check_labels("val_dataloader", Labels(), build(PLAIN))
 
 
+def test_as_many_classes_as_the_head_has_are_right():
+    from aal_plugin.mm.fit_check_hook import check_labels
+
+    class Named:
+        metainfo = dict(classes=tuple("abcdefghij"))
+
+    check_labels("val_dataloader", Named(), build(PLAIN))
+    Named.metainfo = dict(classes=tuple("abcdefghijk"))
+    with pytest.raises(ValueError, match=r"val_dataloader.dataset \(Named\) has 11 classes"):
+        check_labels("val_dataloader", Named(), build(PLAIN))
+
+
 def test_channels_are_told_or_asked_for():
     """A teacher of RGB images beside to_rgb=False: the student's may be RGB (CIFAR) or BGR."""
     pixels = dict(PLAIN["data_preprocessor"], to_rgb=False)

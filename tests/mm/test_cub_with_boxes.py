@@ -89,3 +89,13 @@ def test_missing_boxes_are_told(folder):
     boxes.unlink()
     with pytest.raises(FileNotFoundError, match="CUBWithBoxes.data_root: .*bounding_boxes.txt'"):
         build(folder)
+
+
+def test_images_txt_does_not_reach_out_of_its_folder(folder):
+    listing = folder / "images.txt"
+    listing.write_text(listing.read_text().replace("002.Finch/c.png", "../../c.png"))
+    with pytest.raises(ValueError, match="c.png', which lies outside .* allow_outside=True"):
+        len(build(folder))
+    steps = [dict(type="LoadImageFromFile")]
+    config = dict(type="CUBWithBoxes", data_root=str(folder), split="test", pipeline=steps)
+    assert len(DATASETS.build(dict(config, allow_outside=True))) == 2

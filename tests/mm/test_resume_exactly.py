@@ -196,3 +196,12 @@ def test_a_labs_own_loop_and_hooks_are_left_alone():
     keep_checkpoints_whole(cfg)
     resume_exactly(cfg)
     assert cfg.train_cfg.type == "LabsLoop" and "stop_signal" not in cfg.default_hooks
+
+
+@pytest.mark.parametrize("interval", [0, -1, 1.5, "5"])
+def test_interval_of_the_stop_signal_is_a_whole_number(interval):
+    from aal_plugin.mm import StopSignalHook
+
+    assert StopSignalHook(interval=1).interval == 1
+    with pytest.raises(ValueError, match="StopSignalHook.interval=.*; choose 1 or more"):
+        StopSignalHook(interval=interval)

@@ -282,3 +282,9 @@ def test_two_ranks_with_half_the_batch_each_end_as_one_rank_with_the_whole(tmp_p
     two = torch.load(tmp_path / "two" / "last.pth.tar")
     for key in ("state_dict", "task_state", "state_dict_ema", "task_state_ema"):
         torch.testing.assert_close(two[key], one[key], rtol=1e-4, atol=1e-6)
+
+
+def test_a_loss_that_is_no_number_ends_the_run_before_a_checkpoint_is_made_of_it(tmp_path):
+    with pytest.raises(FloatingPointError, match="step 2 of the epoch: task_loss is nan.*=3e"):
+        run(tmp_path, *AAL, "--aal-lambda", "3e38")
+    assert not list(tmp_path.rglob("*.pth.tar"))
