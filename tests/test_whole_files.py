@@ -54,7 +54,7 @@ def on_a_small_disk(folder):
             timeout=300,
         )
         if done.returncode == 0:
-            return done.stdout.splitlines()
+            return done.stdout.splitlines()[-5:]  # the onedl fork talks when it is imported
         if "unshare:" not in done.stderr and "mount:" not in done.stderr:
             pytest.fail(done.stderr)
     pytest.skip("no right to mount a disk here")

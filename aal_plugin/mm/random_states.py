@@ -50,12 +50,12 @@ class PlacedSampler:
     def __init__(self, sampler: Any, numbers: Callable[[], Tuple[int, ...]]) -> None:
         self.sampler = sampler
         self.numbers = numbers
-        self.skip = 0  # indices that the next pass leaves out: trained on before
+        self.left_out = 0  # indices that the next pass leaves out: trained on before
 
     def __iter__(self) -> Iterator[Place]:
-        numbers, skip = self.numbers(), self.skip
+        numbers, left_out = self.numbers(), self.left_out
         for place, index in enumerate(self.sampler):
-            if place >= skip:
+            if place >= left_out:
                 yield index, (*numbers, place)
 
     def __len__(self) -> int:

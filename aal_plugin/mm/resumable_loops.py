@@ -53,6 +53,12 @@ class ResumableIterLoop(_Resumable, IterBasedTrainLoop):
     def __init__(self, runner: Runner, *args: Any, **options: Any) -> None:
         self.runner_seed = runner.seed  # the loop's iterator begins before it knows its runner
         super().__init__(runner, *args, **options)
+        # The onedl fork moves the sampler alone, and every image's place would be counted anew.
+        self.dataloader_iterator.skip_iter = self._advance
+
+    def _advance(self, steps: int) -> None:
+        for _ in range(steps):
+            next(self.dataloader_iterator)
 
     def _numbers(self) -> tuple:
         self._passes += 1
@@ -73,7 +79,7 @@ class ResumableEpochLoop(_Resumable, EpochBasedTrainLoop):
         self.runner.model.train()
         done = self.batches_done if self.placed else 0
         if self.placed:
-            self.dataloader.batch_sampler.sampler.skip = done * self.dataloader.batch_size
+            self.dataloader.batch_sampler.sampler.left_out = done * self.dataloader.batch_size
         for index, batch in enumerate(self.dataloader, done):
             self.batches_done = index + 1
             self.run_iter(index, batch)
