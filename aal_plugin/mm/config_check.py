@@ -87,8 +87,8 @@ def _mistakes(key: str, part: dict) -> Iterator[str]:
                 yield f"{key}.type={part['type']!r} is not registered; did you mean {near[0]!r}?"
         return
     kind = known[name]
-    given = {key: value for key, value in part.items() if key not in ("type", "_scope_")}
-    given.pop("priority", None) if issubclass(kind, Hook) else None
+    builders = {"type", "_scope_", *(("priority",) if issubclass(kind, Hook) else ())}
+    given = {key: value for key, value in part.items() if key not in builders}
     wrong = list(_wrong_names(key, kind, given))
     yield from wrong
     if wrong:
