@@ -18,7 +18,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["aal_plugin", "aal_plugin.*"]),
-    python_requires=">=3.9",
+    python_requires=">=3.10",
     install_requires=[
         "torch>=2.6",  # reads checkpoints with weights_only, and can be held to it
         "torchvision",  # with torch: the two must come from one place, see the README

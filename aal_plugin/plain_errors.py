@@ -6,9 +6,9 @@ import os
 import re
 import sys
 import traceback
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator
 
 TRACEBACK = "AAL_TRACEBACK"  # set to 1, it shows where an error came from
 STATUS = 2  # as argparse leaves at a mistake

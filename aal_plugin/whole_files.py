@@ -5,16 +5,17 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Iterator, Optional, Union
+from typing import Any
 
 # Hidden, and with the ending of the whole file, which tells savefig its format.
 PREFIX = ".part-"
 
 
 @contextmanager
-def written_whole(path: Union[str, Path], size: Optional[int] = None) -> Iterator[Path]:
+def written_whole(path: str | Path, size: int | None = None) -> Iterator[Path]:
     """A path beside `path` to write to. It takes the place of `path` once it is on the disk.
 
     Whatever ends the writing, `path` is either what it was before or the whole new file.
@@ -48,21 +49,21 @@ def written_whole(path: Union[str, Path], size: Optional[int] = None) -> Iterato
         part.unlink(missing_ok=True)
 
 
-def write_whole(path: Union[str, Path], content: Union[str, bytes]) -> None:
+def write_whole(path: str | Path, content: str | bytes) -> None:
     """Write a text or bytes file; see `written_whole`."""
     content = content.encode() if isinstance(content, str) else content
     with written_whole(path, len(content)) as part:
         part.write_bytes(content)
 
 
-def save_figure(figure: Any, path: Union[str, Path], **options: Any) -> None:
+def save_figure(figure: Any, path: str | Path, **options: Any) -> None:
     """`figure.savefig(path, **options)` of Matplotlib, in a folder that is made where it lacks."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with written_whole(path) as part:
         figure.savefig(part, **options)
 
 
-def remove_parts(folder: Union[str, Path]) -> None:
+def remove_parts(folder: str | Path) -> None:
     """Remove what writers that were killed have left in a folder."""
     for part in Path(folder).glob(f"{PREFIX}*"):
         part.unlink(missing_ok=True)

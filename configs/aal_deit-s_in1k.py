@@ -1,7 +1,7 @@
 # tools/dist_train.sh configs/aal_deit-s_in1k.py 8
 # DeiT-S, distilled, with AAL on all of ImageNet: EfficientNet-B3 as teacher, beta links, and its
 # hard labels for the distillation token.
-_base_ = "./deit-s_in1k.py"
+_base_ = "./baselines/deit-s_in1k.py"
 model = dict(
     type="AALClassifier",
     backbone=dict(type="DistilledVisionTransformer"),

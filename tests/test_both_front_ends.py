@@ -8,7 +8,7 @@ from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from torch import nn
 
-import aal_plugin  # noqa: F401
+import aal_plugin.mm  # noqa: F401
 from aal_plugin.core import TimmTeacher
 from aal_plugin.timm import AttentionLinkTask, Distillation
 

@@ -48,7 +48,7 @@ def test_config_is_a_whole_recipe(path):
     cfg = Config.fromfile(path)
     assert cfg.train_dataloader.dataset and cfg.val_dataloader.dataset and cfg.val_evaluator
     assert cfg.train_cfg.max_epochs and cfg.optim_wrapper.optimizer.lr
-    assert cfg.custom_imports.imports == ["aal_plugin"]
+    assert cfg.custom_imports.imports == ["aal_plugin.mm"]
     command = path.read_text().splitlines()[0]
     assert command.split()[2] == str(path.relative_to(FOLDER.parent))
 

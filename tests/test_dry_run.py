@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from aal_plugin.core import link_weight
-from aal_plugin.mm.dry_run import MadeUpImages, dry_run
+from aal_plugin.mm.runtime.dry_run import MadeUpImages, dry_run
 
 from .mm.small import AAL, build, training
 from .test_launch import dump, launch

@@ -67,7 +67,7 @@ def test_users_command_trains_validates_and_resumes_on_two_ranks(tmp_path):
 def test_checkpoint_of_the_recipe_is_no_larger_than_the_plain_students_and_its_links(tmp_path):
     root = imagenet_of_shapes(tmp_path / "imagenet")
     sizes = {}
-    for name in ("aal_deit-s_in1k-5pct", "deit-s_in1k-5pct"):
+    for name in ("aal_deit-s_in1k-5pct", "baselines/deit-s_in1k-5pct"):
         given = options(root, **{"train_dataloader.num_batch_per_epoch": 1})
         if not name.startswith("aal"):
             given = [option for option in given if "teacher" not in option]
@@ -86,19 +86,19 @@ def test_checkpoint_of_the_recipe_is_no_larger_than_the_plain_students_and_its_l
     links = 28_608 + 952
     token = 384 + 384 + 384 * 1000 + 1000  # itself, its position and its head
     extra = 4 * (links + token) * 4  # float32: the weights, their average, AdamW's two moments
-    assert sizes["aal_deit-s_in1k-5pct"] <= sizes["deit-s_in1k-5pct"] + extra + 40_000
+    assert sizes["aal_deit-s_in1k-5pct"] <= sizes["baselines/deit-s_in1k-5pct"] + extra + 40_000
 
 
 LAB = """
 _base_ = "mmpretrain::{base}"
 model = dict(
-    type="aal_plugin.AALClassifier",
+    type="aal_plugin.mm.AALClassifier",
     {backbone}
     teacher=dict(type="TimmTeacher", model_name="resnet18", allow_random_weights=True),
     link_head=dict(type="AttentionLinkHead", links="full", loss_weight=2000.0),
 )
 default_hooks = dict(
-    aal=dict(type="aal_plugin.LambdaDecayHook", gammas=(0.99, 0.98), milestones=(200,)),
+    aal=dict(type="aal_plugin.mm.LambdaDecayHook", gammas=(0.99, 0.98), milestones=(200,)),
 )
 """
 PIT = """backbone=dict(_delete_=True, type="TIMMPooledBackbone", model_name="pit_ti_224"),

@@ -14,7 +14,7 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import CheckpointLoader, Runner
 
-from aal_plugin.mm.launch import mmpretrain_script
+from aal_plugin.mm.runtime.launch import mmpretrain_script
 
 from .mm.small import AAL, TEACHER, build, training
 

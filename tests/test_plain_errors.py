@@ -72,7 +72,9 @@ def test_a_workers_traceback_is_left_out():
 
 
 def test_a_registrys_prefixes_are_left_out():
-    words = "class `AALClassifier` in aal_plugin/mm/classifier.py: class `T` in a.py: no weights"
+    words = (
+        "class `AALClassifier` in aal_plugin/mm/models/classifier.py: class `T` in a.py: no weights"
+    )
     assert in_words(ValueError(words)) == "no weights"
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Train several configs with several seeds, and print their top-1 as mean ± standard deviation.
 
-    tools/compare.py configs/quickstart_plain.py configs/quickstart_aal.py --seeds 0 1 2 --jobs 2
+    tools/compare.py configs/shapes/quickstart_{plain,aal}.py --seeds 0 1 2 --jobs 2
 
 Runs that are done are kept in work_dirs/compare and not run again.
 """
@@ -13,10 +13,10 @@ from pathlib import Path
 
 from mmengine.config import DictAction
 
-from aal_plugin.mm.config_file import read_config
-from aal_plugin.mm.trials import Trial, run_trials
+from aal_plugin.core.settings import check_whole
+from aal_plugin.mm.configs.reading import read_config
+from aal_plugin.mm.runtime.trials import Trial, run_trials
 from aal_plugin.plain_errors import plain_errors
-from aal_plugin.settings import check_whole
 from aal_plugin.whole_files import write_whole
 
 

@@ -10,7 +10,7 @@ noise are compared with those of the AAL model.
 
 import argparse
 
-from aal_plugin.mm.export import export_student
+from aal_plugin.mm.checkpoints.export import export_student
 from aal_plugin.plain_errors import plain_errors
 
 

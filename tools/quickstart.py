@@ -12,8 +12,8 @@ from mmengine.config import Config
 from mmengine.runner import CheckpointLoader
 
 from aal_plugin.analysis import link_strength, plot_link_strength
-from aal_plugin.mm.export import export_student
-from aal_plugin.mm.trials import Trial, run_trials
+from aal_plugin.mm.checkpoints.export import export_student
+from aal_plugin.mm.runtime.trials import Trial, run_trials
 from aal_plugin.plain_errors import plain_errors
 from aal_plugin.whole_files import save_figure
 
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def config_file(part: str) -> str:
-    return f"configs/quickstart_{part}.py"
+    return f"configs/shapes/quickstart_{part}.py"
 
 
 def draw_links(checkpoint: str, out: Path) -> None:

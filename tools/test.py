@@ -5,10 +5,15 @@ Beyond it, several ranks run on a machine without a GPU, and a checkpoint of ano
 error.
 """
 
-from aal_plugin.mm.config_check import check_config
-from aal_plugin.mm.data_layout import check_data
-from aal_plugin.mm.launch import check_checkpoint, check_run, mmpretrain_script, use_cpu_ranks
-from aal_plugin.mm.own_folder import fill_in_own_folder
+from aal_plugin.mm.configs.check import check_config
+from aal_plugin.mm.datasets.data_layout import check_data
+from aal_plugin.mm.datasets.own_folder import fill_in_own_folder
+from aal_plugin.mm.runtime.launch import (
+    check_checkpoint,
+    check_run,
+    mmpretrain_script,
+    use_cpu_ranks,
+)
 from aal_plugin.plain_errors import plain_errors
 from aal_plugin.ranks import leaving_in_order
 

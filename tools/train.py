@@ -15,11 +15,12 @@ from argparse import ArgumentParser, Namespace
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from aal_plugin.mm.config_check import check_config
-from aal_plugin.mm.config_file import read_config
-from aal_plugin.mm.data_layout import check_data
-from aal_plugin.mm.dry_run import dry_run
-from aal_plugin.mm.launch import (
+from aal_plugin.mm.configs.check import check_config
+from aal_plugin.mm.configs.reading import read_config
+from aal_plugin.mm.datasets.data_layout import check_data
+from aal_plugin.mm.datasets.own_folder import fill_in_own_folder
+from aal_plugin.mm.runtime.dry_run import dry_run
+from aal_plugin.mm.runtime.launch import (
     check_checkpoint,
     check_run,
     keep_checkpoints_whole,
@@ -29,7 +30,6 @@ from aal_plugin.mm.launch import (
     save_shards_whole,
     use_cpu_ranks,
 )
-from aal_plugin.mm.own_folder import fill_in_own_folder
 from aal_plugin.plain_errors import plain_errors
 from aal_plugin.ranks import end_with_parent, leaving_in_order
 

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from typing import List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from ..core import resize_maps
+from aal_plugin.core import resize_maps
 
 COLOURS = "viridis"
 
@@ -31,7 +32,7 @@ class Pair(NamedTuple):
 
 def strongest_pairs(
     augmented: Sequence[Tensor], activations: Sequence[Tensor], count: int
-) -> List[Pair]:
+) -> list[Pair]:
     """Pairs of each level's channels to which the teacher responds most unevenly.
 
     Chosen by the teacher's map alone, its standard deviation over the image, so that good and bad
@@ -60,7 +61,7 @@ def attention_sheet(
     maps: Sequence[np.ndarray],
     blocks: Sequence[int],
     pairs: Sequence[Pair] = (),
-    box: Optional[Sequence[float]] = None,
+    box: Sequence[float] | None = None,
     title: str = "",
 ) -> Figure:
     """The input, heads of chosen blocks over it, and augmented maps beside teacher maps.
@@ -95,8 +96,8 @@ def attention_sheet(
 
 def attention_rows(
     images: Sequence[np.ndarray],
-    boxes: Sequence[Optional[Sequence[float]]],
-    students: Mapping[str, Sequence[Tuple[np.ndarray, Optional[Sequence[float]]]]],
+    boxes: Sequence[Sequence[float] | None],
+    students: Mapping[str, Sequence[tuple[np.ndarray, Sequence[float] | None]]],
 ) -> Figure:
     """Images in the first row, and what every student attends to in a row below.
 
@@ -128,7 +129,7 @@ def _draw_input(
     figure: SubFigure,
     image: np.ndarray,
     maps: Sequence[np.ndarray],
-    box: Optional[Sequence[float]],
+    box: Sequence[float] | None,
 ) -> None:
     above, below = figure.subplots(2, 1)
     above.imshow(image)
@@ -196,12 +197,12 @@ def _draw_pairs(
 def _overlay(axes: Axes, image: np.ndarray, attention: np.ndarray) -> None:
     grey = image.mean(axis=-1)
     height, width = grey.shape
-    extent: Tuple[float, ...] = (-0.5, width - 0.5, height - 0.5, -0.5)
+    extent: tuple[float, ...] = (-0.5, width - 0.5, height - 0.5, -0.5)
     axes.imshow(grey, cmap="gray", vmin=0, vmax=255, extent=extent)
     axes.imshow(attention, cmap=COLOURS, alpha=0.6, interpolation="bilinear", extent=extent)
 
 
-def _outline(axes: Axes, box: Optional[Sequence[float]], **style: str) -> None:
+def _outline(axes: Axes, box: Sequence[float] | None, **style: str) -> None:
     if box is not None:
         x1, y1, x2, y2 = box
         frame = Rectangle((x1 - 0.5, y1 - 0.5), x2 - x1, y2 - y1, fill=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Dict, List, Mapping
+from collections.abc import Mapping
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -12,7 +12,7 @@ from .runs import Curve, Run, mean_curve
 # Okabe and Ito's palette, made for colour-blind eyes; beside it markers, for print.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 MARKERS = "osD^vPX"
-PANELS: Dict[str, str] = {
+PANELS: dict[str, str] = {
     "accuracy/top1": "validation top-1 (%)",
     "loss": "training loss, without links",
     "link_distance": "link distance",
@@ -20,7 +20,7 @@ PANELS: Dict[str, str] = {
 }
 
 
-def plot_curves(runs: Mapping[str, List[Run]], panels: Mapping[str, str] = PANELS) -> Figure:
+def plot_curves(runs: Mapping[str, list[Run]], panels: Mapping[str, str] = PANELS) -> Figure:
     """A panel for each number that any run logged.
 
     Args:
@@ -47,7 +47,7 @@ def plot_curves(runs: Mapping[str, List[Run]], panels: Mapping[str, str] = PANEL
     return figure
 
 
-def _draw(axes: object, name: str, curves: List[Curve], index: int) -> None:
+def _draw(axes: object, name: str, curves: list[Curve], index: int) -> None:
     epochs, mean, low, high = mean_curve(curves)
     colour = COLOURS[index % len(COLOURS)]
     label = name if len(curves) == 1 else f"{name} ({len(curves)} runs)"

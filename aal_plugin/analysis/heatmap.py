@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from typing import Iterable, Mapping, Optional, Sequence, Union
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,8 +14,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from ..core.links import Range
-from ..whole_files import written_whole
+from aal_plugin.core.losses.links import Range
+from aal_plugin.whole_files import written_whole
 
 COLOURS = "viridis"  # safe for colour-blind eyes, and dark to light in print
 LABEL = "mean |link weight|"
@@ -28,8 +28,8 @@ def plot_link_strength(strength: np.ndarray, title: str = "") -> Figure:
 
 def plot_link_strengths(
     strengths: Mapping[str, np.ndarray],
-    heads: Optional[Sequence[int]] = None,
-    outlines: Optional[Mapping[str, Sequence[Range]]] = None,
+    heads: Sequence[int] | None = None,
+    outlines: Mapping[str, Sequence[Range]] | None = None,
     shared_scale: bool = False,
 ) -> Figure:
     """Heatmaps side by side, one a run.
@@ -63,7 +63,7 @@ def draw_strength(
     axes: Axes,
     strength: np.ndarray,
     title: str = "",
-    heads: Optional[Sequence[int]] = None,
+    heads: Sequence[int] | None = None,
     limits: tuple = (None, None),
 ) -> object:
     """One heatmap into `axes`; the image that a colour bar needs."""
@@ -106,7 +106,7 @@ def strip(by_epoch: Mapping[int, np.ndarray], most: int = 6) -> Figure:
 
 
 def animate(
-    by_epoch: Mapping[int, np.ndarray], out: Union[str, os.PathLike], per_second: float = 4.0
+    by_epoch: Mapping[int, np.ndarray], out: str | os.PathLike, per_second: float = 4.0
 ) -> None:
     """A GIF with a frame for every epoch, on one colour scale; the last stays for two seconds."""
     from PIL import Image
@@ -148,7 +148,7 @@ def _write_values(axes: Axes, strength: np.ndarray, image: object) -> None:
             axes.text(column, level, text, ha="center", va="center", fontsize=8, color=colour)
 
 
-def _frame(axes: Axes, level: int, first: int, last: int, heads: Optional[Sequence[int]]) -> None:
+def _frame(axes: Axes, level: int, first: int, last: int, heads: Sequence[int] | None) -> None:
     ends = [0, *np.cumsum(heads)] if heads else range(last + 1)
     start, end = ends[first - 1], ends[last]
     frame = Rectangle(

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Dict, Union
 
 import numpy as np
 
 RECORDS = "link_strength.json"
 
 
-def append_record(folder: Union[str, os.PathLike], epoch: int, strength: np.ndarray) -> None:
+def append_record(folder: str | os.PathLike, epoch: int, strength: np.ndarray) -> None:
     """Add a line to the folder's records; strength (levels, blocks), NaN where no link is."""
     rows = [[None if np.isnan(v) else round(float(v), 6) for v in row] for row in strength]
     Path(folder).mkdir(parents=True, exist_ok=True)
@@ -20,12 +19,12 @@ def append_record(folder: Union[str, os.PathLike], epoch: int, strength: np.ndar
         file.write(json.dumps(dict(epoch=epoch, strength=rows)) + "\n")
 
 
-def read_records(work_dir: Union[str, os.PathLike]) -> Dict[int, np.ndarray]:
+def read_records(work_dir: str | os.PathLike) -> dict[int, np.ndarray]:
     """Strengths (levels, blocks) by epoch, over all runs in the work dir.
 
     A resumed run's records take the place of those from its first epoch on.
     """
-    records: Dict[int, np.ndarray] = {}
+    records: dict[int, np.ndarray] = {}
     for path in sorted(Path(work_dir).glob(f"*/vis_data/{RECORDS}")):
         lines = [json.loads(line) for line in path.read_text().splitlines()]
         if lines:

@@ -8,17 +8,17 @@ from __future__ import annotations
 import csv
 import os
 import re
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
-from typing import Dict, List, Mapping, Sequence, Tuple, Union
 
 import numpy as np
 from torch import Tensor
 
-from ..core.links import Range
-from ..whole_files import written_whole
+from aal_plugin.core.losses.links import Range
+from aal_plugin.whole_files import written_whole
 
 
-def find_links(state_dict: Mapping[str, Tensor]) -> Dict[int, Tensor]:
+def find_links(state_dict: Mapping[str, Tensor]) -> dict[int, Tensor]:
     """Link weights (C, maps, 1, 1) by level, of names `….links.<level>.weight`."""
     return {
         int(found.group(1)): weight
@@ -96,14 +96,14 @@ def link_share(
 
 def _by_block(
     state_dict: Mapping[str, Tensor], ranges: Sequence[Range], heads: Sequence[int]
-) -> List[np.ndarray]:
+) -> list[np.ndarray]:
     return np.split(head_strength(state_dict, ranges, heads), np.cumsum(heads)[:-1], axis=1)
 
 
 def write_link_csv(
-    path: Union[str, os.PathLike],
+    path: str | os.PathLike,
     strengths: Mapping[str, np.ndarray],
-    columns: Sequence[Tuple[int, ...]],
+    columns: Sequence[tuple[int, ...]],
 ) -> None:
     """One row for each run, level and column; the value is empty where no link is.
 

@@ -9,7 +9,7 @@ around the largest connected part of what lies above.
 
 from __future__ import annotations
 
-from typing import Dict, List, Optional, Sequence, Tuple
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -17,9 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def pick_map(
-    maps: Sequence[Tensor], block: Optional[int] = None, head: Optional[int] = None
-) -> Tensor:
+def pick_map(maps: Sequence[Tensor], block: int | None = None, head: int | None = None) -> Tensor:
     """One map (h, w) of an image: a block's head, or the mean over its heads.
 
     Args:
@@ -39,7 +37,7 @@ def pick_map(
 
 
 def threshold_boxes(
-    attention: Tensor, image_size: Tuple[int, int], thresholds: Sequence[float]
+    attention: Tensor, image_size: tuple[int, int], thresholds: Sequence[float]
 ) -> np.ndarray:
     """Box around the largest part of a map that is at least so high, for each threshold.
 
@@ -75,7 +73,7 @@ def localization_accuracy(
     correct: np.ndarray,
     thresholds: Sequence[float],
     levels: Sequence[float] = (0.3, 0.5, 0.7),
-) -> Dict[str, float]:
+) -> dict[str, float]:
     """Percentages over a data set, the threshold chosen for all its images together.
 
     Args:
@@ -98,7 +96,7 @@ def localization_accuracy(
     return {name: float(value) for name, value in results.items()}
 
 
-def _largest_part(mask: np.ndarray) -> List[int]:
+def _largest_part(mask: np.ndarray) -> list[int]:
     count, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     if count == 1:  # the background alone
         return [0, 0, 0, 0]

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Dict, List, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +22,7 @@ class AttentionRollout:
     """
 
     def __init__(self, student: nn.Module) -> None:
-        self._blocks: List[nn.Module] = [
+        self._blocks: list[nn.Module] = [
             module
             for module in student.modules()
             if isinstance(getattr(module, "qkv", None), nn.Linear) and hasattr(module, "num_heads")
@@ -33,7 +32,7 @@ class AttentionRollout:
                 f"rollout: {type(student).__name__} has no class token or no qkv projections; it "
                 "serves the ViT and DeiT families"
             )
-        self._kept: Dict[int, Tensor] = {}
+        self._kept: dict[int, Tensor] = {}
         self._recording = False
         for index, block in enumerate(self._blocks):
             block.qkv.register_forward_hook(partial(self._keep, index))
@@ -42,7 +41,7 @@ class AttentionRollout:
         """Begin to keep attention."""
         self._kept, self._recording = {}, True
 
-    def stop(self, grid: Tuple[int, int]) -> Tensor:
+    def stop(self, grid: tuple[int, int]) -> Tensor:
         """End it; how much of each patch the class token holds after the last block, (B, h, w)."""
         self._recording = False
         kept, self._kept = self._kept, {}

@@ -9,22 +9,23 @@ from __future__ import annotations
 import json
 import os
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import NamedTuple
 
 import numpy as np
 
-Curve = Tuple[np.ndarray, np.ndarray]  # epochs from 1, ascending, and a value for each
+Curve = tuple[np.ndarray, np.ndarray]  # epochs from 1, ascending, and a value for each
 
 
 class Run(NamedTuple):
     """Curves by the key in the log, over epochs, or iterations where training has no epochs."""
 
-    curves: Dict[str, Curve]
+    curves: dict[str, Curve]
     unit: str
 
 
-def read_run(work_dir: Union[str, os.PathLike]) -> Run:
+def read_run(work_dir: str | os.PathLike) -> Run:
     """Every logged number by epoch: means over an epoch's lines, and what validation gave.
 
     A resumed run takes the place of what the earlier ones logged from its first epoch on.
@@ -32,7 +33,7 @@ def read_run(work_dir: Union[str, os.PathLike]) -> Run:
     Raises:
         ValueError: no training log in the work dir.
     """
-    lines: List[Tuple[int, dict]] = []
+    lines: list[tuple[int, dict]] = []
     unit = "epoch"
     for path in sorted(Path(work_dir).glob("*/vis_data/scalars.json")):
         read = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
@@ -44,7 +45,7 @@ def read_run(work_dir: Union[str, os.PathLike]) -> Run:
         lines = [(epoch, line) for epoch, line in lines if epoch < own[0][0]] + own
     if not lines:
         raise ValueError(f"{str(work_dir)!r} holds no training log (*/vis_data/scalars.json)")
-    values: Dict[str, Dict[int, List[float]]] = defaultdict(lambda: defaultdict(list))
+    values: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for epoch, line in lines:
         for key, value in line.items():
             if key not in ("epoch", "iter", "step") and isinstance(value, (int, float)):
@@ -56,14 +57,14 @@ def read_run(work_dir: Union[str, os.PathLike]) -> Run:
     return Run(curves, unit)
 
 
-def epochs_to_reach(curve: Curve, value: float) -> Optional[int]:
+def epochs_to_reach(curve: Curve, value: float) -> int | None:
     """The first epoch at which a curve is at least so high; None if never."""
     epochs, values = curve
     reached = np.flatnonzero(values >= value)
     return int(epochs[reached[0]]) if len(reached) else None
 
 
-def mean_curve(curves: Sequence[Curve]) -> Tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def mean_curve(curves: Sequence[Curve]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Epochs that all runs have, and their mean, lowest and highest value."""
     shared = sorted(set.intersection(*(set(epochs.tolist()) for epochs, _ in curves)))
     stack = np.array([[v[list(e).index(epoch)] for epoch in shared] for e, v in curves])

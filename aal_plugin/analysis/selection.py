@@ -5,14 +5,14 @@
 
 from __future__ import annotations
 
-from typing import List, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from ..core.links import Range
+from aal_plugin.core.losses.links import Range
 
 
-def select_ranges(share: np.ndarray, keep: float) -> List[Range]:
+def select_ranges(share: np.ndarray, keep: float) -> list[Range]:
     """The smallest run of neighbouring blocks of every level that holds `keep` of its links.
 
     Of several runs of that length the one that holds most is taken.
@@ -32,7 +32,7 @@ def select_ranges(share: np.ndarray, keep: float) -> List[Range]:
     return [_smallest_run(row, keep) for row in share]
 
 
-def held_share(share: np.ndarray, ranges: Sequence[Range]) -> List[float]:
+def held_share(share: np.ndarray, ranges: Sequence[Range]) -> list[float]:
     """What share of every level's links the ranges hold."""
     return [float(row[first - 1 : last].sum()) for row, (first, last) in zip(share, ranges)]
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, NamedTuple, Tuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -37,7 +38,7 @@ class _Moved(TorchDispatchMode):
     bytes = 0
 
     def __torch_dispatch__(
-        self, func: Any, types: Any, args: Tuple = (), kwargs: Any = None
+        self, func: Any, types: Any, args: tuple = (), kwargs: Any = None
     ) -> Any:
         out = func(*args, **(kwargs or {}))
         read = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]

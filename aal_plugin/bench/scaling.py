@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Callable, Dict, List, Sequence, Tuple
+from typing import Any
 
 from tqdm import tqdm
 
@@ -23,18 +24,18 @@ def scaling(
     rounds: int,
     clock: Callable[[], float],
     teachers: Sequence[str],
-) -> Dict[str, Dict[str, Any]]:
+) -> dict[str, dict[str, Any]]:
     """Seconds of student step, teacher forward, AAL step and links alone along four axes.
 
     'links' counts link weights, by giving every level the first 1/4, 2/4 … of the blocks.
     """
-    axes: Dict[str, List[Tuple[Any, Setting]]] = {
+    axes: dict[str, list[tuple[Any, Setting]]] = {
         "batch": _batches(setting),
         "resolution": [(size, replace(setting, size=size)) for size in _sizes(setting.size)],
         "teacher": [(name, replace(setting, teacher=name)) for name in teachers],
         "links": _link_counts(setting),
     }
-    found: Dict[str, Dict[str, Any]] = {}
+    found: dict[str, dict[str, Any]] = {}
     with tqdm(total=sum(map(len, axes.values())) * _timings(rounds), leave=False) as bar:
         for axis, points in axes.items():
             bar.set_description(axis)
@@ -49,19 +50,19 @@ def scaling(
     return found
 
 
-def _batches(setting: Setting) -> List[Tuple[int, Setting]]:
+def _batches(setting: Setting) -> list[tuple[int, Setting]]:
     sizes = sorted({max(1, round(share * setting.batch)) for share in SHARES})
     return [(size, replace(setting, batch=size)) for size in sizes]
 
 
-def _sizes(size: int) -> List[int]:
+def _sizes(size: int) -> list[int]:
     """Shares of the side in steps of 32 pixels: patches of 16 and a CNN's five halvings."""
     return sorted({max(32, round(share * size / 32) * 32) for share in SHARES})
 
 
-def _link_counts(setting: Setting) -> List[Tuple[int, Setting]]:
+def _link_counts(setting: Setting) -> list[tuple[int, Setting]]:
     made = Steps(setting)
-    blocks, levels = len(made.taps.heads), len(made.best_teacher.channels)
+    blocks, levels = len(made.recorder.heads), len(made.best_teacher.channels)
     points = []
     for share in SHARES:
         point = replace(setting, links=[(1, max(1, round(share * blocks)))] * levels)
@@ -80,7 +81,7 @@ def _measure(
     rounds: int,
     clock: Callable[[], float],
     tell: Callable[[], object],
-) -> List[Dict[str, float]]:
+) -> list[dict[str, float]]:
     """Minima of every point: what other work on the machine adds is no part of how cost grows.
 
     The points take turns, so that a slower while of the machine hits all alike.
@@ -94,7 +95,7 @@ def _measure(
     }
     links = {(index, "links"): steps.links_alone() for index, steps in enumerate(made)}
     timings = {**measure(whole, rounds), **measure(links, LINK_ROUNDS * rounds)}
-    rows: List[Dict[str, float]] = [{} for _ in points]
+    rows: list[dict[str, float]] = [{} for _ in points]
     for (index, name), timing in timings.items():
         rows[index][name] = timing.minimum
     return rows
@@ -110,7 +111,7 @@ def r_squared(x: Sequence[float], y: Sequence[float]) -> float:
     return covariance**2 / (variance * total) if total else 1.0
 
 
-def draw_scaling(found: Dict[str, Dict[str, Any]]) -> Any:
+def draw_scaling(found: dict[str, dict[str, Any]]) -> Any:
     """A matplotlib figure: a panel an axis, the share of links and distance drawn apart."""
     from matplotlib.figure import Figure
 

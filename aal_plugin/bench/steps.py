@@ -1,10 +1,11 @@
-"""Whole training steps of AAL and of what one would pick instead, on one student."""
+"""Whole training steps of AAL and of what one would select instead, on one student."""
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Callable, ContextManager, Dict, List, Optional
+from typing import Any
 
 import timm
 import timm.task
@@ -12,8 +13,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..core import AttentionLinks, AttentionTaps, TimmTeacher, link_ranges, mean_link_distance
-from ..core.links import Links
+from aal_plugin.core import (
+    AttentionLinks,
+    AttentionRecorder,
+    TimmTeacher,
+    link_ranges,
+    mean_link_distance,
+)
+from aal_plugin.core.losses.links import Links
+
 from .straightforward import StraightforwardTeacher, full_attention, straightforward_distance
 from .timing import Step
 
@@ -43,7 +51,7 @@ class Setting:
             )
 
     @property
-    def teacher_dtype(self) -> Optional[str]:
+    def teacher_dtype(self) -> str | None:
         return None if self.dtype == "float32" else self.dtype
 
 
@@ -56,7 +64,7 @@ class Steps:
         self.student = timm.create_model(
             setting.student, num_classes=setting.classes, img_size=setting.size
         ).to(setting.device)
-        self.taps = AttentionTaps(self.student)  # before any compilation
+        self.recorder = AttentionRecorder(self.student)  # before any compilation
         self.optimizer = torch.optim.AdamW(self.student.parameters(), lr=1e-5)
         self.images = torch.randn(setting.batch, 3, setting.size, setting.size).to(setting.device)
         self.targets = torch.randint(setting.classes, (setting.batch,)).to(setting.device)
@@ -77,8 +85,8 @@ class Steps:
         ).to(setting.device)
 
     def make_links(self, teacher: TimmTeacher) -> AttentionLinks:
-        ranges = link_ranges(self.setting.links, len(teacher.channels), len(self.taps.heads))
-        links = AttentionLinks(ranges, self.taps.heads, teacher.channels)
+        ranges = link_ranges(self.setting.links, len(teacher.channels), len(self.recorder.heads))
+        links = AttentionLinks(ranges, self.recorder.heads, teacher.channels)
         return links.to(self.setting.device)
 
     def plain(self) -> Step:
@@ -90,7 +98,7 @@ class Steps:
         student = self._compiled(self.student)
         return self._step(loss)
 
-    def teacher(self, teacher: Optional[TimmTeacher] = None) -> Step:
+    def teacher(self, teacher: TimmTeacher | None = None) -> Step:
         """The teacher's forward pass alone, up to its last level."""
         chosen = teacher or self.best_teacher
         return lambda: self._cast(chosen, self.images)
@@ -107,19 +115,19 @@ class Steps:
 
     def aal(
         self,
-        teacher: Optional[TimmTeacher] = None,
-        distance: Optional[Callable[..., Tensor]] = None,
+        teacher: TimmTeacher | None = None,
+        distance: Callable[..., Tensor] | None = None,
         teacher_first: bool = True,
-        compiled: Optional[bool] = None,
+        compiled: bool | None = None,
     ) -> Step:
         """The student's step with AAL; the arguments turn off one thing that makes it fast."""
         chosen = teacher or self.best_teacher
         measure = distance or AttentionLinks.distance
 
-        def student_loss(levels: Optional[List[Tensor]]) -> Tensor:
-            self.taps.start(self.images.shape[-2:])
+        def student_loss(levels: list[Tensor] | None) -> Tensor:
+            self.recorder.start(self.images.shape[-2:])
             logits = self.student(self.images)
-            maps = self.taps.stop()
+            maps = self.recorder.stop()
             levels = levels or chosen(self.images)[0]
             gap = measure(self.links, maps, levels)
             return F.cross_entropy(logits, self.targets) + WEIGHT * gap
@@ -131,18 +139,18 @@ class Steps:
 
         return self._step(loss, self.links)
 
-    def links_alone(self, distance: Optional[Callable[..., Tensor]] = None) -> Step:
+    def links_alone(self, distance: Callable[..., Tensor] | None = None) -> Step:
         """Links and distance, forward and backward, on maps that are there."""
-        self.taps.start(self.images.shape[-2:])
+        self.recorder.start(self.images.shape[-2:])
         self._cast(self.student, self.images)
-        maps = [block.detach().requires_grad_() for block in self.taps.stop()]
+        maps = [block.detach().requires_grad_() for block in self.recorder.stop()]
         levels, _ = self._cast(self.best_teacher, self.images)
         measure = distance or AttentionLinks.distance
         return lambda: measure(self.links, maps, levels).backward()
 
     def straightforward(self) -> Step:
         """AAL with full attention matrices, all maps in memory, and timm's model as it comes."""
-        teacher = StraightforwardTeacher(self._timm(self.setting.teacher), self.best_teacher.taps)
+        teacher = StraightforwardTeacher(self._timm(self.setting.teacher), self.best_teacher.layers)
         links = self.make_links(self.best_teacher)
         patch_size = self.student.patch_embed.patch_size
         grid = tuple(self.setting.size // side for side in patch_size)
@@ -157,7 +165,7 @@ class Steps:
 
         return self._step(loss, links)
 
-    def timm_task(self, kind: str, teacher: Optional[str] = None) -> Step:
+    def timm_task(self, kind: str, teacher: str | None = None) -> Step:
         """A step of timm's 'logit' or 'feature' distillation, with the same teacher or another."""
         task_class = dict(
             logit=timm.task.LogitDistillationTask, feature=timm.task.FeatureDistillationTask
@@ -173,7 +181,7 @@ class Steps:
             task.compile()
         return self._step(lambda: task(self.images, self.targets)["loss"], extra)
 
-    def without(self) -> Dict[str, Callable[[], Step]]:
+    def without(self) -> dict[str, Callable[[], Step]]:
         """Makers of AAL's step with each thing that makes it fast turned off."""
         setting = self.setting
         makers = {
@@ -191,7 +199,7 @@ class Steps:
             )
         return {f"aal step: {name}": maker for name, maker in makers.items()}
 
-    def parts(self) -> Dict[str, Callable[[], Step]]:
+    def parts(self) -> dict[str, Callable[[], Step]]:
         """Makers of AAL's parts alone, as they are and with one thing turned off."""
         return {
             "part: teacher": self.teacher,
@@ -207,7 +215,7 @@ class Steps:
             ),
         }
 
-    def _step(self, loss: Callable[[], Tensor], extra: Optional[nn.Module] = None) -> Step:
+    def _step(self, loss: Callable[[], Tensor], extra: nn.Module | None = None) -> Step:
         optimizers = [self.optimizer]
         if extra is not None:
             optimizers.append(torch.optim.AdamW(extra.parameters(), lr=1e-5))
@@ -223,14 +231,14 @@ class Steps:
         return step
 
     def _cast(self, function: Callable[..., Any], *inputs: Tensor) -> Any:
-        context: ContextManager = nullcontext()
+        context: AbstractContextManager = nullcontext()
         if self.setting.dtype != "float32":
             device, dtype = self.setting.device.split(":")[0], getattr(torch, self.setting.dtype)
             context = torch.autocast(device, dtype=dtype)
         with context:
             return function(*inputs)
 
-    def _compiled(self, function: Callable, wanted: Optional[bool] = None) -> Callable:
+    def _compiled(self, function: Callable, wanted: bool | None = None) -> Callable:
         wanted = self.setting.compile if wanted is None else wanted
         return torch.compile(function) if wanted else function
 
@@ -239,7 +247,7 @@ class Steps:
 
 
 def distance_of_maps(
-    links: AttentionLinks, maps: List[Tensor], activations: List[Tensor]
+    links: AttentionLinks, maps: list[Tensor], activations: list[Tensor]
 ) -> Tensor:
     """Eq. 4 and 5 as they stand."""
     grid = maps[0].shape[-2:]

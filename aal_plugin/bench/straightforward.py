@@ -5,43 +5,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Iterator, List, Sequence, Tuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..core import AttentionLinks
+from aal_plugin.core import AttentionLinks
 
 
 class StraightforwardTeacher:
     """A timm CNN as it comes: hooks on its stages, classifier and all."""
 
-    def __init__(self, model: nn.Module, taps: Sequence[str]) -> None:
+    def __init__(self, model: nn.Module, layers: Sequence[str]) -> None:
         self.model = model.eval().requires_grad_(False)
-        self._kept: List[Tensor] = []
-        for tap in taps:
-            model.get_submodule(tap).register_forward_hook(
+        self._kept: list[Tensor] = []
+        for layer in layers:
+            model.get_submodule(layer).register_forward_hook(
                 lambda module, inputs, output: self._kept.append(output)
             )
 
     @torch.no_grad()
-    def __call__(self, images: Tensor) -> List[Tensor]:
+    def __call__(self, images: Tensor) -> list[Tensor]:
         self._kept = []
         self.model(images)
         return self._kept
 
 
 @contextmanager
-def full_attention(student: nn.Module) -> Iterator[List[Tensor]]:
+def full_attention(student: nn.Module) -> Iterator[list[Tensor]]:
     """Collects every block's whole attention matrix, (B, M, T, T) each.
 
     Fused attention makes none, so it is turned off meanwhile.
     """
-    kept: List[Tensor] = []
+    kept: list[Tensor] = []
 
-    def keep(module: nn.Module, inputs: Tuple[Any, ...], output: Tensor) -> None:
+    def keep(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
         kept.append(output)
 
     attentions = [block.attn for block in student.blocks]
@@ -61,7 +62,7 @@ def straightforward_distance(
     links: AttentionLinks,
     attention: Sequence[Tensor],
     activations: Sequence[Tensor],
-    grid: Tuple[int, int],
+    grid: tuple[int, int],
     num_prefix_tokens: int,
 ) -> Tensor:
     """L_att with all C augmented maps, teacher maps and their normalised copies in memory.

@@ -6,8 +6,9 @@ import ctypes
 import ctypes.util
 import statistics
 import time
+from collections.abc import Callable, Hashable
 from pathlib import Path
-from typing import Callable, Dict, Hashable, List, NamedTuple, Optional, TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 
@@ -18,7 +19,7 @@ Name = TypeVar("Name", bound=Hashable)
 class Timing(NamedTuple):
     """Seconds of one step in each round."""
 
-    seconds: List[float]
+    seconds: list[float]
 
     @property
     def median(self) -> float:
@@ -28,7 +29,7 @@ class Timing(NamedTuple):
     def minimum(self) -> float:
         return min(self.seconds)
 
-    def spread(self) -> List[float]:
+    def spread(self) -> list[float]:
         """First and third quartile."""
         if len(self.seconds) == 1:
             return self.seconds * 2
@@ -37,14 +38,14 @@ class Timing(NamedTuple):
 
 
 def interleave(
-    steps: Dict[Name, Step],
+    steps: dict[Name, Step],
     rounds: int,
     warmup: int = 1,
     repeat: int = 1,
     device: str = "cpu",
     clock: Callable[[], float] = time.perf_counter,
     tell: Callable[[], object] = lambda: None,
-) -> Dict[Name, Timing]:
+) -> dict[Name, Timing]:
     """Time every step once a round, so that a busy moment of the machine hits all alike.
 
     Args:
@@ -54,7 +55,7 @@ def interleave(
         tell: called after every measurement and warm-up, for a progress bar.
     """
     names = list(steps)
-    seconds: Dict[Name, List[float]] = {name: [] for name in names}
+    seconds: dict[Name, list[float]] = {name: [] for name in names}
     for turn in range(-warmup, rounds):
         shift = turn % len(names)  # what ran before a step is not always the same
         for name in names[shift:] + names[:shift]:
@@ -79,7 +80,7 @@ def _wait(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def peak_memory(step: Step, device: str = "cpu") -> Optional[int]:
+def peak_memory(step: Step, device: str = "cpu") -> int | None:
     """Bytes that a step takes on top of what was there before it.
 
     CUDA's own counter, or on Linux the resident set, after free memory went back to the system.

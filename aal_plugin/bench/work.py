@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Dict
 
 from .counting import Counts, count
 from .steps import Setting, Steps, distance_of_maps
 
 
-def counts(setting: Setting) -> Dict[str, Counts]:
+def counts(setting: Setting) -> dict[str, Counts]:
     """Operations, flops and bytes of the parts of AAL's step at the setting's batch.
 
     Counted eagerly at batches of one and two: a third is on the straight line through them.
@@ -21,7 +20,7 @@ def counts(setting: Setting) -> Dict[str, Counts]:
     }
 
 
-def _counts_at(setting: Setting) -> Dict[str, Counts]:
+def _counts_at(setting: Setting) -> dict[str, Counts]:
     made = Steps(setting)
     rows = {
         "student step": made.plain(),

@@ -1,17 +1,17 @@
 """The method in plain torch: attention maps, teacher maps, links, distance and λ."""
 
-from .attention import class_token_attention, qkv_class_token_attention
-from .links import AttentionLinks, link_distance, link_ranges, mean_link_distance
-from .resize import resize_maps
-from .schedule import check_schedule, link_weight
-from .taps import AttentionTaps
-from .teacher import FrozenTeacher
-from .timm_teacher import TimmTeacher
-from .unregistered import Unregistered
+from .losses.links import AttentionLinks, link_distance, link_ranges, mean_link_distance
+from .losses.resize import resize_maps
+from .losses.schedule import check_schedule, link_weight
+from .student.attention_recorder import AttentionRecorder
+from .student.maps import class_token_attention, qkv_class_token_attention
+from .teacher.frozen_teacher import FrozenTeacher
+from .teacher.timm_teacher import TimmTeacher
+from .teacher.unregistered import Unregistered
 
 __all__ = [
     "AttentionLinks",
-    "AttentionTaps",
+    "AttentionRecorder",
     "FrozenTeacher",
     "TimmTeacher",
     "Unregistered",

@@ -13,14 +13,15 @@ import os
 import sys
 import uuid
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Callable, NamedTuple, Optional, Union
+from typing import NamedTuple
 
 import numpy as np
 
-from ..settings import check_whole
+from aal_plugin.core.settings import check_whole
+
 from .scene import draw_scene
 from .silhouettes import CLASSES
 
@@ -47,7 +48,7 @@ Progress = Callable[[Iterable[int]], Iterable[int]]
 
 
 def draw_shapes(
-    num: int, size: int = 64, seed: int = 0, progress: Optional[Progress] = None
+    num: int, size: int = 64, seed: int = 0, progress: Progress | None = None
 ) -> Shapes:
     """Image i depends on (seed, i, size) alone, whatever `num` is, on every machine.
 
@@ -77,7 +78,7 @@ def load_shapes(
     num: int,
     size: int = 64,
     seed: int = 0,
-    cache_dir: Union[str, os.PathLike, None] = None,
+    cache_dir: str | os.PathLike | None = None,
 ) -> Shapes:
     """`draw_shapes`, kept in a file of `cache_dir`: $AAL_CACHE, else ~/.cache/aal_plugin.
 
@@ -125,7 +126,7 @@ def _labels(num: int, seed: int) -> np.ndarray:
     return np.array(labels[:num], np.int64)
 
 
-def _read(path: Path, num: int, size: int) -> Optional[Shapes]:
+def _read(path: Path, num: int, size: int) -> Shapes | None:
     """None when there is no such file, or none that can be used."""
     if not path.exists():
         return None

@@ -7,12 +7,12 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Optional, Union
 
 import numpy as np
 from PIL import Image
 
-from ..whole_files import write_whole
+from aal_plugin.whole_files import write_whole
+
 from .shapes import CLASSES, MIN_SIZE, SPLITS, check_whole, draw_shapes, progress_bar, split_seed
 
 _MARKER = ".aal_shapes"  # written first into every folder made here
@@ -20,7 +20,7 @@ _BOXES = "boxes.json"
 
 
 def export_image_folder(
-    root: Union[str, os.PathLike], train: int, val: int, size: int = 64, seed: int = 0
+    root: str | os.PathLike, train: int, val: int, size: int = 64, seed: int = 0
 ) -> None:
     """Write train/<class>/<index>.png, val/<class>/<index>.png and boxes.json under `root`.
 
@@ -66,9 +66,7 @@ def _prepare(root: Path) -> None:
                 old.unlink()
 
 
-def preview(
-    path: Union[str, os.PathLike], size: int = 64, seed: int = 0, columns: int = 12
-) -> None:
+def preview(path: str | os.PathLike, size: int = 64, seed: int = 0, columns: int = 12) -> None:
     """Write a contact sheet of training images, one row a class in the order of CLASSES."""
     shapes = draw_shapes(columns * len(CLASSES), size, split_seed("train", seed))
     step = size + 2
@@ -80,7 +78,7 @@ def preview(
     Image.fromarray(sheet).save(path)
 
 
-def main(argv: Optional[Sequence[str]] = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m aal_plugin.data.shapes", description=__doc__)
     parser.add_argument("--export", metavar="DIR", help="write an image folder and boxes.json")
     parser.add_argument("--preview", metavar="PNG", help="write a contact sheet, a row per class")

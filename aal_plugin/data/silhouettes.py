@@ -8,7 +8,7 @@ and about one per unit length outside. Only correctly rounded elementwise operat
 from __future__ import annotations
 
 import math
-from typing import Callable
+from collections.abc import Callable
 
 import numpy as np
 

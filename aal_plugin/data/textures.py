@@ -6,8 +6,8 @@ arrays, as in silhouettes.py.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Callable
 
 import numpy as np
 

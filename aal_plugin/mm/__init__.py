@@ -1,39 +1,49 @@
 """Registered MMEngine parts, thin over `aal_plugin.core`. Importing this registers them."""
 
+from importlib.util import find_spec as _find_spec
+
+_missing = [name for name in ("mmengine", "mmcv", "mmpretrain") if _find_spec(name) is None]
+if _missing:
+    raise ImportError(
+        f"aal_plugin.mm needs {', '.join(_missing)}; install with: pip install "
+        "'aal_plugin[openmmlab]' (or 'aal_plugin[onedl]', the maintained fork)"
+    )
+
 from mmpretrain.registry import MODELS
 
-from ..core import TimmTeacher
-from . import torch_load  # noqa: F401
-from .attention_in_prediction import AttentionInPrediction
-from .attention_link_head import AttentionLinkHead
-from .cifar_backbones import NetworkInNetwork, WideResNet
-from .class_balanced_subset import ClassBalancedSubset
-from .classifier import AALClassifier
-from .crop_to_box import CropToBox
-from .cub_with_boxes import CUBWithBoxes
-from .deit_init import DeiTInit
-from .deit_lr import DeiTLR
-from .distill_head import DistillHead
-from .finite_loss_hook import FiniteLossHook
-from .fit_check_hook import FitCheckHook
-from .kept_ema_hook import KeptEMAHook
-from .lambda_decay_hook import LambdaDecayHook
-from .link_heatmap_hook import LinkHeatmapHook
-from .localization_accuracy import LocalizationAccuracy
-from .mm_teacher import MMTeacher
-from .padded_random_crop import PaddedRandomCrop
-from .random_state_hook import RandomStateHook
-from .reset_momentum_hook import ResetMomentumHook
-from .resize_edge_with_boxes import ResizeEdgeWithBoxes
-from .resumable_loops import ResumableEpochLoop, ResumableIterLoop
-from .safe_checkpoint_hook import SafeCheckpointHook
-from .shapes_dataset import ShapesDataset
-from .small_resnet import SmallResNet
-from .stop_signal_hook import StopSignalHook
-from .teacher_accuracy_hook import TeacherAccuracyHook
-from .timm_pooled_backbone import TIMMPooledBackbone
-from .transfer_heads import ActivationTransferHead, GradientTransferHead, HintHead
-from .whole_fsdp_strategy import WholeFSDPStrategy
+from aal_plugin.core import TimmTeacher
+from aal_plugin.mm.checkpoints import torch_load  # noqa: F401
+
+from .datasets.class_balanced_subset import ClassBalancedSubset
+from .datasets.crop_to_box import CropToBox
+from .datasets.cub_with_boxes import CUBWithBoxes
+from .datasets.padded_random_crop import PaddedRandomCrop
+from .datasets.resize_edge_with_boxes import ResizeEdgeWithBoxes
+from .datasets.shapes_dataset import ShapesDataset
+from .evaluation.localization_accuracy import LocalizationAccuracy
+from .hooks.attention_in_prediction import AttentionInPrediction
+from .hooks.finite_loss_hook import FiniteLossHook
+from .hooks.fit_check_hook import FitCheckHook
+from .hooks.kept_ema_hook import KeptEMAHook
+from .hooks.lambda_decay_hook import LambdaDecayHook
+from .hooks.link_heatmap_hook import LinkHeatmapHook
+from .hooks.random_state_hook import RandomStateHook
+from .hooks.reset_momentum_hook import ResetMomentumHook
+from .hooks.safe_checkpoint_hook import SafeCheckpointHook
+from .hooks.stop_signal_hook import StopSignalHook
+from .hooks.teacher_accuracy_hook import TeacherAccuracyHook
+from .models.backbones.cifar_backbones import NetworkInNetwork, WideResNet
+from .models.backbones.small_resnet import SmallResNet
+from .models.backbones.timm_pooled_backbone import TIMMPooledBackbone
+from .models.classifier import AALClassifier
+from .models.deit_init import DeiTInit
+from .models.heads.attention_link_head import AttentionLinkHead
+from .models.heads.distill_head import DistillHead
+from .models.heads.transfer_heads import ActivationTransferHead, GradientTransferHead, HintHead
+from .models.mm_teacher import MMTeacher
+from .runtime.deit_lr import DeiTLR
+from .runtime.resumable_loops import ResumableEpochLoop, ResumableIterLoop
+from .runtime.whole_fsdp_strategy import WholeFSDPStrategy
 
 MODELS.register_module(module=TimmTeacher)
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from timm.task import ClassificationTask
 from timm.utils import unwrap_model
 from torch import Tensor, nn
 
-from ..core import FrozenTeacher, Unregistered, check_schedule, link_weight
-from ..core.finite import FiniteMarks
-from ..core.links import Links
-from ..core.named_taps import TapNames
-from ..core.schedule import Gammas
-from ..settings import check_number
+from aal_plugin.core import FrozenTeacher, Unregistered, check_schedule, link_weight
+from aal_plugin.core.losses.finite import FiniteMarks
+from aal_plugin.core.losses.links import Links
+from aal_plugin.core.losses.schedule import Gammas
+from aal_plugin.core.settings import check_number
+from aal_plugin.core.student.by_name import AttentionLayers
+
 from .distillation import Distillation
 from .linked_student import LinkedStudent
 
@@ -30,7 +32,7 @@ class AttentionLinkTask(ClassificationTask):
     links. Tell the task every epoch (`set_epoch`): λ follows from it.
 
     Args:
-        model: the student, a ViT of a family in `aal_plugin.core.families`.
+        model: the student, a ViT of a family in `aal_plugin.core.student.families`.
         teacher: a `TimmTeacher` or another `FrozenTeacher`.
         criterion, **task_kwargs: `ClassificationTask`'s own.
         links: 'full', 'alpha', 'beta', or one (first, last) pair of student blocks for each
@@ -40,7 +42,8 @@ class AttentionLinkTask(ClassificationTask):
         map_size: side, or (h, w), of the grid on which maps are compared; by default the
             student's patch grid, or 14 where its blocks have several.
         antialias: smooth teacher maps before they are made smaller; the paper does not.
-        taps: the attention modules of a student of no known family, see `named_tapping`.
+        attention_layers: names of the attention modules, for a student of no known family; see
+            `reader_by_name`.
         mean, std: how the images are normalised, of pixel values 0–1; by default as the
             student's `pretrained_cfg` says.
         distill: a loss on the teacher's logits beside the links.
@@ -53,19 +56,19 @@ class AttentionLinkTask(ClassificationTask):
         self,
         model: nn.Module,
         teacher: FrozenTeacher,
-        criterion: Union[nn.Module, Callable, None] = None,
+        criterion: nn.Module | Callable | None = None,
         *,
         links: Links = "full",
         loss_weight: float = 2000.0,
         gammas: Gammas = (0.99, 0.98),
         milestones: Sequence[int] = (200,),
-        stop_epoch: Optional[int] = None,
-        map_size: Union[int, Tuple[int, int], None] = None,
+        stop_epoch: int | None = None,
+        map_size: int | tuple[int, int] | None = None,
         antialias: bool = False,
-        taps: Optional[TapNames] = None,
-        mean: Optional[Sequence[float]] = None,
-        std: Optional[Sequence[float]] = None,
-        distill: Optional[Distillation] = None,
+        attention_layers: AttentionLayers | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        distill: Distillation | None = None,
         **task_kwargs: Any,
     ) -> None:
         super().__init__(model, criterion, **task_kwargs)
@@ -79,7 +82,9 @@ class AttentionLinkTask(ClassificationTask):
         if hasattr(model, "set_distilled_training"):
             model.set_distilled_training(distill is not None and distill.token)
 
-        linked = LinkedStudent(model, teacher.channels, links, map_size, antialias, taps)
+        linked = LinkedStudent(
+            model, teacher.channels, links, map_size, antialias, attention_layers
+        )
         # The links stay in float32, and may well do so beside a student in bfloat16.
         weights = next(model.parameters())
         linked.links.to(weights.device)
@@ -93,7 +98,7 @@ class AttentionLinkTask(ClassificationTask):
         if self.verbose:
             _logger.info(
                 f"{type(self).__name__}: {sum(p.numel() for p in linked.links.parameters()):,} "
-                f"link parameters from {sum(linked.taps.heads)} attention maps to "
+                f"link parameters from {sum(linked.recorder.heads)} attention maps to "
                 f"{sum(teacher.channels)} teacher channels, λ={self.link_weight:g}"
             )
 
@@ -109,7 +114,7 @@ class AttentionLinkTask(ClassificationTask):
         self._distance_sum, self._steps = 0.0, 0
         self._marks = FiniteMarks()
 
-    def epoch_metrics(self) -> Dict[str, float]:
+    def epoch_metrics(self) -> dict[str, float]:
         """λ, and the mean L_att of this rank's steps in the epoch so far (NaN without any)."""
         mean = float(self._distance_sum) / self._steps if self._steps else float("nan")
         return dict(link_weight=self.link_weight, link_distance=mean)
@@ -130,7 +135,7 @@ class AttentionLinkTask(ClassificationTask):
                 "weight of that loss"
             )
 
-    def forward(self, input: Tensor, target: Tensor) -> Dict[str, Tensor]:
+    def forward(self, input: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Images (B, 3, H, W) and targets → `loss`, `output` (logits) and the parts of the loss.
 
         `task_loss` is the criterion's, `link_loss` is λ · L_att, and with distillation alone there
@@ -143,7 +148,7 @@ class AttentionLinkTask(ClassificationTask):
         try:
             output, distance = self.trainable_module(input, activations if active else None)
         except BaseException:  # out here, for the module may be compiled
-            unwrap_model(self.trainable_module).taps.discard()
+            unwrap_model(self.trainable_module).recorder.discard()
             raise
         if active:
             self._distance_sum = self._distance_sum + distance.detach()
@@ -161,7 +166,7 @@ class AttentionLinkTask(ClassificationTask):
         return result
 
     def compile(
-        self, backend: str = "inductor", mode: Optional[str] = None, **compile_kwargs: Any
+        self, backend: str = "inductor", mode: str | None = None, **compile_kwargs: Any
     ) -> nn.Module:
         """Compile student with links, student alone, and teacher; before DDP, after EMA."""
 
@@ -174,7 +179,7 @@ class AttentionLinkTask(ClassificationTask):
         return self.eval_model
 
     def prepare_distributed(
-        self, device_ids: Optional[list] = None, **ddp_kwargs: Any
+        self, device_ids: list | None = None, **ddp_kwargs: Any
     ) -> AttentionLinkTask:
         """Wrap student and links in DDP; the teacher is none of its concern."""
         # DDP takes no device ids for modules on the CPU, and train.py hands it `device_ids=[cpu]`.
@@ -182,30 +187,28 @@ class AttentionLinkTask(ClassificationTask):
         return super().prepare_distributed(None if on_cpu else device_ids, **ddp_kwargs)
 
     def get_eval_model(
-        self, module: Optional[nn.Module] = None, ema: bool = False
-    ) -> Optional[nn.Module]:
+        self, module: nn.Module | None = None, ema: bool = False
+    ) -> nn.Module | None:
         """The plain student, or its EMA copy; None before `setup_ema`."""
         resolved = super().get_eval_model(module=module, ema=ema)
         linked = unwrap_model(resolved)
         return linked.student if isinstance(linked, LinkedStudent) else resolved
 
-    def get_clip_parameters(self, exclude_head: bool = False) -> List[nn.Parameter]:
+    def get_clip_parameters(self, exclude_head: bool = False) -> list[nn.Parameter]:
         """Student and links; `exclude_head` leaves the student's last two parameters out."""
         linked = unwrap_model(self.trainable_module)
         student = list(linked.student.parameters())
         return [*(student[:-2] if exclude_head else student), *linked.links.parameters()]
 
-    def get_task_state(
-        self, module: Optional[nn.Module] = None, ema: bool = False
-    ) -> Dict[str, Any]:
+    def get_task_state(self, module: nn.Module | None = None, ema: bool = False) -> dict[str, Any]:
         module = module if module is not None else self.get_trainable_module(ema=ema)
         return {} if module is None else dict(links=unwrap_model(module).links_state())
 
     def load_task_state(
         self,
-        state: Optional[Dict[str, Any]],
+        state: dict[str, Any] | None,
         strict: bool = True,
-        module: Optional[nn.Module] = None,
+        module: nn.Module | None = None,
         ema: bool = False,
     ) -> None:
         module = module if module is not None else self.get_trainable_module(ema=ema)

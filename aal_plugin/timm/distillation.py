@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Optional, Tuple
+from typing import Any
 
 from torch import Tensor, nn
 
-from ..core import FrozenTeacher
-from ..core.distill import DISTILLATIONS, REDUCTIONS, check_temperature
-from ..settings import check_choice, check_flag, check_number
+from aal_plugin.core import FrozenTeacher
+from aal_plugin.core.losses.distillation import DISTILLATIONS, REDUCTIONS, check_temperature
+from aal_plugin.core.settings import check_choice, check_flag, check_number
 
 # DeiT's usual shares of the loss.
 SHARES = dict(soft=0.1, hard=0.5)
@@ -35,7 +35,7 @@ class Distillation:
 
     kind: str
     token: bool = False
-    share: Optional[float] = None
+    share: float | None = None
     temperature: float = 3.0
     reduction: str = "batch"
 
@@ -68,13 +68,13 @@ class Distillation:
                 "choose a distilled DeiT or PiT, or distill.token=False"
             )
 
-    def split(self, output: Any) -> Tuple[Tensor, Tensor]:
+    def split(self, output: Any) -> tuple[Tensor, Tensor]:
         """The student's output → logits for the labels, logits for the teacher, (B, K) each."""
         return output if self.token else (output, output)
 
     def __call__(
         self, task_loss: Tensor, logits: Tensor, teacher_logits: Tensor
-    ) -> Tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor]:
         """Both losses by their shares, and the loss on the teacher's logits alone."""
         distill_loss = DISTILLATIONS[self.kind](
             logits, teacher_logits, self.temperature, self.reduction

@@ -8,9 +8,10 @@ import importlib.util
 import inspect
 import sys
 from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Callable, List, Tuple
+from typing import Any
 
 import torch
 from timm.data import resolve_data_config
@@ -45,7 +46,7 @@ def load_script(path: str) -> ModuleType:
     return script
 
 
-def missing_parts(source: str) -> List[str]:
+def missing_parts(source: str) -> list[str]:
     """What of the expected shape the source of a script lacks, in words."""
     names, parameters = set(), {}
     tree = ast.parse(source)
@@ -79,7 +80,7 @@ def put_task_in(script: ModuleType) -> None:
     add_options(parser)
     parse_known_args = parser.parse_known_args  # which parse_args calls, too
 
-    def parse(*given: Any, **options: Any) -> Tuple[Namespace, List[str]]:
+    def parse(*given: Any, **options: Any) -> tuple[Namespace, list[str]]:
         args, unknown = parse_known_args(*given, **options)
         try:
             check_options(args)

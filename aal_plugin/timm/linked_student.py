@@ -5,15 +5,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple, Union
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from timm.models import group_parameters
 from torch import Tensor, nn
 
-from ..core import AttentionLinks, AttentionTaps, link_ranges
-from ..core.links import Links, as_grid
-from ..core.named_taps import TapNames
+from aal_plugin.core import AttentionLinks, AttentionRecorder, link_ranges
+from aal_plugin.core.losses.links import Links, as_grid
+from aal_plugin.core.student.by_name import AttentionLayers
 
 
 class LinkedStudent(nn.Module):
@@ -23,13 +24,14 @@ class LinkedStudent(nn.Module):
     its own names under `student.`, the links are `links.<level>.weight|bias`.
 
     Args:
-        student: a ViT of a family in `aal_plugin.core.families`.
+        student: a ViT of a family in `aal_plugin.core.student.families`.
         channels: channels of each teacher level.
         links: see `link_ranges`.
         map_size: side, or (h, w), of the grid on which maps are compared; by default the
             student's patch grid, or 14 where its blocks have several.
         antialias: smooth teacher maps before they are made smaller.
-        taps: the attention modules of a student of no known family, see `named_tapping`.
+        attention_layers: names of the attention modules, for a student of no known family; see
+            `reader_by_name`.
 
     Raises:
         ValueError: no known student; unknown links; a map size that is no grid.
@@ -40,14 +42,14 @@ class LinkedStudent(nn.Module):
         student: nn.Module,
         channels: Sequence[int],
         links: Links = "full",
-        map_size: Union[int, Sequence[int], None] = None,
+        map_size: int | Sequence[int] | None = None,
         antialias: bool = False,
-        taps: Optional[TapNames] = None,
+        attention_layers: AttentionLayers | None = None,
     ) -> None:
         super().__init__()
         self.student = student
-        self.taps = AttentionTaps(student, taps)
-        heads = self.taps.heads
+        self.recorder = AttentionRecorder(student, attention_layers)
+        heads = self.recorder.heads
         # A stream of random numbers of its own: the batches, and the dropout, of a run are those
         # of the same seed without AAL.
         with torch.random.fork_rng(devices=[]):
@@ -58,8 +60,8 @@ class LinkedStudent(nn.Module):
         self.antialias = antialias
 
     def forward(
-        self, images: Tensor, activations: Optional[List[Tensor]] = None
-    ) -> Tuple[Any, Tensor]:
+        self, images: Tensor, activations: list[Tensor] | None = None
+    ) -> tuple[Any, Tensor]:
         """Images (B, 3, H, W) → the student's output, and L_att (AAL, Eq. 5).
 
         Args:
@@ -69,16 +71,16 @@ class LinkedStudent(nn.Module):
         """
         if activations is None:
             return self.student(images), sum(0.0 * p.sum() for p in self.links.parameters())
-        self.taps.start(images.shape[-2:])
+        self.recorder.start(images.shape[-2:])
         output = self.student(images)
-        maps = [block.to(self.links[0].weight.dtype) for block in self.taps.stop()]
+        maps = [block.to(self.links[0].weight.dtype) for block in self.recorder.stop()]
         return output, self.links.distance(maps, activations, self.map_size, self.antialias)
 
-    def links_state(self) -> Dict[str, Any]:
+    def links_state(self) -> dict[str, Any]:
         """The links, and how to read them: what `analysis.link_strength` takes."""
         return dict(state_dict=self.links.state_dict(prefix="links."), **self._topology())
 
-    def load_links_state(self, state: Dict[str, Any], strict: bool = True) -> None:
+    def load_links_state(self, state: dict[str, Any], strict: bool = True) -> None:
         """Load what `links_state` gave.
 
         Raises:
@@ -98,15 +100,15 @@ class LinkedStudent(nn.Module):
                 )
         self.links.load_state_dict(weights, strict=strict)
 
-    def _topology(self) -> Dict[str, list]:
+    def _topology(self) -> dict[str, list]:
         return dict(ranges=self.links.ranges, heads=self.links.heads)
 
-    def no_weight_decay(self) -> Set[str]:
+    def no_weight_decay(self) -> set[str]:
         """The student's own, by its names in this module."""
         names = getattr(self.student, "no_weight_decay", set)()
         return {f"student.{name}" for name in names}
 
-    def group_matcher(self, coarse: bool = False) -> Union[Callable[[str], int], dict]:
+    def group_matcher(self, coarse: bool = False) -> Callable[[str], int] | dict:
         """The student's layers; the links belong to the last, as its head does."""
         if not hasattr(self.student, "group_matcher"):
             return {}

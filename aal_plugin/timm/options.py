@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from typing import Any, Dict, List, Optional, Tuple, Union
+from typing import Any
 
 import torch
 
-from ..core import TimmTeacher, check_schedule, link_ranges
-from ..core.weights import check_weights
+from aal_plugin.core import TimmTeacher, check_schedule, link_ranges
+from aal_plugin.core.teacher.weights import check_weights
+
 from .attention_link_task import check_loss_weight
 from .distillation import Distillation
 
@@ -18,7 +19,7 @@ OPTION_NAMES = {
     "teacher.model_name=": "--aal-teacher ",
     "teacher.checkpoint=": "--aal-teacher-checkpoint ",
     "teacher.pretrained=True": "--aal-teacher-pretrained",
-    "teacher.taps": "--aal-teacher-taps",
+    "teacher.layers": "--aal-teacher-layers",
     "teacher.num_classes=": "--aal-teacher-num-classes ",
     "teacher.allow_random_weights=True": "--aal-random-teacher",
     "distill.kind=": "--aal-distill ",
@@ -52,7 +53,9 @@ def add_options(parser: ArgumentParser) -> None:
     add("--aal-teacher-checkpoint", metavar="FILE", help="or with weights from a file")
     add("--aal-random-teacher", action="store_true", help="or, for trials, with none")
     add("--aal-teacher-num-classes", type=int, metavar="N", help="of the teacher's checkpoint")
-    add("--aal-teacher-taps", nargs="+", metavar="MODULE", help="its levels (default: its stages)")
+    add(
+        "--aal-teacher-layers", nargs="+", metavar="MODULE", help="its levels (default: its stages)"
+    )
     add(
         "--aal-links",
         default="full",
@@ -132,7 +135,7 @@ def check_options(args: Namespace) -> None:
             )
 
 
-def parse_links(text: str) -> Union[str, List[Tuple[int, ...]]]:
+def parse_links(text: str) -> str | list[tuple[int, ...]]:
     """'1-3,1-5' → [(1, 3), (1, 5)]; a name stays one."""
     if not text[:1].isdigit():
         return text
@@ -155,13 +158,13 @@ def build_teacher(args: Namespace) -> TimmTeacher:
             args.aal_teacher,
             pretrained=args.aal_teacher_pretrained,
             checkpoint=args.aal_teacher_checkpoint,
-            taps=args.aal_teacher_taps,
+            layers=args.aal_teacher_layers,
             num_classes=args.aal_teacher_num_classes,
             allow_random_weights=args.aal_random_teacher,
         )
 
 
-def task_settings(args: Namespace) -> Dict[str, Any]:
+def task_settings(args: Namespace) -> dict[str, Any]:
     """The keyword arguments of `AttentionLinkTask` that the options stand for."""
     return dict(
         links=parse_links(args.aal_links),
@@ -175,7 +178,7 @@ def task_settings(args: Namespace) -> Dict[str, Any]:
     )
 
 
-def _distillation(args: Namespace) -> Optional[Distillation]:
+def _distillation(args: Namespace) -> Distillation | None:
     given = dict(
         share=args.aal_distill_share,
         temperature=args.aal_distill_temperature,

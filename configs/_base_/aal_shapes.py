@@ -3,7 +3,7 @@ aal = dict(
     type="AALClassifier",
     teacher=dict(
         type="MMTeacher",
-        config="configs/quickstart_teacher.py",
+        config="{{fileDirname}}/../shapes/quickstart_teacher.py",
         checkpoint="work_dirs/quickstart/teacher/epoch_3.pth",
     ),
     link_head=dict(type="AttentionLinkHead", links="full", loss_weight=2000.0),

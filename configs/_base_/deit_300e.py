@@ -3,7 +3,7 @@
 # Its code keeps an average of the weights and measures the raw ones. It decays dist_token with the
 # timm 0.3.2 that it pins; timm since 0.4.9 does not, and nor does this.
 _base_ = "mmpretrain::_base_/default_runtime.py"
-custom_imports = dict(imports=["aal_plugin"], allow_failed_imports=False)
+custom_imports = dict(imports=["aal_plugin.mm"], allow_failed_imports=False)
 optim_wrapper = dict(
     optimizer=dict(type="AdamW", lr=1e-3, weight_decay=0.05),
     paramwise_cfg=dict(

@@ -2,7 +2,7 @@
 # 4.2.1). Batch, lr, its drop, weight decay and the scenes' crops are ours: the paper tells none and
 # this code is not published.
 _base_ = "mmpretrain::_base_/default_runtime.py"
-custom_imports = dict(imports=["aal_plugin"], allow_failed_imports=False)
+custom_imports = dict(imports=["aal_plugin.mm"], allow_failed_imports=False)
 data_preprocessor = dict(
     num_classes=200, mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True
 )

@@ -1,6 +1,6 @@
 # Images of your own at 224 px with DeiT's augmentation: data_root/train/<class>/ and
 # data_root/val/<class>/. tools/train.py finds the classes and carries these three keys to where
-# they belong (aal_plugin/mm/own_folder.py).
+# they belong (aal_plugin/mm/datasets/own_folder.py).
 _base_ = "mmpretrain::_base_/datasets/imagenet_bs64_swin_224.py"
 data_root = "data/images"
 epochs = 300

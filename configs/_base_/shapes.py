@@ -1,6 +1,6 @@
 # The embedded shapes set: 2,000 training images of 48 px, random shifts only.
 _base_ = "mmpretrain::_base_/default_runtime.py"
-custom_imports = dict(imports=["aal_plugin"], allow_failed_imports=False)
+custom_imports = dict(imports=["aal_plugin.mm"], allow_failed_imports=False)
 
 data_preprocessor = dict(num_classes=10, mean=[127.5] * 3, std=[64.0] * 3, to_rgb=True)
 train_pipeline = [

@@ -3,7 +3,7 @@ _base_ = [
     "mmpretrain::_base_/datasets/cifar10_bs16.py",
     "mmpretrain::_base_/default_runtime.py",
 ]
-custom_imports = dict(imports=["aal_plugin"], allow_failed_imports=False)
+custom_imports = dict(imports=["aal_plugin.mm"], allow_failed_imports=False)
 data_preprocessor = dict(mean=[125.3, 123.0, 113.9], std=[63.0, 62.1, 66.7])
 model = dict(
     type="ImageClassifier",

@@ -1,6 +1,6 @@
 # tools/dist_train.sh configs/deit/deit-s_in1k-hard.py 8
 # DeiT-S with hard distillation.
-_base_ = ["../deit-s_in1k.py", "../_base_/deit_teacher.py"]
+_base_ = ["../baselines/deit-s_in1k.py", "../_base_/deit_teacher.py"]
 model = dict(
     type="AALClassifier",
     teacher=_base_.deit_teacher,

@@ -1,6 +1,6 @@
 # tools/dist_train.sh configs/deit/deit-t_in1k-token.py 8
 # DeiT-Ti with a distillation token that learns the teacher's hard labels.
-_base_ = ["../deit-t_in1k.py", "../_base_/deit_teacher.py"]
+_base_ = ["../baselines/deit-t_in1k.py", "../_base_/deit_teacher.py"]
 model = dict(
     type="AALClassifier",
     backbone=dict(type="DistilledVisionTransformer"),

@@ -1,4 +1,4 @@
-# tools/train.py configs/shapes/aal_deit_shapes-hard.py    (after configs/quickstart_teacher.py)
+# tools/train.py configs/shapes/aal_deit_shapes-hard.py    (after configs/shapes/quickstart_teacher.py)
 # The ViT of deit_shapes.py with AAL and hard distillation.
 _base_ = ["./deit_shapes.py", "../_base_/aal_shapes.py"]
 model = dict(_base_.aal, distill_head=dict(type="DistillHead", kind="hard"))

@@ -1,4 +1,4 @@
-# tools/train.py configs/shapes/deit_shapes-soft.py    (after configs/quickstart_teacher.py)
+# tools/train.py configs/shapes/deit_shapes-soft.py    (after configs/shapes/quickstart_teacher.py)
 # The ViT of deit_shapes.py with soft distillation.
 _base_ = ["./deit_shapes.py", "../_base_/aal_shapes.py"]
 model = dict(

@@ -1,4 +1,4 @@
-# tools/train.py configs/shapes/kd_resnet10_shapes.py    (after configs/quickstart_teacher.py)
+# tools/train.py configs/shapes/kd_resnet10_shapes.py    (after configs/shapes/quickstart_teacher.py)
 # The ResNet of resnet10_shapes.py with soft distillation.
 _base_ = ["./resnet10_shapes.py", "../_base_/aal_shapes.py"]
 model = dict(

@@ -1,6 +1,6 @@
 # tools/train.py configs/shapes/resnet10_shapes.py
 # A thin ResNet-10, a quarter of quickstart_teacher.py's, on 2,000 images.
-_base_ = "../quickstart_teacher.py"
+_base_ = "./quickstart_teacher.py"
 model = dict(
     backbone=dict(stem_channels=8, base_channels=8),
     head=dict(in_channels=64),

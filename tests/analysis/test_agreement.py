@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from aal_plugin.analysis.agreement import disagreement, format_disagreement
-
-from ..mm.small import AAL, PLAIN, build, training
+from tests.mm.small import AAL, PLAIN, build, training
 
 ROOT = Path(__file__).resolve().parents[2]
 

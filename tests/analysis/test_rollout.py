@@ -4,8 +4,7 @@ import torch
 from torch import nn
 
 from aal_plugin.analysis.rollout import AttentionRollout
-
-from ..mm.small import PLAIN, batch, build
+from tests.mm.small import PLAIN, batch, build
 
 DISTILLED = dict(PLAIN["backbone"], type="DistilledVisionTransformer")
 

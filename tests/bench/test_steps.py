@@ -19,10 +19,12 @@ SMALL = dict(student="test_vit", teacher="test_resnet", batch=2, size=64, classe
 def test_straightforward_aal_has_the_loss_of_ours():
     made = Steps(Setting(**SMALL, links="alpha"))
     student = made.student.eval()
-    teacher = StraightforwardTeacher(copy.deepcopy(made.best_teacher.model), made.best_teacher.taps)
-    made.taps.start((64, 64))
+    teacher = StraightforwardTeacher(
+        copy.deepcopy(made.best_teacher.model), made.best_teacher.layers
+    )
+    made.recorder.start((64, 64))
     expected_logits = student(made.images)
-    expected = made.links.distance(made.taps.stop(), made.best_teacher(made.images)[0])
+    expected = made.links.distance(made.recorder.stop(), made.best_teacher(made.images)[0])
     with full_attention(student) as attention:
         logits = student(made.images)
     grid = tuple(64 // side for side in student.patch_embed.patch_size)

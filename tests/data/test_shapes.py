@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import aal_plugin
+import aal_plugin.mm
 from aal_plugin.data import (
     CLASSES,
     draw_shapes,

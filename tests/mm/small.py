@@ -12,7 +12,7 @@ from mmengine.registry import init_default_scope
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 
-import aal_plugin  # noqa: F401
+import aal_plugin.mm  # noqa: F401
 
 _EXPERIMENTS = itertools.count()
 
@@ -66,7 +66,7 @@ def training(work_dir, model=AAL, epochs=2, images=40, **changes):
     hooks = [dict(type="LambdaDecayHook", gammas=(0.5, 0.1), milestones=(2,))]
     config = dict(
         default_scope="mmpretrain",
-        custom_imports=dict(imports=["aal_plugin"], allow_failed_imports=False),
+        custom_imports=dict(imports=["aal_plugin.mm"], allow_failed_imports=False),
         model=copy.deepcopy(model),
         train_dataloader=dict(
             loader,

@@ -218,18 +218,21 @@ for name, row in {
     "nin-wide": changed(CIFAR, **nin(208)),
     "nin-wide-norelu": changed(CIFAR, **nin(208)),
 }.items():
-    RECIPES[f"at/{name}_cifar10"] = row
+    RECIPES[f"attention_transfer/{name}_cifar10"] = row
 for student, teacher, end in (
     ("nin-thin", "nin-wide", ""),
     ("wrn-16-1", "wrn-16-2", ""),
     ("wrn-16-1", "wrn-40-1", "-wrn-40-1"),
     ("wrn-16-2", "wrn-40-2", ""),
 ):
-    row, soft = RECIPES[f"at/{student}_cifar10"], kd(3.0 if "nin" in student else 4.0)
-    RECIPES[f"at/at_{student}_cifar10{end}"] = taught(row, teacher, **at())
-    RECIPES[f"at/kd_{student}_cifar10{end}"] = taught(row, teacher, **soft)
-    RECIPES[f"at/hint_{student}_cifar10{end}"] = hinted(row, teacher)
-    RECIPES[f"at/at-kd_{student}_cifar10{end}"] = taught(
+    row, soft = (
+        RECIPES[f"attention_transfer/{student}_cifar10"],
+        kd(3.0 if "nin" in student else 4.0),
+    )
+    RECIPES[f"attention_transfer/at_{student}_cifar10{end}"] = taught(row, teacher, **at())
+    RECIPES[f"attention_transfer/kd_{student}_cifar10{end}"] = taught(row, teacher, **soft)
+    RECIPES[f"attention_transfer/hint_{student}_cifar10{end}"] = hinted(row, teacher)
+    RECIPES[f"attention_transfer/at-kd_{student}_cifar10{end}"] = taught(
         row, teacher, **at(), **soft, **decaying(1000.0)
     )
 
@@ -243,14 +246,18 @@ NOBN = {
     "lr_at": (lr_at(0.01, (60, 120, 160), 0.2, 200), "cifar.py --epoch_step; lr ours"),
 }
 TABLE_3 = "AT, Table 3 and 4.1.3"
-RECIPES["at/nin-thin-nobn_cifar10"] = NOBN
-RECIPES["at/at_nin-thin-nobn_cifar10"] = taught(NOBN, "nin-wide-norelu", TABLE_3, **at())
-RECIPES["at/kd_nin-thin-nobn_cifar10"] = taught(NOBN, "nin-wide", TABLE_3, **kd(3.0))
-RECIPES["at/gradient_nin-thin-nobn_cifar10"] = taught(
+RECIPES["attention_transfer/nin-thin-nobn_cifar10"] = NOBN
+RECIPES["attention_transfer/at_nin-thin-nobn_cifar10"] = taught(
+    NOBN, "nin-wide-norelu", TABLE_3, **at()
+)
+RECIPES["attention_transfer/kd_nin-thin-nobn_cifar10"] = taught(
+    NOBN, "nin-wide", TABLE_3, **kd(3.0)
+)
+RECIPES["attention_transfer/gradient_nin-thin-nobn_cifar10"] = taught(
     NOBN, "nin-wide", TABLE_3, **gradient("teacher")
 )
-RECIPES["at/symmetry_nin-thin-nobn_cifar10"] = {**NOBN, **gradient("symmetry")}
-RECIPES["at/norm_nin-thin-nobn_cifar10"] = {**NOBN, **gradient("norm")}
+RECIPES["attention_transfer/symmetry_nin-thin-nobn_cifar10"] = {**NOBN, **gradient("symmetry")}
+RECIPES["attention_transfer/norm_nin-thin-nobn_cifar10"] = {**NOBN, **gradient("norm")}
 
 # Table 5: ImageNet.
 LOAD = ("LoadImageFromFile", {})
@@ -297,14 +304,14 @@ IN1K["decay"] = (
     {kind: 1e-4 for kind in IN1K["decay"][0]},
     "imagenet.py --weight_decay",
 )
-RECIPES["at/resnet18_in1k"] = IN1K
+RECIPES["attention_transfer/resnet18_in1k"] = IN1K
 LATE = dict(
     weight_at=(
         {0: 0.0, 59: 0.0, 60: 1000.0, 99: 1000.0},
         "AT, Table 5: transfer losses are added on epoch 60/100",
     )
 )
-RECIPES["at/at_resnet18_in1k"] = changed(
+RECIPES["attention_transfer/at_resnet18_in1k"] = changed(
     IN1K,
     teacher=(
         dict(model="resnet34.tv_in1k", channels=[64, 128, 256, 512], weights="timm's"),
@@ -360,7 +367,7 @@ for name, data in dict(cub=CUB, scenes=SCENES).items():
             False,
             **{"classes": data["classes"]},
         )
-        RECIPES[f"at/resnet{depth}_{name}"] = {
+        RECIPES[f"attention_transfer/resnet{depth}_{name}"] = {
             **FINE,
             **{key: (value, "the data set") for key, value in data.items()},
             **views,
@@ -393,10 +400,10 @@ for name, data in dict(cub=CUB, scenes=SCENES).items():
             "AT 4.2.1: finetuned ResNet-34",
         )
     )
-    student = changed(RECIPES[f"at/resnet18_{name}"], **teacher)
+    student = changed(RECIPES[f"attention_transfer/resnet18_{name}"], **teacher)
     layers = [f"backbone.layer{i}" for i in (1, 2, 3, 4)]
     two = dict(at(levels=(3, 4))["transfer"][0], teacher_layers=layers)
-    RECIPES[f"at/at_resnet18_{name}"] = changed(
+    RECIPES[f"attention_transfer/at_resnet18_{name}"] = changed(
         student, transfer=(two, "AT 4.2.1: on the 2 last groups"), **LATE
     )
-    RECIPES[f"at/kd_resnet18_{name}"] = changed(student, **kd(4.0))
+    RECIPES[f"attention_transfer/kd_resnet18_{name}"] = changed(student, **kd(4.0))

@@ -331,7 +331,7 @@ def _model(model):
             **{name: getattr(transfer, name) for name in names if hasattr(transfer, name)},
         )
         if teacher is not None:
-            values["transfer"]["teacher_layers"] = list(teacher.taps)
+            values["transfer"]["teacher_layers"] = list(teacher.layers)
     return values
 
 
@@ -445,7 +445,8 @@ _load_once = lru_cache(maxsize=None)(load)
 @contextmanager
 def _quiet_and_quick():
     """No log lines. No config written out: its formatter takes half a second. MMPretrain's index
-    of models, which MMEngine reads for every `mmpretrain::`, is read once."""
+    of models, which MMEngine reads for every `mmpretrain::`, is read once.
+    """
     MMLogger.get_current_instance().setLevel("ERROR")
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)

@@ -244,9 +244,9 @@ def aal(row, ranges=ALPHA, heads=6, teacher=EFFICIENTNET, epochs=(0, 1, 199, 299
 AAL_S = aal(distilled(DEIT_S), BETA)
 AAL_S_FULL = aal(distilled(DEIT_S), FULL)
 RECIPES = {
-    "deit-s_in1k": DEIT_S,
-    "deit-t_in1k": DEIT_T,
-    "deit-b_in1k": DEIT_B,
+    "baselines/deit-s_in1k": DEIT_S,
+    "baselines/deit-t_in1k": DEIT_T,
+    "baselines/deit-b_in1k": DEIT_B,
     "aal_deit-s_in1k": AAL_S,
     "aal_deit-s_in1k-full": AAL_S_FULL,
     "aal_deit-b_in1k": aal(distilled(DEIT_B), BETA, heads=12),
@@ -266,7 +266,7 @@ for size, row in dict(t=DEIT_T, s=DEIT_S, b=DEIT_B).items():
     RECIPES[f"deit/deit-{size}_in1k-token"] = distilled(row, **REGNETY)
 for percent in (5, 10, 30, 50):
     share, part = f"-{percent}pct", subset(percent / 100)
-    RECIPES[f"deit-s_in1k{share}"] = changed(DEIT_S, **part)
+    RECIPES[f"baselines/deit-s_in1k{share}"] = changed(DEIT_S, **part)
     RECIPES[f"aal_deit-s_in1k{share}"] = aal(distilled(DEIT_S), ALPHA, **part)
     RECIPES[f"aal_deit-s_in1k{share}-full"] = changed(AAL_S_FULL, **part)
 RECIPES["aal_deit-s_in1k-5pct-240e"] = aal(
@@ -345,11 +345,11 @@ CIFAR_TEACHER = (
     "AAL 5.3: a teacher pre-trained by CIFAR10",
 )
 TABLE6 = {
-    "deit-s_cifar10": CIFAR_S,
-    "deit-s_cifar10-soft": changed(
+    "baselines/deit-s_cifar10": CIFAR_S,
+    "baselines/deit-s_cifar10-soft": changed(
         CIFAR_S, teacher=CIFAR_TEACHER, **distillation("soft", token=True)
     ),
-    "deit-s_cifar10-hard": changed(
+    "baselines/deit-s_cifar10-hard": changed(
         CIFAR_S, teacher=CIFAR_TEACHER, **distillation("hard", token=True)
     ),
     "aal_deit-s_cifar10-ownteacher": aal(CIFAR_S, teacher=CIFAR_TEACHER),
@@ -360,11 +360,11 @@ TABLE6 = {
 RECIPES.update(TABLE6)
 RECIPES.update({f"{name}-weak": changed(row, **WEAK) for name, row in TABLE6.items()})
 RECIPES["aal_deit-s_cifar10"] = aal(CIFAR_S)
-RECIPES["deit-b_cifar10"] = changed(
+RECIPES["baselines/deit-b_cifar10"] = changed(
     CIFAR, student=DEIT_B["student"], parameters=(86_567_656 - 990 * 769, "86M with ten classes")
 )
 for name, classes, images in (("cub", 200, 5_994), ("flowers", 102, 2_040)):
-    RECIPES[f"deit-s_{name}"] = changed(
+    RECIPES[f"baselines/deit-s_{name}"] = changed(
         DEIT_S,
         **of_images(images, 8, 512),
         classes=(classes, "the data set"),
@@ -375,7 +375,7 @@ for name, classes, images in (("cub", 200, 5_994), ("flowers", 102, 2_040)):
         lr_at=(lr_at(5e-4), "main.py"),
     )
     RECIPES[f"aal_deit-s_{name}"] = aal(
-        distilled(RECIPES[f"deit-s_{name}"], kind=None, classes=classes)
+        distilled(RECIPES[f"baselines/deit-s_{name}"], kind=None, classes=classes)
     )
 # The CNN that teaches in Table 6: its training is ours, with DeiT's recipe but for the length.
 CNN = changed(
@@ -400,8 +400,8 @@ CNN.update(
         "timm's, and MMPretrain's for the classifier",
     ),
 )
-RECIPES["efficientnet-b3_cifar10-scratch"] = CNN
-RECIPES["efficientnet-b3_cifar10"] = changed(
+RECIPES["baselines/efficientnet-b3_cifar10-scratch"] = CNN
+RECIPES["baselines/efficientnet-b3_cifar10"] = changed(
     CNN,
     start=("timm's efficientnet_b3", "ours: knows ImageNet too"),
     epochs=(30, "ours"),
@@ -411,7 +411,7 @@ RECIPES["efficientnet-b3_cifar10"] = changed(
 # ConViT and PiT, with DeiT's recipe.
 for data, row in {"in1k": DEIT_S, "cifar10": CIFAR}.items():
     classes = row["classes"][0]
-    RECIPES[f"convit-s_{data}"] = changed(
+    RECIPES[f"baselines/convit-s_{data}"] = changed(
         row,
         student=("convit_small.fb_in1k", "convit models.py convit_small"),
         parameters=(27_777_322 + (classes - 1000) * 433, "convit: 27M"),
@@ -424,8 +424,10 @@ for data, row in {"in1k": DEIT_S, "cifar10": CIFAR}.items():
             "convit.py: trunc_normal_ 0.02 and local_init",
         ),
     )
-RECIPES["convit-s_in1k-5pct"] = changed(RECIPES["convit-s_in1k"], **subset(0.05))
-RECIPES["pit-s_in1k-5pct"] = changed(
+RECIPES["baselines/convit-s_in1k-5pct"] = changed(
+    RECIPES["baselines/convit-s_in1k"], **subset(0.05)
+)
+RECIPES["baselines/pit-s_in1k-5pct"] = changed(
     DEIT_S,
     **subset(0.05),
     student=("pit_s_224.in1k", "pit pit.py pit_s"),
@@ -438,12 +440,12 @@ RECIPES["pit-s_in1k-5pct"] = changed(
     ),
 )
 RECIPES["aal_pit-s_in1k-5pct"] = aal(
-    RECIPES["pit-s_in1k-5pct"], heads=[3] * 2 + [6] * 6 + [12] * 4, grid=None
+    RECIPES["baselines/pit-s_in1k-5pct"], heads=[3] * 2 + [6] * 6 + [12] * 4, grid=None
 )
 
 
 def swin_lr_at(*epochs):
-    """swin lr_scheduler.py: by iteration, 20 warm-up epochs before the cosine of the other 280."""
+    """Swin lr_scheduler.py: by iteration, 20 warm-up epochs before the cosine of the other 280."""
 
     def value(epoch):
         if epoch < 20:
@@ -454,7 +456,7 @@ def swin_lr_at(*epochs):
 
 
 NO_SWIN_ROW = ("image_size", "ema", "sampler", "full_batch")
-RECIPES["swin-t_in1k-5pct"] = {
+RECIPES["baselines/swin-t_in1k-5pct"] = {
     **{name: value for name, value in DEIT_S.items() if name not in NO_SWIN_ROW},
     **subset(0.05),
     **dict(
@@ -491,5 +493,5 @@ RECIPES["swin-t_in1k-5pct"] = {
     ),
 }
 RECIPES["aal_swin-t_in1k-5pct"] = aal(
-    RECIPES["swin-t_in1k-5pct"], heads=[3] * 2 + [6] * 2 + [12] * 6 + [24] * 2
+    RECIPES["baselines/swin-t_in1k-5pct"], heads=[3] * 2 + [6] * 2 + [12] * 6 + [24] * 2
 )

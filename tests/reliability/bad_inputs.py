@@ -17,8 +17,9 @@ import sys
 import tempfile
 import time
 import warnings
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 5.0  # beyond the start of Python and its imports
@@ -42,7 +43,7 @@ class Told(NamedTuple):
 
 # (key, value, words): the config of tests/mm/small.py with one change. The key's own name, in its
 # last part, must be in the error too, and so must what was given.
-SETTINGS: List[Tuple[str, object, Tuple[str, ...]]] = [
+SETTINGS: list[tuple[str, object, tuple[str, ...]]] = [
     # links
     ("model.link_head.links", 5, ("links=5", "'full', 'alpha', 'beta'")),
     ("model.link_head.links", "gamma", ("'gamma'", "'full', 'alpha', 'beta'")),
@@ -82,10 +83,10 @@ SETTINGS: List[Tuple[str, object, Tuple[str, ...]]] = [
     ("model.images_rgb", "no", ("images_rgb='no'", "True, False")),
     ("model.images_rgb", 1, ("images_rgb=1", "True, False")),
     ("model.teacher", None, ("no teacher", "TimmTeacher")),
-    ("model.student_taps", ["layers.0"], ("student_taps", "of no use")),
-    ("model.taps", ["no.such"], ("taps", "no.such")),
-    ("model.taps", [], ("taps=[]", "attention=[...]")),
-    ("model.taps", ["layers.0.attn"] * 2, ("taps", "more than once")),
+    ("model.student_layers", ["layers.0"], ("student_layers", "of no use")),
+    ("model.attention_layers", ["no.such"], ("attention_layers", "no.such")),
+    ("model.attention_layers", [], ("attention_layers=[]", "attention=[...]")),
+    ("model.attention_layers", ["layers.0.attn"] * 2, ("attention_layers", "more than once")),
     ("model.link_head", dict(type="AttentionTransfer"), ("AttentionTransfer",)),
     ("model.transfer_head", dict(type="AttentionLinkHead"), ("transfer_head", "AttentionLinkHead")),
     ("model.data_preprocessor.to_rgb", False, ("to_rgb=False", "images_rgb")),
@@ -107,18 +108,18 @@ SETTINGS: List[Tuple[str, object, Tuple[str, ...]]] = [
         dict(type="TimmTeacher", model_name="efficientnet_b6", pretrained=True),
         ("pretrained=True", "no weights of 'efficientnet_b6'"),
     ),
-    ("model.teacher.taps", [], ("teacher.taps=[]", "one module name")),
-    ("model.teacher.taps", ["layer1", "layer1"], ("teacher.taps", "more than once")),
-    ("model.teacher.taps", ["layer9"], ("teacher.taps", "'layer9'", "near names")),
-    ("model.teacher.taps", "layer1", ("teacher.taps='layer1'", "one module name")),
-    ("model.teacher.taps", [1], ("teacher.taps=[1]", "no name")),
-    ("model.teacher.taps", ["fc"], ("teacher.taps", "'fc'", "(B, C, h, w)")),
+    ("model.teacher.layers", [], ("teacher.layers=[]", "one module name")),
+    ("model.teacher.layers", ["layer1", "layer1"], ("teacher.layers", "more than once")),
+    ("model.teacher.layers", ["layer9"], ("teacher.layers", "'layer9'", "near names")),
+    ("model.teacher.layers", "layer1", ("teacher.layers='layer1'", "one module name")),
+    ("model.teacher.layers", [1], ("teacher.layers=[1]", "no name")),
+    ("model.teacher.layers", ["fc"], ("teacher.layers", "'fc'", "(B, C, h, w)")),
     ("model.teacher.num_classes", -1, ("num_classes=-1", "whole number")),
     ("model.teacher.num_classes", 2.5, ("num_classes=2.5", "whole number")),
     ("model.teacher.num_classes", "10", ("num_classes='10'", "whole number")),
     ("model.teacher.dtype", "float8", ("dtype='float8'", "'bfloat16', 'float16'")),
     ("model.teacher.use_ema", "yes", ("use_ema='yes'", "True or False")),
-    ("model.teacher.tap", ["layer1"], ("tap", "'taps'")),
+    ("model.teacher.layer", ["layer1"], ("layer", "'layers'")),
     (
         "model.teacher",
         dict(type="MMTeacher", config="no.py", allow_random_weights=True),
@@ -260,7 +261,7 @@ SETTINGS: List[Tuple[str, object, Tuple[str, ...]]] = [
 ]
 
 # Command lines: {config} is a good config, {run} its checkpoint.
-COMMANDS: List[Tuple[str, Tuple[str, ...]]] = [
+COMMANDS: list[tuple[str, tuple[str, ...]]] = [
     ("tools/train.py", ("config",)),
     ("tools/train.py no/such.py", ("no/such.py", "No such file")),
     ("tools/train.py {folder}", ("{folder}",)),
@@ -329,7 +330,7 @@ COMMANDS: List[Tuple[str, Tuple[str, ...]]] = [
 # ------------------------------------------------------------------ the files that it needs
 
 
-def make_files(home: Path) -> Dict[str, str]:
+def make_files(home: Path) -> dict[str, str]:
     """Good and bad files, by the names that the table has for them."""
     import numpy as np
     import torch
@@ -337,7 +338,7 @@ def make_files(home: Path) -> Dict[str, str]:
 
     from tests.mm.small import PLAIN, build, training
 
-    files: Dict[str, str] = {}
+    files: dict[str, str] = {}
 
     def file(name: str, content: bytes, ending: str = ".pth") -> None:
         path = home / f"{name}file{ending}"
@@ -421,7 +422,7 @@ class Calls:
         return (os.getcwd, ())
 
 
-def data_sets(home: Path) -> Dict[str, dict]:
+def data_sets(home: Path) -> dict[str, dict]:
     """Data sets that a row puts in the place of the shapes."""
     pipeline = [
         dict(type="LoadImageFromFile"),
@@ -522,7 +523,7 @@ def _there(config: dict, key: str) -> bool:
     return isinstance(config, dict)
 
 
-def _changed(config: object, changes: Dict[str, object]) -> object:
+def _changed(config: object, changes: dict[str, object]) -> object:
     """The config with its values set, each at its own key."""
     for key, value in changes.items():
         *parents, last = key.split(".")
@@ -576,7 +577,7 @@ def _be(command: Sequence[str], cwd: Path, out: int) -> None:
     os._exit(status)
 
 
-def faults(row: Row, told: Told, home: Path) -> List[str]:
+def faults(row: Row, told: Told, home: Path) -> list[str]:
     """What is wrong with how a mistake was told."""
     found = []
     last = told.text.strip().splitlines()[-1:] or [""]
@@ -596,7 +597,7 @@ def faults(row: Row, told: Told, home: Path) -> List[str]:
     return found
 
 
-def main(words: Sequence[str], tell: Optional[Callable[[str], None]] = print) -> int:
+def main(words: Sequence[str], tell: Callable[[str], None] | None = print) -> int:
     """Run the rows whose name holds a word; the number of those that are wrong."""
     warnings.simplefilter("ignore")
     import mmengine.runner  # noqa: F401

@@ -23,7 +23,7 @@ import threading
 import time
 import traceback
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -32,10 +32,10 @@ from mmengine.hooks import Hook
 from mmengine.runner import CheckpointLoader, Runner
 from tqdm import tqdm
 
-import aal_plugin.mm.torch_load  # noqa: F401
+import aal_plugin.mm.checkpoints.torch_load  # noqa: F401
 from aal_plugin import whole_files
-from aal_plugin.mm.checkpoint_file import check_checkpoint
-from aal_plugin.mm.launch import (
+from aal_plugin.mm.checkpoints.checkpoint_file import check_checkpoint
+from aal_plugin.mm.runtime.launch import (
     check_run,
     keep_checkpoints_whole,
     resume_exactly,
@@ -105,7 +105,7 @@ def half_put(backend: LocalBackend, content: bytes, path: str) -> None:
     half_written(Path(path), content)
 
 
-def train(config: Config, deadly: Optional[Deadly]) -> None:
+def train(config: Config, deadly: Deadly | None) -> None:
     """As tools/train.py CONFIG --resume does."""
     if not config.get("mmengine_alone"):
         resume_from_whole_checkpoint(config)
@@ -119,7 +119,7 @@ def train(config: Config, deadly: Optional[Deadly]) -> None:
 
 
 def run(
-    config: Config, work_dir: Path, deadly: Optional[Deadly] = None, seconds: Optional[float] = None
+    config: Config, work_dir: Path, deadly: Deadly | None = None, seconds: float | None = None
 ) -> int:
     """Train in a process of its own; its exit status, negative for the signal that killed it.
 
@@ -150,7 +150,7 @@ def run(
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def whole_checkpoints(work_dir: Path) -> List[Path]:
+def whole_checkpoints(work_dir: Path) -> list[Path]:
     found = []
     for path in work_dir.glob("*.pth"):
         try:
@@ -161,15 +161,15 @@ def whole_checkpoints(work_dir: Path) -> List[Path]:
     return found
 
 
-def final_weights(work_dir: Path) -> Dict[str, torch.Tensor]:
+def final_weights(work_dir: Path) -> dict[str, torch.Tensor]:
     # By its own `last_checkpoint`, as a user finds it.
     path = (work_dir / "last_checkpoint").read_text().strip()
     return CheckpointLoader.load_checkpoint(path, map_location="cpu")["state_dict"]
 
 
 def matrix(
-    config: Config, kills: int, seed: int, folder: Path, moments: Optional[List[str]] = None
-) -> List[dict]:
+    config: Config, kills: int, seed: int, folder: Path, moments: list[str] | None = None
+) -> list[dict]:
     """One row for every moment: kills, runs, what was lost, and how the runs ended."""
     began = time.monotonic()
     status = run(config, folder / "unbroken")
@@ -241,7 +241,7 @@ def one_run(
     return row
 
 
-def table(rows: List[dict]) -> str:
+def table(rows: list[dict]) -> str:
     lines = [
         "| killed | kills | runs | lost | could not resume | final weights bitwise equal |",
         "|---|---|---|---|---|---|",

@@ -2,7 +2,7 @@
 
 from mmengine.config import Config
 
-from ..mm.small import AAL, training
+from tests.mm.small import AAL, training
 
 
 def small_run() -> Config:

@@ -6,9 +6,9 @@ from timm.optim import create_optimizer_v2
 from timm.task import ClassificationTask
 from torch import nn
 
-from aal_plugin.core import AttentionTaps, link_distance, link_weight
-from aal_plugin.core.keeper import Keeper
-from aal_plugin.core.links import resize_maps
+from aal_plugin.core import AttentionRecorder, link_distance, link_weight
+from aal_plugin.core.losses.links import resize_maps
+from aal_plugin.core.student.recorder import Recorder
 from aal_plugin.timm import AttentionLinkTask, LinkedStudent
 
 from .small import CLASSES, PIT, SMALL, SWIN, batch, gradients, student, task, teacher
@@ -50,10 +50,12 @@ def test_zero_weight_trains_as_classification_task():
     torch.testing.assert_close(trained, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_zero_weight_runs_neither_teacher_nor_taps():
+def test_zero_weight_runs_neither_teacher_nor_recorder():
     ours = task(stop_epoch=1)
     ours.set_epoch(1)
-    ours.teacher.forward = ours.get_trainable_module().taps.start = None  # would fail when called
+    ours.teacher.forward = ours.get_trainable_module().recorder.start = (
+        None  # would fail when called
+    )
     ours(*batch())["loss"].backward()
     assert all(p.grad.abs().sum() == 0 for p in ours.get_trainable_module().links.parameters())
 
@@ -73,10 +75,10 @@ def test_loss_is_task_loss_plus_lambda_times_the_distance_of_equation_5():
     result = ours(images, target)
 
     model = student()  # the same weights, without a task
-    taps = AttentionTaps(model)
-    taps.start(images.shape[-2:])
+    recorder = AttentionRecorder(model)
+    recorder.start(images.shape[-2:])
     output = model(images)
-    maps = taps.stop()
+    maps = recorder.stop()
     activations, _ = ours.teacher(images)
     distance = channels = 0
     for (first, last), link, level in zip(
@@ -184,7 +186,7 @@ def test_eval_model_is_the_plain_student_also_of_the_ema_copy():
 
 
 def test_ema_copy_reads_its_own_attention():
-    """The copy's taps are its own: a step of it leaves the student's maps alone."""
+    """The copy's recorder are its own: a step of it leaves the student's maps alone."""
     ours = task()
     ours.setup_ema()
     copied = ours.get_trainable_module(ema=True).module
@@ -192,7 +194,7 @@ def test_ema_copy_reads_its_own_attention():
     with torch.no_grad():
         copied.student.blocks[0].attn.qkv.weight.zero_()
     _, distance = copied(batch()[0], activations)
-    assert distance.requires_grad and copied.taps is not ours.get_trainable_module().taps
+    assert distance.requires_grad and copied.recorder is not ours.get_trainable_module().recorder
     _, expected = ours.get_trainable_module()(batch()[0], activations)
     assert not torch.equal(distance, expected)
 
@@ -334,7 +336,7 @@ def test_settings_out_of_range_are_named(settings, words):
 def test_a_cnn_is_no_student():
     import timm
 
-    with pytest.raises(ValueError, match="ResNet shows no attention that AAL can read"):
+    with pytest.raises(ValueError, match="ResNet: AAL does not know how to read its attention"):
         task(timm.create_model("test_resnet"))
 
 
@@ -357,8 +359,8 @@ def test_an_error_in_a_step_leaves_nothing_recording(monkeypatch, compiled):
         with pytest.raises(Exception, match="division by zero"):
             ours(*batch())
     hooks = [hook for module in model.modules() for hook in module._forward_hooks.values()]
-    keepers = [hook for hook in hooks if isinstance(hook, Keeper)]
-    assert keepers and not any(k._recording or k._kept is not None for k in keepers)
+    recorders = [hook for hook in hooks if isinstance(hook, Recorder)]
+    assert recorders and not any(k._recording or k._kept is not None for k in recorders)
     assert ours(*batch())["loss"].isfinite()
 
 

@@ -164,7 +164,7 @@ def test_options_become_settings_of_the_task():
     add_options(parser)
     given = "--aal-links 1-2,2-3 --aal-map-size 7 --aal-antialias --aal-distill soft"
     given += " --aal-distill-share 0.2 --aal-distill-temperature 4 --aal-teacher-num-classes 3"
-    given += " --aal-distill-reduction elements --aal-teacher-taps layer2 layer4"
+    given += " --aal-distill-reduction elements --aal-teacher-layers layer2 layer4"
     args = parser.parse_args([*AAL[:3], *given.split()])
     check_options(args)
     settings = task_settings(args)
@@ -175,7 +175,7 @@ def test_options_become_settings_of_the_task():
     assert (distill.kind, distill.share, distill.temperature) == ("soft", 0.2, 4.0)
     assert distill.reduction == "elements"
     one, other = build_teacher(args), build_teacher(args)
-    assert one.taps == ["layer2", "layer4"] and one.model.num_classes == 3
+    assert one.layers == ["layer2", "layer4"] and one.model.num_classes == 3
     torch.testing.assert_close(one.state_dict(), other.state_dict(), rtol=0, atol=0)
 
 
@@ -204,7 +204,7 @@ def test_script_of_another_shape_is_refused_before_it_runs(tmp_path):
 
 
 def test_train_py_before_the_trainable_module_is_refused():
-    """timm 1.0.23 to 1.0.26 had tasks, but gave the optimizer the model: links would not learn."""
+    """Timm 1.0.23 to 1.0.26 had tasks, but gave the optimizer the model: links would not learn."""
     source = SCRIPT.read_text()
     assert missing_parts(source) == []
     older = source.replace("task.get_trainable_module()", "model")

@@ -8,7 +8,6 @@ The images are each config's `test_dataloader`; their labels must be the same, o
 
 import argparse
 from pathlib import Path
-from typing import List, Tuple
 
 import torch
 from mmengine.registry import init_default_scope
@@ -16,9 +15,9 @@ from mmengine.runner import Runner
 from tqdm import tqdm
 
 from aal_plugin.analysis.agreement import disagreement, format_disagreement, plot_disagreement
-from aal_plugin.mm.checkpoint import read_checkpoint, saved_weights
-from aal_plugin.mm.config_file import read_config
-from aal_plugin.mm.export import student_of
+from aal_plugin.mm.checkpoints.export import student_of
+from aal_plugin.mm.checkpoints.reading import read_checkpoint, saved_weights
+from aal_plugin.mm.configs.reading import read_config
 from aal_plugin.plain_errors import plain_errors
 from aal_plugin.whole_files import save_figure
 
@@ -61,14 +60,14 @@ def name_of(config: str, checkpoint: str, pairs: list) -> str:
 @torch.no_grad()
 def predict(
     config: str, checkpoint: str, device: str, ema: bool = False
-) -> Tuple[List[int], List[int]]:
+) -> tuple[list[int], list[int]]:
     """Labels and predictions for the images of the config's test_dataloader."""
     cfg = read_config(config)
     init_default_scope(cfg.get("default_scope", "mmpretrain"))
     weights = saved_weights(read_checkpoint(checkpoint), ema, checkpoint)
     model = student_of(cfg, weights, checkpoint).to(device)
-    truth: List[int] = []
-    predicted: List[int] = []
+    truth: list[int] = []
+    predicted: list[int] = []
     for data in tqdm(Runner.build_dataloader(cfg.test_dataloader), desc=Path(config).stem):
         samples = model.test_step(data)
         truth += [int(sample.gt_label) for sample in samples]

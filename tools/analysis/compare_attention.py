@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from aal_plugin.analysis.attention_sheet import attention_rows
 from aal_plugin.analysis.localization import pick_map, threshold_boxes
-from aal_plugin.mm.attention_maps import AttentionReader, image_files
+from aal_plugin.mm.evaluation.attention_maps import AttentionReader, image_files
 from aal_plugin.plain_errors import plain_errors
 from aal_plugin.whole_files import save_figure
 

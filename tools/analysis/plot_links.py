@@ -17,7 +17,7 @@ from aal_plugin.analysis import (
     select_ranges,
 )
 from aal_plugin.analysis.links import write_link_csv
-from aal_plugin.mm.checkpoint import read_links
+from aal_plugin.mm.checkpoints.reading import read_links
 from aal_plugin.plain_errors import plain_errors
 from aal_plugin.whole_files import save_figure
 

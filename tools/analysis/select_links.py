@@ -12,11 +12,10 @@ alike; alpha and beta are the paper's Table 1. FILE.py is a config, to be traine
 import argparse
 import os
 from pathlib import Path
-from typing import List
 
 from aal_plugin.analysis import held_share, link_share, select_ranges
 from aal_plugin.core import link_ranges
-from aal_plugin.mm.checkpoint import read_links
+from aal_plugin.mm.checkpoints.reading import read_links
 from aal_plugin.plain_errors import plain_errors
 from aal_plugin.whole_files import write_whole
 
@@ -74,13 +73,13 @@ def show(pair: tuple) -> str:
     return f"{pair[0]}–{pair[1]}"
 
 
-def count_weights(links: tuple, ranges: List[tuple]) -> int:
+def count_weights(links: tuple, ranges: list[tuple]) -> int:
     """Weights of the links of these ranges, from the channels that the checkpoint's links have."""
     channels = [weight.shape[0] for _, weight in sorted(links.state_dict.items())]
     return sum(c * sum(links.heads[a - 1 : b]) for c, (a, b) in zip(channels, ranges))
 
 
-def snippet(args: argparse.Namespace, selected: List[tuple]) -> str:
+def snippet(args: argparse.Namespace, selected: list[tuple]) -> str:
     lines = [f"# Blocks that hold {args.keep:.0%} of the links of {args.checkpoint}."]
     if args.base:
         base = args.base

@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from aal_plugin.analysis.attention_sheet import attention_sheet, strongest_pairs
-from aal_plugin.mm.attention_maps import AttentionReader, image_files
+from aal_plugin.mm.evaluation.attention_maps import AttentionReader, image_files
 from aal_plugin.plain_errors import plain_errors
 from aal_plugin.whole_files import save_figure
 
@@ -41,7 +41,7 @@ def main() -> None:
     args = parser.parse_args()
     files = image_files(args.images)
     reader = AttentionReader(args.config, args.checkpoint, args.ema)
-    total = len(reader.taps.heads)
+    total = len(reader.recorder.heads)
     blocks = args.blocks or sorted({round(b) for b in np.linspace(1, total, min(6, total))})
     if not all(1 <= block <= total for block in blocks):
         parser.error(f"--blocks {blocks}; choose from 1 to {total}")

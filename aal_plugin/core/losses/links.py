@@ -1,0 +1,292 @@
+"""Attention links: which student blocks feed which teacher level, the 1×1 links, the distance.
+
+# B batch, M heads of a block, C channels of a teacher level, h w map grid (P×P in the paper)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+from numbers import Integral
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from aal_plugin.core.precision import precise_matmul, wide_dtype
+
+from .resize import resize_maps
+
+Range = tuple[int, int]
+Links = str | Sequence[Range]
+
+# AAL, Table 1: (first, last) student block, 1-based and inclusive, for each of the seven levels
+# of EfficientNet-B3, on a student of twelve blocks.
+TABLE_1 = {
+    "alpha": ((1, 3), (1, 5), (3, 5), (4, 6), (4, 6), (6, 11), (7, 12)),
+    "beta": ((1, 2), (1, 5), (3, 5), (4, 6), (4, 7), (6, 10), (7, 10)),
+}
+
+# Under a norm: keeps a map of zeros (a dead channel) at zero, with a finite gradient.
+_FLOOR = 1e-6
+
+
+def link_ranges(links: Links, num_levels: int, num_blocks: int) -> list[Range]:
+    """(first, last) student block of every teacher level, 1-based and inclusive.
+
+    'full' links every block to every level. 'alpha' and 'beta' are the paper's selective links
+    (Table 1), stretched over other depths: level l of L takes Table 1's level
+    round((l-1)/(L-1)·6)+1, and its range a–b becomes floor((a-1)·N/12)+1 – ceil(b·N/12).
+    A sequence of pairs is taken as it stands.
+
+    Raises:
+        ValueError: an unknown name, a pair outside 1–num_blocks, or not one pair per level.
+    """
+    if isinstance(links, str):
+        if links == "full":
+            return [(1, num_blocks)] * num_levels
+        if links in TABLE_1:
+            rows = [TABLE_1[links][_table_level(level, num_levels)] for level in range(num_levels)]
+            return [
+                ((first - 1) * num_blocks // 12 + 1, -(-last * num_blocks // 12))
+                for first, last in rows
+            ]
+        raise ValueError(
+            f"link_head.links={links!r}; choose 'full', 'alpha', 'beta' or one (first, last) pair "
+            "per teacher level"
+        )
+    if not isinstance(links, Sequence):
+        raise ValueError(
+            f"link_head.links={links!r}; choose 'full', 'alpha', 'beta' or one (first, last) pair "
+            "per teacher level"
+        )
+    ranges = [_as_pair(pair) for pair in links]
+    if len(ranges) != num_levels:
+        raise ValueError(
+            f"link_head.links has {len(ranges)} (first, last) pairs, but the teacher has "
+            f"{num_levels} levels; give one pair per level"
+        )
+    for level, (first, last) in enumerate(ranges, start=1):
+        if not 1 <= first <= last <= num_blocks:
+            raise ValueError(
+                f"link_head.links: level {level} has ({first}, {last}); "
+                f"choose 1 <= first <= last <= {num_blocks}, the student's blocks"
+            )
+    return ranges
+
+
+def _table_level(level: int, num_levels: int) -> int:
+    return 6 if num_levels == 1 else round(level / (num_levels - 1) * 6)
+
+
+def _as_pair(pair: Sequence[int]) -> Range:
+    given = [] if isinstance(pair, str) or not hasattr(pair, "__len__") else list(pair)
+    whole = [isinstance(block, Integral) and not isinstance(block, bool) for block in given]
+    if len(given) != 2 or not all(whole):
+        raise ValueError(
+            f"link_head.links: {pair!r} is not a (first, last) pair of block numbers, such as "
+            "(1, 3); choose whole numbers"
+        )
+    return int(given[0]), int(given[1])
+
+
+class AttentionLinks(nn.ModuleList):
+    """One 1×1 convolution per teacher level, from linked attention maps to channels (AAL, Eq. 4).
+
+    A selective link is a smaller convolution, so what is not linked costs nothing. Parameters
+    are `<level>.weight` (C, maps, 1, 1) and `<level>.bias` (C,), levels counted from 0; the maps
+    of a weight are the heads of its blocks, block after block.
+
+    Args:
+        ranges: (first, last) student block per level, see `link_ranges`.
+        heads: heads of each student block.
+        channels: channels of each teacher level.
+    """
+
+    def __init__(
+        self, ranges: Sequence[Range], heads: Sequence[int], channels: Sequence[int]
+    ) -> None:
+        super().__init__(
+            nn.Conv2d(sum(heads[first - 1 : last]), count, kernel_size=1)
+            for (first, last), count in zip(ranges, channels)
+        )
+        self.ranges = list(ranges)
+        self.heads = list(heads)
+
+    def distance(
+        self,
+        maps: Sequence[Tensor],
+        activations: Sequence[Tensor],
+        size: tuple[int, int] | None = None,
+        antialias: bool = False,
+    ) -> Tensor:
+        """L_att (AAL, Eq. 4 and 5) in float32, whatever autocast says.
+
+        Args:
+            maps: attention maps of every student block, (B, M, h, w) each.
+            activations: teacher maps of every level, (B, C, H, W) each.
+            size: the common grid (h, w); by default the student's, or 14×14 where its blocks
+                have several.
+            antialias: smooth before a teacher map is made smaller.
+        """
+        size = size or map_grid(maps)
+        if size[0] * size[1] < 2:
+            raise ValueError(
+                "the student's attention maps have one position each, and say nothing once they "
+                "are divided by their norm; choose larger images, a smaller patch, or map_size"
+            )
+        dtype = torch.promote_types(maps[0].dtype, torch.float32)
+        with torch.autocast(maps[0].device.type, enabled=False):
+            stack = [resize_maps(block.to(wide_dtype(block)), size) for block in maps]
+            stack = torch.cat(stack, dim=1).flatten(2)
+            total = stack.new_zeros((), dtype=dtype)
+            for (first, last), levels in self._groups():
+                heads = slice(sum(self.heads[: first - 1]), sum(self.heads[:last]))
+                weight = torch.cat([self[level].weight.flatten(1) for level in levels])
+                bias = torch.cat([self[level].bias for level in levels])
+                resized = [resize_maps(activations[i], size, antialias) for i in levels]
+                activation = torch.cat(resized, dim=1).flatten(2).to(dtype)
+                gaps = augmented_gap(weight.to(dtype), bias.to(dtype), stack[:, heads], activation)
+                total = total + gaps.sum()
+            channels = sum(link.out_channels for link in self)
+            return total / (len(stack) * channels * size[0] * size[1])
+
+    def _groups(self) -> list[tuple[Range, list[int]]]:
+        """Levels that read the same blocks, and so need one product together."""
+        groups: dict[Range, list[int]] = {}
+        for level, linked in enumerate(self.ranges):
+            groups.setdefault(linked, []).append(level)
+        return list(groups.items())
+
+    def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """Attention maps of every block, (B, M, h, w) each → augmented maps, (B, C, h, w) each."""
+        # One concatenation: a range of blocks is a slice of it, not a copy.
+        stack = torch.cat(list(maps), dim=1)
+        offsets = [0, *accumulate(block.shape[1] for block in maps)]
+        return [
+            link(stack[:, offsets[first - 1] : offsets[last]])
+            for link, (first, last) in zip(self, self.ranges)
+        ]
+
+
+def as_grid(size: int | Sequence[int] | None, key: str = "map_size") -> tuple[int, int] | None:
+    """(h, w) of a setting that is a side, (h, w) or None; `key` is its name, for the error.
+
+    Raises:
+        ValueError: no grid, or a grid of one position: a map of one number, divided by its norm,
+            is 1 or -1 whatever the attention was.
+    """
+    if size is None:
+        return None
+    grid = tuple(size) if isinstance(size, Sequence) else (size, size)
+    whole = all(isinstance(side, Integral) and not isinstance(side, bool) for side in grid)
+    if len(grid) != 2 or not whole or min(grid) < 1 or grid[0] * grid[1] < 2:
+        raise ValueError(
+            f"{key}={size!r}; choose a positive side, (h, w), or None; a grid has two positions "
+            "or more"
+        )
+    return int(grid[0]), int(grid[1])
+
+
+def map_grid(maps: Sequence[Tensor], fallback: int = 14) -> tuple[int, int]:
+    """The grid that all maps share, else `fallback` × `fallback` (hierarchical students)."""
+    grids = {tuple(block.shape[-2:]) for block in maps}
+    return grids.pop() if len(grids) == 1 else (fallback, fallback)
+
+
+def link_distance(augmented: Tensor, activation: Tensor) -> Tensor:
+    """Mean squared gap between l2-normalised maps (AAL, Eq. 5). (B, C, h, w) each → scalar.
+
+    Each map is divided by its own l2 norm over the h*w positions; the mean runs over batch,
+    channels and positions. Computed in float32 or wider.
+    """
+    return F.mse_loss(_unit(augmented), _unit(activation))
+
+
+def mean_link_distance(augmented: Sequence[Tensor], activations: Sequence[Tensor]) -> Tensor:
+    """L_att over all teacher levels: `link_distance`, every channel weighing the same."""
+    channels = [level.shape[1] for level in activations]
+    distances = [
+        link_distance(a, b) * count for a, b, count in zip(augmented, activations, channels)
+    ]
+    return sum(distances) / sum(channels)
+
+
+def augmented_gap(weight: Tensor, bias: Tensor, maps: Tensor, activation: Tensor) -> Tensor:
+    """‖A⁺/‖A⁺‖ − B/‖B‖‖² of every augmented map A⁺ = Σ wA + b, without A⁺ (AAL, Eq. 4 and 5).
+
+    Only ‖A⁺‖² = wᵀ(AAᵀ)w and ⟨A⁺, B⟩ = wᵀ(AB) are needed; neither A⁺ nor its gradient, C maps for
+    every image, comes to be. Heads that are nearly alike, with weights that cancel, leave little
+    of the terms of these sums, so that
+
+    - ‖A⁺‖², which loses twice the digits that A⁺ loses, is summed in float64: AAᵀ is small;
+    - in ⟨A⁺, B⟩ what all heads share, r, is set apart: wᵀ(AB) = wᵀ((A - r)B) + (Σw)⟨r, B⟩.
+
+    Args:
+        weight: (C, M).
+        bias: (C,).
+        maps: (B, M, N), N = h*w, in float64 where they were resized.
+        activation: (B, C, N).
+
+    Returns:
+        (B, C), of the activation's dtype, not negative.
+    """
+    dtype = activation.dtype
+    wide = wide_dtype(maps)
+    wide_weight, maps = weight.to(wide), maps.to(wide)
+    mean = maps.mean(dim=-1)
+    centred = maps - mean[..., None]
+    level = F.linear(mean, wide_weight, bias.to(wide))  # the mean of A⁺ over positions
+    # Whatever r is, the sum stays the same: it takes no gradient.
+    shared = centred.detach().mean(dim=1, keepdim=True)
+    parts = torch.cat((centred - shared, shared), dim=1).to(dtype)  # (B, M + 1, N)
+    factors = torch.cat((wide_weight.mT, wide_weight.sum(1)[None])).to(dtype)  # (M + 1, C)
+    energy = _Energy.apply(weight, centred, factors, parts) + maps.shape[-1] * level.square()
+    cross = precise_matmul(parts, activation.mT)
+    product = (cross * factors).sum(1) + level.to(dtype) * activation.sum(-1)
+    norm = energy.clamp_min(_FLOOR**2).sqrt()
+    own_norm = torch.linalg.vector_norm(activation, dim=-1)
+    own_floored = own_norm.clamp_min(_FLOOR)
+    cosine = product / (norm.to(dtype) * own_floored)
+    ratio = (energy / norm.square()).to(dtype)
+    return (ratio + (own_norm / own_floored).square() - 2 * cosine).clamp_min(0)
+
+
+class _Energy(torch.autograd.Function):
+    """wᵀ(AAᵀ)w, (B, C), summed in float64, with a backward pass in the weight's own dtype.
+
+    The gradients lose no more digits than A⁺ itself does, once r is set apart: that for A is
+    2w·A⁺ = 2w·(wᵀ(A - r) + (Σw)r), and that for w is twice the product AAᵀw that is there already.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, maps: Tensor, factors: Tensor, parts: Tensor) -> Tensor:
+        spread = _spread(weight, maps)
+        ctx.save_for_backward(weight, maps, factors, parts, spread.to(weight.dtype))
+        return (spread * weight.mT.to(spread.dtype)).sum(1)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        weight, maps, factors, parts, spread = ctx.saved_tensors
+        if torch.is_grad_enabled():  # to be differentiated once more
+            spread = _spread(weight, maps).to(weight.dtype)
+        grad = 2 * grad.to(weight.dtype)[:, None]  # (B, 1, C)
+        maps_grad = None
+        if ctx.needs_input_grad[1]:
+            across = factors.mT.expand(len(maps), -1, -1)
+            between = precise_matmul(grad * weight.mT, across)  # (B, M, M + 1)
+            maps_grad = precise_matmul(between, parts).to(maps.dtype)
+        return (grad * spread).sum(0).mT, maps_grad, None, None
+
+
+def _spread(weight: Tensor, maps: Tensor) -> Tensor:
+    """AAᵀw, (B, M, C), in which order a sum over M runs as the memory lies."""
+    return F.linear(maps @ maps.mT, weight.to(maps.dtype))
+
+
+def _unit(maps: Tensor) -> Tensor:
+    # float32: half-precision sums of squares over- and underflow.
+    maps = maps.flatten(2)
+    maps = maps.to(torch.promote_types(maps.dtype, torch.float32))
+    return maps / maps.norm(dim=-1, keepdim=True).clamp_min(_FLOOR)

@@ -1,0 +1,1 @@
+"""How a student shows its attention and features."""

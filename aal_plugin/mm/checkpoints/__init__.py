@@ -1,0 +1,1 @@
+"""Checkpoints: written whole, read as data alone, exported."""

@@ -1,0 +1,82 @@
+"""Whether a file is a checkpoint that is whole, told before it is read."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from functools import lru_cache
+from pathlib import Path
+
+# How torch before 1.6 begins a file: its magic number, pickled. There is no checksum in it.
+_OLDER_FORMAT = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+_OTHERS = {
+    b"version https://git-lfs": "is a pointer of Git LFS, not the file itself; run git lfs pull",
+    b"<!DOCTYPE": "is a web page, not a checkpoint; was it downloaded from the right address?",
+    b"<html": "is a web page, not a checkpoint; was it downloaded from the right address?",
+    b"\x89HDF": "is an HDF5 file, not a checkpoint of torch",
+    b"\x80": "is a pickle, not a checkpoint that torch.save wrote; it is not read",
+}
+
+
+def check_checkpoint(path: str | None) -> None:
+    """Raise unless `path` is a whole local checkpoint, or a URL.
+
+    Raises:
+        FileNotFoundError, PermissionError: no such file; no right to read it.
+        ValueError: not a checkpoint, or one that is cut short or damaged; says which.
+    """
+    if path is None or "://" in path:
+        return
+    file = Path(path).expanduser()
+    if not file.exists():
+        raise FileNotFoundError(f"checkpoint {path!r}: no such file")
+    if not file.is_file():
+        fault = "is a folder; name a file in it"
+        if any(file.glob("rank*.pth")):
+            fault = (
+                "is a folder of FSDP's shards, which are not read as data alone; train with "
+                "strategy.state_dict_cfg='full'"
+            )
+        raise ValueError(f"checkpoint {path!r} {fault}")
+    state = file.stat()
+    try:
+        fault = _fault(str(file), state.st_size, state.st_mtime_ns)
+    except PermissionError as error:
+        raise PermissionError(
+            f"checkpoint {path!r}: no permission to read it (mode {state.st_mode & 0o777:o})"
+        ) from error
+    if fault is not None:
+        raise ValueError(f"checkpoint {path!r} {fault}")
+
+
+def is_safetensors(path: str) -> bool:
+    """Whether a file begins as safetensors do: the length of a JSON header, and the header."""
+    with open(path, "rb") as file:
+        start = file.read(9)
+    size = int.from_bytes(start[:8], "little")
+    return len(start) == 9 and start[8:] == b"{" and size <= os.path.getsize(path) - 8
+
+
+@lru_cache(maxsize=64)  # by size and time: a checkpoint of gigabytes is summed up once
+def _fault(path: str, size: int, changed: int) -> str | None:
+    with open(path, "rb") as file:
+        start = file.read(64)
+    if not start:
+        return "is empty"
+    if zipfile.is_zipfile(path):
+        try:
+            with zipfile.ZipFile(path) as archive:
+                damaged = archive.testzip()
+        except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, ValueError) as error:
+            return f"is damaged ({error})"
+        return None if damaged is None else f"is damaged: {damaged} does not match its checksum"
+    if start.startswith(_OLDER_FORMAT) or is_safetensors(path):
+        return None
+    if start.startswith(b"PK"):
+        return "is cut short: its end is missing"
+    if not any(start):
+        return "holds zeros; the disk did not keep what was written"
+    return next(
+        (words for begin, words in _OTHERS.items() if start.startswith(begin)),
+        "is not a checkpoint of torch, nor safetensors",
+    )

@@ -1,0 +1,1 @@
+"""Configs: read, checked, and their types."""

@@ -1,0 +1,1 @@
+"""Data sets, their transforms, and what they must have on disk."""

@@ -1,0 +1,110 @@
+"""`ClassBalancedSubset`: the same share of every class, the same images everywhere."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+from mmengine.dataset import BaseDataset, force_full_init
+from mmpretrain.registry import DATASETS
+
+from aal_plugin.core.settings import check_number, check_whole
+from aal_plugin.mm.checkpoints.random_states import named_item
+
+from .data_layout import check_inside
+
+
+@DATASETS.register_module()
+class ClassBalancedSubset:
+    """A share of every class of a data set, at least one image each (AAL, section 5.1).
+
+    Images are ranked by a hash of the seed and their class folder and file name (their place in
+    the data set, where they are no files). So the choice is the same on every machine, whatever
+    the root folder or the order of listing, and a smaller fraction is a subset of a larger one.
+
+    Args:
+        dataset: the data set, or its config.
+        fraction: in (0, 1].
+        seed: another seed chooses other images.
+        allow_outside: whether an annotation file may name images outside of the data set's folder.
+
+    Raises:
+        ValueError: fraction or seed out of its range; an image outside of the folder.
+    """
+
+    def __init__(
+        self,
+        dataset: dict | BaseDataset,
+        fraction: float,
+        seed: int = 0,
+        allow_outside: bool = False,
+    ) -> None:
+        check_number("ClassBalancedSubset.fraction", fraction, "from (0, 1]", high=1)
+        if fraction <= 0:
+            raise ValueError(f"ClassBalancedSubset.fraction={fraction!r}; choose from (0, 1]")
+        check_whole("ClassBalancedSubset.seed", seed, 0)
+        self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+        self.fraction = fraction
+        self.seed = seed
+        self.allow_outside = allow_outside
+        self._fully_initialized = False
+
+    @property
+    def metainfo(self) -> dict:
+        return self.dataset.metainfo
+
+    @property
+    def CLASSES(self) -> Any:
+        return self.dataset.CLASSES
+
+    def full_init(self) -> None:
+        if self._fully_initialized:
+            return
+        self.dataset.full_init()
+        if not self.allow_outside:
+            infos = map(self.dataset.get_data_info, range(len(self.dataset)))
+            check_inside(self.dataset, (i["img_path"] for i in infos if "img_path" in i))
+        if self.fraction == 1:
+            self.indices = list(range(len(self.dataset)))
+            self._fully_initialized = True
+            return
+        by_class: dict[int, list[int]] = defaultdict(list)
+        ranks = []
+        for index in range(len(self.dataset)):
+            info = self.dataset.get_data_info(index)
+            by_class[int(info["gt_label"])].append(index)
+            ranks.append(self._rank(index, info))
+        chosen = []
+        for indices in by_class.values():
+            count = max(1, round(self.fraction * len(indices)))
+            chosen += sorted(indices, key=ranks.__getitem__)[:count]
+        self.indices = sorted(chosen)
+        self._fully_initialized = True
+
+    def _rank(self, index: int, info: dict) -> bytes:
+        name = "/".join(PurePath(info["img_path"]).parts[-2:]) if "img_path" in info else index
+        return hashlib.sha256(f"{self.seed}:{name}".encode()).digest()
+
+    @force_full_init
+    def get_data_info(self, idx: int) -> dict:
+        return self.dataset.get_data_info(self.indices[idx])
+
+    @force_full_init
+    def get_cat_ids(self, idx: int) -> list[int]:
+        return self.dataset.get_cat_ids(self.indices[idx])
+
+    @force_full_init
+    def get_gt_labels(self) -> np.ndarray:
+        return self.dataset.get_gt_labels()[self.indices]
+
+    @force_full_init
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @force_full_init
+    def __getitem__(self, idx: int) -> Any:
+        """The sample through the pipeline; an error in there names the image file."""
+        return named_item(self.dataset, self.indices[idx])

@@ -1,0 +1,78 @@
+"""`ShapesDataset`: the embedded shapes set, with labels and boxes, for MMPretrain's pipelines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from mmpretrain.datasets import BaseDataset
+from mmpretrain.registry import DATASETS
+
+from aal_plugin import data
+
+
+@DATASETS.register_module()
+class ShapesDataset(BaseDataset):
+    """Samples hold the decoded image, so a pipeline needs no `LoadImageFromFile`.
+
+    img (size, size, 3) uint8 in BGR, as mmcv loads images: keep `to_rgb=True` in the data
+    preprocessor. img_shape and ori_shape (height, width), gt_label, and gt_bboxes (1, 4) float32
+    as x1, y1, x2, y2 in pixels. MMPretrain's crops leave gt_bboxes as they are.
+
+    Args:
+        split: 'train' or 'val'; they share no image.
+        num_images: so many images, the first of an endless sequence.
+        size: of an image's side in pixels.
+        seed: another one draws other images.
+        cache_dir: of the drawn images; see `aal_plugin.data.load_shapes`.
+        **kwargs: those of MMPretrain's `BaseDataset`.
+
+    Raises:
+        ValueError: an argument out of its range.
+    """
+
+    METAINFO = {"classes": data.CLASSES}
+
+    def __init__(
+        self,
+        split: str,
+        num_images: int,
+        size: int = 64,
+        seed: int = 0,
+        cache_dir: str | None = None,
+        serialize_data: bool = False,  # pickling would copy every image
+        **kwargs: Any,
+    ) -> None:
+        if split not in data.SPLITS:
+            raise ValueError(f"ShapesDataset.split={split!r}; choose 'train' or 'val'")
+        data.check_whole("ShapesDataset.num_images", num_images, 1)
+        data.check_whole("ShapesDataset.size", size, data.MIN_SIZE)
+        data.check_whole("ShapesDataset.seed", seed, 0)
+        self.split = split
+        self.num_images = num_images
+        self.size = size
+        self.seed = seed
+        self.cache_dir = cache_dir
+        super().__init__(ann_file="", serialize_data=serialize_data, **kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        shapes = data.load_shapes(
+            self.num_images, self.size, data.split_seed(self.split, self.seed), self.cache_dir
+        )
+        # Views of one array, which forked workers share: get_data_info copies what it hands out.
+        images = np.ascontiguousarray(shapes.images[..., ::-1])
+        boxes = shapes.boxes.astype(np.float32)
+        shape = (self.size, self.size)
+        return [
+            dict(
+                img=images[i],
+                img_shape=shape,
+                ori_shape=shape,
+                gt_label=int(shapes.labels[i]),
+                gt_bboxes=boxes[i : i + 1],
+            )
+            for i in range(self.num_images)
+        ]
+
+    def extra_repr(self) -> list[str]:
+        return [f"{self.num_images} {self.split} images of {self.size} px, seed {self.seed}"]

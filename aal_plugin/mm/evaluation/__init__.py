@@ -1,0 +1,1 @@
+"""Attention maps on images, and how well they find objects."""

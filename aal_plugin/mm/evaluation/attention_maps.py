@@ -1,0 +1,142 @@
+"""A trained student with its teacher, and the maps of both on one image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import Compose
+from mmengine.registry import init_default_scope
+from mmpretrain.registry import DATASETS, MODELS
+from mmpretrain.structures import DataSample
+from torch import Tensor, nn
+
+from aal_plugin.core import AttentionRecorder
+from aal_plugin.core.losses.links import map_grid, resize_maps
+from aal_plugin.mm.checkpoints.reading import load_strictly, read_checkpoint, saved_weights
+from aal_plugin.mm.configs.reading import read_config
+from aal_plugin.mm.configs.types import type_name
+
+IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+
+
+class Shown(NamedTuple):
+    """An image (H, W, 3) uint8 RGB and its maps; augmented and activations None without links."""
+
+    name: str
+    title: str
+    image: np.ndarray
+    box: np.ndarray | None
+    maps: list[Tensor]  # (M, h, w) for every block
+    augmented: list[Tensor] | None  # (C, h, w) for every level
+    activations: list[Tensor] | None  # (C, H, W) for every level
+
+
+class AttentionReader:
+    """Reads attention from the checkpoint of an AALClassifier or an ImageClassifier.
+
+    Args:
+        config: the one that `checkpoint` was trained with, or its file.
+        ema: take the averaged weights of EMAHook, not the raw ones.
+
+    Raises:
+        FileNotFoundError, ValueError: no such checkpoint, one that does not fit the config, or a
+            student that shows no attention.
+    """
+
+    def __init__(self, config: str | Config, checkpoint: str, ema: bool = False) -> None:
+        saved = read_checkpoint(checkpoint)
+        self.config = read_config(config) if isinstance(config, str) else config
+        init_default_scope(self.config.get("default_scope", "mmpretrain"))
+        model = dict(self.config.model)
+        if "data_preprocessor" not in model and "data_preprocessor" in self.config:
+            model["data_preprocessor"] = dict(
+                dict(type="ClsDataPreprocessor"), **self.config.data_preprocessor
+            )
+        self.model = load_strictly(
+            MODELS.build(model), saved_weights(saved, ema, checkpoint), checkpoint
+        )
+        self._classes = (saved.get("meta", {}).get("dataset_meta") or {}).get("classes")
+        self.recorder = getattr(self.model, "attention_recorder", None) or AttentionRecorder(
+            self.model.backbone
+        )
+
+    def dataset(self, count: int) -> Iterator[Shown]:
+        """The first images of the config's validation set."""
+        settings = dict(self.config.val_dataloader.dataset)
+        steps = [dict(step) for step in settings.get("pipeline", [])]
+        if steps and type_name(steps[-1]) == "PackInputs":
+            steps[-1]["algorithm_keys"] = ["gt_bboxes"]
+        dataset = DATASETS.build(dict(settings, pipeline=steps))
+        for index in range(min(count, len(dataset))):
+            info = dataset.get_data_info(index)
+            name = Path(info["img_path"]).stem if "img_path" in info else f"val-{index}"
+            yield self._read(name, dataset[index])
+
+    def files(self, paths: Sequence[Path]) -> Iterator[Shown]:
+        """Image files, through the validation pipeline, resized where the student demands it."""
+        steps = [dict(step) for step in self.config.val_dataloader.dataset.pipeline]
+        if type_name(steps[0]) != "LoadImageFromFile":
+            steps.insert(0, dict(type="LoadImageFromFile"))
+        for path in paths:
+            packed = Compose(steps)(dict(img_path=str(path)))
+            size = self.recorder.image_size
+            if size is not None and tuple(packed["inputs"].shape[-2:]) != tuple(size):
+                resize = dict(type="Resize", scale=(size[1], size[0]))
+                packed = Compose([steps[0], resize, *steps[1:]])(dict(img_path=str(path)))
+            yield self._read(path.stem, packed)
+
+    @torch.no_grad()
+    def _read(self, name: str, packed: dict) -> Shown:
+        sample = packed["data_samples"]
+        batch = dict(inputs=packed["inputs"][None], data_samples=[sample])
+        images = self.model.data_preprocessor(batch)["inputs"]
+        self.recorder.start(images.shape[-2:])
+        self.model(images, [sample], mode="predict")
+        maps = self.recorder.stop()
+        augmented = activations = None
+        head = getattr(self.model, "link_head", None)
+        if isinstance(head, nn.Module):
+            size = head.map_size or map_grid(maps)
+            augmented = [a[0] for a in head.links([resize_maps(block, size) for block in maps])]
+            activations = [level[0] for level in self.model.teacher(images)[0]]
+        pixels = packed["inputs"].numpy()
+        if self.model.data_preprocessor.to_rgb:  # mmcv loads BGR
+            pixels = pixels[::-1]
+        box = np.asarray(sample.gt_bboxes).reshape(-1, 4)[0] if "gt_bboxes" in sample else None
+        image = np.ascontiguousarray(pixels.transpose(1, 2, 0))
+        title = self._title(name, sample)
+        return Shown(name, title, image, box, [block[0] for block in maps], augmented, activations)
+
+    def _title(self, name: str, sample: DataSample) -> str:
+        def shown(label: Tensor) -> str:
+            return self._classes[int(label)] if self._classes else str(int(label))
+
+        title = f"{name}: predicted {shown(sample.pred_label)}"
+        return title + (f", labelled {shown(sample.gt_label)}" if "gt_label" in sample else "")
+
+
+def image_files(given: Sequence[str]) -> list[Path]:
+    """Image files named, and those of folders named, in order.
+
+    Raises:
+        FileNotFoundError: no such file or folder, or a folder without images.
+    """
+    found: list[Path] = []
+    for path in map(Path, given):
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGES)
+            if not inside:
+                raise FileNotFoundError(
+                    f"folder {str(path)!r} holds no image ({', '.join(IMAGES)})"
+                )
+            found += inside
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise FileNotFoundError(f"image {str(path)!r}: no such file or folder")
+    return found

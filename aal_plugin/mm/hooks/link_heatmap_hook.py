@@ -1,0 +1,68 @@
+"""`LinkHeatmapHook`: the links' heatmap in TensorBoard, W&B or wherever the visualizer writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mmengine.dist import master_only
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+
+from aal_plugin.analysis.heatmap import pixels, plot_link_strength
+from aal_plugin.analysis.link_records import append_record
+from aal_plugin.analysis.links import link_strength
+from aal_plugin.core.settings import check_whole
+
+
+@HOOKS.register_module()
+class LinkHeatmapHook(Hook):
+    """Draws the links through MMEngine's visualizer, and keeps their strengths as numbers.
+
+    The numbers go to `<run>/vis_data/link_strength.json` in the work dir, one line an epoch, from
+    which `tools/analysis/links_over_epochs.py` draws. The links are the raw ones, not EMAHook's.
+
+    Args:
+        interval: epochs between two heatmaps; before training and after the last one is always
+            drawn.
+
+    Raises:
+        ValueError: interval below 1; a model without a link head.
+    """
+
+    def __init__(self, interval: int = 1) -> None:
+        check_whole("LinkHeatmapHook.interval", interval, 1)
+        self.interval = interval
+
+    def before_train(self, runner: Runner) -> None:
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        head = getattr(model, "link_head", None)
+        if head is None:
+            raise ValueError(
+                f"LinkHeatmapHook needs a link head, and {type(model).__name__} has none; give "
+                "model.link_head=dict(type='AttentionLinkHead') to an AALClassifier, or remove "
+                "the hook"
+            )
+        self._links = head.links
+        if runner.epoch == 0:
+            self._draw(runner, 0)
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        epoch = runner.epoch + 1
+        if epoch % self.interval == 0 or epoch == runner.max_epochs:
+            self._draw(runner, epoch)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        links = self._links
+        checkpoint["meta"]["attention_links"] = dict(ranges=links.ranges, heads=links.heads)
+
+    @master_only
+    def _draw(self, runner: Runner, epoch: int) -> None:
+        links = self._links
+        weights = {f"links.{name}": weight for name, weight in links.state_dict().items()}
+        strength = link_strength(weights, links.ranges, links.heads)
+        image = pixels(plot_link_strength(strength, f"links, epoch {epoch}"))
+        runner.visualizer.add_image("links", image, step=epoch)
+        append_record(Path(runner.log_dir) / "vis_data", epoch, strength)

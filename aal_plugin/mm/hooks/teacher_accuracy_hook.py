@@ -1,0 +1,75 @@
+"""`TeacherAccuracyHook`: the teacher's own top-1 at validation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.dist import all_reduce
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+
+
+@HOOKS.register_module()
+class TeacherAccuracyHook(Hook):
+    """Logs the teacher's own top-1 on the validation set, as `accuracy/teacher_top1` (%).
+
+    A teacher that is fed wrongly (other pixels, other classes) is seen at once. The teacher does
+    not change, so it is run in the first validation alone and its figure repeated in the others.
+    """
+
+    priority = "ABOVE_NORMAL"  # before the logger's
+
+    def __init__(self) -> None:
+        self._top1: float | None = None
+        self._right = self._seen = 0
+
+    def before_train(self, runner: Runner) -> None:
+        _check_teacher(runner)
+
+    def before_val(self, runner: Runner) -> None:
+        _check_teacher(runner)
+
+    @torch.no_grad()
+    def after_val_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Sequence | None = None,
+    ) -> None:
+        if self._top1 is not None:
+            return
+        model = _unwrapped(runner)
+        data = model.data_preprocessor(data_batch, training=False)
+        _, logits = model.teacher(data["inputs"], with_logits=True)
+        labels = torch.cat([sample.gt_label for sample in data["data_samples"]])
+        self._right += int((logits.argmax(dim=1) == labels.to(logits.device)).sum())
+        self._seen += len(labels)
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        if self._top1 is None:
+            counts = torch.tensor([self._right, self._seen], device=_device(runner))
+            all_reduce(counts)
+            self._top1 = 100.0 * counts[0].item() / max(1, counts[1].item())
+        runner.message_hub.update_scalar("val/accuracy/teacher_top1", self._top1)
+
+
+def _check_teacher(runner: Runner) -> None:
+    model = _unwrapped(runner)
+    if getattr(model, "teacher", None) is None:
+        raise ValueError(
+            "TeacherAccuracyHook needs a model with a teacher, and "
+            f"{type(model).__name__} has none; remove it from custom_hooks"
+        )
+
+
+def _unwrapped(runner: Runner) -> torch.nn.Module:
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model
+
+
+def _device(runner: Runner) -> torch.device:
+    return next(runner.model.parameters()).device

@@ -1,0 +1,1 @@
+"""The classifier, teachers, backbones and heads that MMPretrain configs name."""

@@ -1,0 +1,1 @@
+"""Backbones of the papers that MMPretrain lacks."""

@@ -1,0 +1,1 @@
+"""One head for each loss that a teacher drives."""

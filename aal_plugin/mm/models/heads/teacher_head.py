@@ -1,0 +1,135 @@
+"""What every loss that a teacher drives has in common, and what a step offers to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from mmengine.model import BaseModule
+from mmpretrain.structures import DataSample
+from torch import Tensor
+
+from aal_plugin.core.settings import check_number
+
+from .student_logits import Logits, has_plain_label_loss, student_logits
+
+if TYPE_CHECKING:
+    from aal_plugin.mm.models.classifier import AALClassifier
+
+HEADS = ("link_head", "distill_head", "transfer_head")  # an AALClassifier's, by their keys
+
+# What a loss may ask for. Of the student:
+ATTENTION = "attention"  # maps of every block, (B, M, h, w) each
+FEATURES = "features"  # maps of every level, (B, C, h, w) each
+INPUT_GRADIENT = "input gradient"  # the images as a leaf, through which is differentiated twice
+# Of the teacher:
+ACTIVATIONS = "activations"  # maps of every level, (B, C, H, W) each
+TEACHER_LOGITS = "teacher logits"  # (B, K)
+TEACHER_GRADIENT = "teacher gradient"  # logits that can be differentiated by the images
+
+
+@dataclass
+class Step:
+    """What a training step has made; what no active loss asked for is not there.
+
+    images: (B, 3, H, W). feats: the student's, for its head. seen: by the student's needs.
+    """
+
+    classifier: AALClassifier
+    images: Tensor
+    data_samples: list[DataSample]
+    feats: Any = None
+    seen: dict[str, list[Tensor]] = field(default_factory=dict)
+    activations: list[Tensor] | None = None
+    teacher_logits: Tensor | None = None
+    _logits: Logits | None = None
+
+    def student_logits(self) -> Logits:
+        """Of the class token, and of the distillation token or None, (B, K) each."""
+        if self._logits is None:
+            self._logits = student_logits(self.classifier.head, self.feats)
+        return self._logits
+
+    def label_loss(self, logits: Tensor) -> Tensor:
+        """The label's loss of the student's head for logits (B, K), a mean over the batch."""
+        return self.classifier.head._get_loss(logits, self.data_samples)["loss"]
+
+
+class TeacherHead(BaseModule):
+    """One loss that a teacher drives, with its weight.
+
+    A subclass names itself and its needs, makes its parameters in `connect` and answers with its
+    loss in `loss`. The weight can be lowered by `LambdaDecayHook`; at 0 nothing is asked for.
+
+    Args:
+        loss_weight: of the first epoch.
+
+    Raises:
+        ValueError: a weight that is negative, infinite or not a number.
+    """
+
+    name: str  # of the loss, as it is logged
+    key = "transfer_head"  # of the classifier's config
+    needs: frozenset[str] = frozenset()
+
+    def __init__(self, loss_weight: float, init_cfg: dict | None = None) -> None:
+        super().__init__(init_cfg)
+        check_number(f"{self.key}.loss_weight", loss_weight, "a finite number, 0 or more", low=0)
+        self.loss_weight = float(loss_weight)
+        # A tensor, so that a new λ each epoch does not make torch.compile start again; beside it
+        # a flag, so that no step waits for the device to learn that λ is 0.
+        self.register_buffer("weight", torch.tensor(self.loss_weight), persistent=False)
+        self.active = self.loss_weight > 0
+        self.scheduled = False  # whether a LambdaDecayHook sets the weight
+
+    def connect(self, classifier: AALClassifier) -> None:
+        """Make what depends on student and teacher, and check that they fit."""
+
+    def set_weight(self, weight: float) -> None:
+        """Set the weight for the steps to come."""
+        self.weight.fill_(weight)
+        self.active = weight > 0
+
+    def label_loss(self, step: Step) -> dict | None:
+        """The label's losses where this loss changes them, else None."""
+        return None
+
+    def loss(self, step: Step) -> dict:
+        """`loss_<name>` = weight · distance, `<name>_distance` and `<name>_weight`."""
+        raise NotImplementedError
+
+    def weighted(self, distance: Tensor) -> dict:
+        """The weighted loss, and distance and weight to be logged."""
+        return {
+            f"loss_{self.name}": self.weight * distance,
+            f"{self.name}_distance": distance.detach(),
+            f"{self.name}_weight": self.weight,
+        }
+
+    def idle_loss(self) -> dict:
+        """A zero that still reaches the parameters, since DDP waits for a gradient of each."""
+        zero = sum((0.0 * parameter.sum() for parameter in self.parameters()), 0.0 * self.weight)
+        return {f"loss_{self.name}": zero, f"{self.name}_weight": self.weight}
+
+
+def check_label_loss(key: str, classifier: AALClassifier) -> None:
+    """Raise ValueError unless the head's label loss can be computed for logits of one's own."""
+    head = classifier.head if classifier.with_head else None
+    if not has_plain_label_loss(head):
+        raise ValueError(
+            f"{key} computes the label's loss from logits, which model.head "
+            f"{type(head).__name__} does in a way of its own; choose a head that leaves "
+            "ClsHead.loss as it is, such as LinearClsHead, VisionTransformerClsHead, DeiTClsHead"
+        )
+
+
+def check_classes(key: str, classifier: AALClassifier) -> None:
+    """Raise ValueError unless student and teacher have the same number of classes."""
+    classes = getattr(classifier.head, "num_classes", None)
+    teachers = classifier.teacher.num_classes
+    if classes != teachers:
+        raise ValueError(
+            f"{key}: the student has {classes} classes and the teacher {teachers}; "
+            "a loss of the teacher's logits needs the same"
+        )

@@ -1,0 +1,1 @@
+"""Launching, resuming and comparing runs."""

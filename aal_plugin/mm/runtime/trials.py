@@ -1,0 +1,173 @@
+"""Training runs of several configs and seeds, side by side, each kept once it is done."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+from mmengine.config import Config
+from tqdm import tqdm
+
+from aal_plugin.ranks import PARENT
+from aal_plugin.whole_files import write_whole
+
+_STEP = re.compile(r"Epoch\(train\) +\[(\d+)\]\[ *(\d+)/(\d+)\]")
+_TOP1 = re.compile(r"accuracy/top1: ([\d.]+)")
+_RUNNING: set[subprocess.Popen] = set()
+
+
+@dataclass
+class Trial:
+    """A training run: its name on the screen, and its whole config with a `work_dir`."""
+
+    name: str
+    cfg: Config
+
+    @property
+    def work_dir(self) -> Path:
+        return Path(self.cfg.work_dir)
+
+
+def run_trials(trials: Sequence[Trial], train: Path, jobs: int) -> list[dict]:
+    """Run trials, `jobs` at a time, each with its share of the cores.
+
+    What is done already, with the same config and the same weights, is not run again. Progress
+    lines show the epoch, the time left and the last top-1.
+
+    Args:
+        train: the training script, tools/train.py.
+
+    Returns:
+        For each trial top1 (%), seconds, the last checkpoint and the config.
+
+    Raises:
+        RuntimeError: a run failed; names its log.
+    """
+    threads = max(1, _cores() // jobs)
+    rows: SimpleQueue = SimpleQueue()
+    for row in range(jobs):
+        rows.put(row)
+
+    def work(trial: Trial) -> dict:
+        row = rows.get()
+        try:
+            return _run(trial, train, threads, row)
+        finally:
+            rows.put(row)
+
+    with ThreadPoolExecutor(jobs) as pool, _ended_by_sigterm():
+        try:
+            return list(pool.map(work, trials))
+        except RuntimeError:
+            pool.shutdown(cancel_futures=True)
+            raise
+        except BaseException:  # Ctrl-C, SIGTERM: nobody waits for a training that goes on
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in list(_RUNNING):
+                process.terminate()
+            raise
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM leave through the blocks that clean up, as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _run(trial: Trial, train: Path, threads: int, row: int) -> dict:
+    done = trial.work_dir / "result.json"
+    weights = _weights(trial.cfg.to_dict())
+    if done.is_file():
+        result = json.loads(done.read_text())
+        if (result["config"], result.get("weights")) == (trial.cfg.pretty_text, weights):
+            tqdm.write(f"{trial.name}: kept from an earlier run")
+            return result
+    started = time.time()
+    epochs = trial.cfg.train_cfg.max_epochs
+    result = dict(
+        top1=_train(trial, train, threads, row),
+        seconds=time.time() - started,
+        checkpoint=str(trial.work_dir / f"epoch_{epochs}.pth"),
+        config=trial.cfg.pretty_text,
+        weights=weights,
+    )
+    write_whole(done, json.dumps(result))
+    return result
+
+
+def _train(trial: Trial, train: Path, threads: int, row: int) -> float:
+    """Run the script with its log in work_dir/train.log and a bar in `row`; the last top-1."""
+    trial.work_dir.mkdir(parents=True, exist_ok=True)
+    config, log_file = trial.work_dir / "trial.py", trial.work_dir / "train.log"
+    trial.cfg.dump(config)
+    command = [sys.executable, "-W", "ignore", "-u", str(train), str(config)]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), PARENT: str(os.getpid())}
+    top1 = float("nan")
+    with (
+        log_file.open("w", buffering=1) as log,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+        ) as process,
+        tqdm(
+            total=trial.cfg.train_cfg.max_epochs,
+            desc=trial.name,
+            position=row,
+            leave=False,
+            bar_format="{desc} {percentage:3.0f}%|{bar:24}| {elapsed} < {remaining}{postfix}",
+        ) as bar,
+    ):
+        _RUNNING.add(process)
+        for line in process.stdout:
+            log.write(line)
+            if step := _STEP.search(line):
+                epoch, batch, batches = map(int, step.groups())
+                bar.n = epoch - 1 + batch / batches
+                bar.refresh()
+            if value := _TOP1.search(line):
+                top1 = float(value.group(1))
+                bar.set_postfix_str(f"top-1 {top1:.1f} %")
+    _RUNNING.discard(process)
+    if process.returncode:
+        tail = "".join(log_file.read_text().splitlines(keepends=True)[-5:])
+        raise RuntimeError(f"{tail}\n{trial.name} failed; the whole log is {log_file}")
+    return top1
+
+
+def _weights(part: Any) -> dict[str, str]:
+    """SHA-1 of every checkpoint that a config names, such as the teacher's."""
+    if isinstance(part, (list, tuple)):
+        part = dict(enumerate(part))
+    if not isinstance(part, dict):
+        return {}
+    found: dict[str, str] = {}
+    for key, value in part.items():
+        if key != "checkpoint" or not isinstance(value, str):
+            found.update(_weights(value))
+        elif Path(value).is_file():
+            found[value] = hashlib.sha1(Path(value).read_bytes()).hexdigest()
+    return found
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

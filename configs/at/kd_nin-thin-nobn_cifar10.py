@@ -1,9 +1,0 @@
-# tools/train.py configs/at/kd_nin-thin-nobn_cifar10.py
-# Soft distillation to nin-thin-nobn from nin-wide (AT, Table 3).
-_base_ = ["./nin-thin-nobn_cifar10.py", "../_base_/at_cifar10.py"]
-model = dict(
-    type="AALClassifier",
-    teacher=_base_.nin_wide,
-    distill_head=_base_.nin_knowledge,
-)
-default_hooks = dict(accuracy=_base_.accuracy)

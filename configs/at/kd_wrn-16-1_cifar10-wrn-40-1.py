@@ -1,9 +1,0 @@
-# tools/train.py configs/at/kd_wrn-16-1_cifar10-wrn-40-1.py
-# Soft distillation to wrn-16-1 from wrn-40-1 (AT, Table 1).
-_base_ = ["./wrn-16-1_cifar10.py", "../_base_/at_cifar10.py"]
-model = dict(
-    type="AALClassifier",
-    teacher=_base_.wrn_40_1,
-    distill_head=_base_.knowledge,
-)
-default_hooks = dict(accuracy=_base_.accuracy)

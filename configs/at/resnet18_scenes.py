@@ -1,9 +1,0 @@
-# tools/train.py configs/at/resnet18_scenes.py
-# ResNet-18, fine-tuned on MIT Indoor Scenes (AT, Table 4): a folder a class in train/ and test/.
-_base_ = "../_base_/finetune_224.py"
-data_preprocessor = dict(num_classes=67)
-model = dict(head=dict(num_classes=67))
-scenes = dict(type="CustomDataset", data_root="data/scenes")
-train_dataloader = dict(dataset=dict(**scenes, data_prefix="train"))
-val_dataloader = dict(dataset=dict(**scenes, data_prefix="test"))
-test_dataloader = dict(dataset=dict(**scenes, data_prefix="test"))

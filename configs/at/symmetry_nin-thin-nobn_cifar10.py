@@ -1,8 +1,0 @@
-# tools/train.py configs/at/symmetry_nin-thin-nobn_cifar10.py
-# Thin NIN without batch norm, symmetry of the gradient of its input; no teacher (AT, Table 3).
-# Losses on gradients and on outputs (3.2); β is ours, the paper gives none.
-_base_ = "./nin-thin-nobn_cifar10.py"
-model = dict(
-    type="AALClassifier",
-    transfer_head=dict(type="GradientTransferHead", kind="symmetry", loss_weight=1.0),
-)

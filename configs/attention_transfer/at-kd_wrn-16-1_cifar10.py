@@ -1,0 +1,10 @@
+# tools/train.py configs/attention_transfer/at-kd_wrn-16-1_cifar10.py
+# Soft distillation and attention transfer of decaying weight to wrn-16-1 (AT, Table 1).
+_base_ = ["./wrn-16-1_cifar10.py", "../_base_/at_cifar10.py"]
+model = dict(
+    type="AALClassifier",
+    teacher=_base_.wrn_16_2,
+    transfer_head=_base_.attention,
+    distill_head=_base_.knowledge,
+)
+default_hooks = dict(decay=_base_.decay, accuracy=_base_.accuracy)

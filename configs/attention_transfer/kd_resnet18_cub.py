@@ -1,0 +1,13 @@
+# tools/train.py configs/attention_transfer/kd_resnet18_cub.py
+# Soft distillation to ResNet-18, after resnet34_cub.py (AT, Table 4).
+_base_ = "./resnet18_cub.py"
+model = dict(
+    type="AALClassifier",
+    teacher=dict(
+        type="MMTeacher",
+        config="{{fileDirname}}/resnet34_cub.py",
+        checkpoint="work_dirs/resnet34_cub/epoch_100.pth",
+    ),
+    distill_head=_base_.knowledge,
+)
+default_hooks = dict(accuracy=dict(type="TeacherAccuracyHook"))

@@ -1,0 +1,9 @@
+# tools/train.py configs/attention_transfer/kd_wrn-16-1_cifar10.py
+# Soft distillation to wrn-16-1 from wrn-16-2 (AT, Table 1).
+_base_ = ["./wrn-16-1_cifar10.py", "../_base_/at_cifar10.py"]
+model = dict(
+    type="AALClassifier",
+    teacher=_base_.wrn_16_2,
+    distill_head=_base_.knowledge,
+)
+default_hooks = dict(accuracy=_base_.accuracy)

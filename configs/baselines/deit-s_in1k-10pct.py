@@ -1,0 +1,4 @@
+# tools/dist_train.sh configs/baselines/deit-s_in1k-10pct.py 8
+# DeiT-S, the baseline, on 10% of each class of ImageNet.
+_base_ = "./deit-s_in1k.py"
+train_dataloader = dict(dataset=dict(fraction=0.1))

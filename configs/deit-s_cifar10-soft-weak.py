@@ -1,5 +1,0 @@
-# tools/dist_train.sh configs/deit-s_cifar10-soft-weak.py 8
-# Table 6: deit-s_cifar10-soft.py with random crops and flips alone.
-_base_ = "./deit-s_cifar10-soft.py"
-model = dict(train_cfg=None)
-train_dataloader = dict(dataset=dict(pipeline=_base_.weak_pipeline))

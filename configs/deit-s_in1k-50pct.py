@@ -1,4 +1,0 @@
-# tools/dist_train.sh configs/deit-s_in1k-50pct.py 8
-# DeiT-S, the baseline, on 50% of each class of ImageNet.
-_base_ = "./deit-s_in1k.py"
-train_dataloader = dict(dataset=dict(fraction=0.5))

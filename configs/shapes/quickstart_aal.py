@@ -1,0 +1,14 @@
+# tools/train.py configs/shapes/quickstart_aal.py    (after configs/shapes/quickstart_teacher.py)
+# The ViT of quickstart_plain.py, supervised by the CNN of quickstart_teacher.py.
+_base_ = "./quickstart_plain.py"
+model = dict(
+    type="AALClassifier",
+    teacher=dict(
+        type="MMTeacher",
+        config="{{fileDirname}}/quickstart_teacher.py",
+        checkpoint="work_dirs/quickstart/teacher/epoch_3.pth",
+    ),
+    link_head=dict(type="AttentionLinkHead", links="full", loss_weight=2000.0),
+)
+default_hooks = dict(aal=dict(type="LambdaDecayHook", gammas=(0.95,)))
+work_dir = "work_dirs/quickstart/aal"

@@ -1,0 +1,231 @@
+import copy
+
+import pytest
+import timm
+import torch
+from torch import nn
+
+from aal_plugin.core import AttentionRecorder
+
+from .attention_loops import InterceptedWeights, class_row, full_attention, received
+
+
+class LabAttention(nn.Module):
+    """A lab's own: a `qkv` projection, and the softmax weights through `attn_drop`."""
+
+    def __init__(self, width, num_heads, projects=True):
+        super().__init__()
+        self.num_heads = num_heads
+        if projects:
+            self.qkv = nn.Linear(width, 3 * width)
+        else:
+            self.to_qkv = nn.Linear(width, 3 * width)
+        self.attn_drop = nn.Dropout(0.0)
+
+    def forward(self, tokens):
+        project = self.qkv if hasattr(self, "qkv") else self.to_qkv
+        query, key, value = project(tokens).unflatten(-1, (3, self.num_heads, -1)).unbind(2)
+        scores = torch.einsum("bqmd,bkmd->bmqk", query, key) * query.shape[-1] ** -0.5
+        weights = self.attn_drop(scores.softmax(-1))
+        return torch.einsum("bmqk,bkmd->bqmd", weights, value).flatten(2)
+
+
+class LabViT(nn.Module):
+    def __init__(self, projects=True):
+        super().__init__()
+        self.patches = nn.Conv2d(3, 8, kernel_size=4, stride=4)
+        self.token = nn.Parameter(torch.randn(1, 1, 8))
+        self.body = nn.ModuleList(LabAttention(8, 2, projects) for _ in range(3))
+
+    def forward(self, images):
+        tokens = self.patches(images).flatten(2).mT
+        tokens = torch.cat((self.token.expand(len(tokens), -1, -1), tokens), dim=1)
+        for attention in self.body:
+            tokens = tokens + attention(tokens)
+        return tokens[:, 0]
+
+
+def maps_of(model, images, recorder):
+    recorder.start(images.shape[-2:])
+    model(images)
+    return recorder.stop()
+
+
+@pytest.mark.parametrize("projects", [True, False])
+@pytest.mark.parametrize(
+    "names",
+    [
+        "body.*",
+        ["body.0", "body.1", "body.2"],
+        dict(attention="body.*", patch_embed="patches", num_prefix_tokens=1),
+        dict(attention="body.*", class_token=False),
+    ],
+)
+def test_maps_of_a_labs_own_vit_equal_its_full_attention(projects, names):
+    torch.manual_seed(0)
+    model = LabViT(projects).double().eval()
+    recorder, inputs = AttentionRecorder(model, names), []
+    for attention in model.body:
+        attention.register_forward_pre_hook(lambda m, args: inputs.append(args[0]))
+    with torch.no_grad():
+        maps = maps_of(model, torch.randn(2, 3, 8, 12, dtype=torch.float64), recorder)
+    assert len(maps) == 3
+    read = received if isinstance(names, dict) and not names.get("class_token", True) else class_row
+    for attention, tokens, got in zip(model.body, inputs, maps):
+        project = attention.qkv if projects else attention.to_qkv
+        query, key, _ = project(tokens).detach().unflatten(-1, (3, 2, -1)).unbind(2)
+        for image in range(2):
+            weights = full_attention(query[image], key[image], 4**-0.5)
+            torch.testing.assert_close(got[image], read(weights, 1, (2, 3)))
+
+
+def test_a_deep_copy_reads_its_own_modules():
+    model = LabViT()
+    model.recorder = AttentionRecorder(model, "body.*")
+    twin = copy.deepcopy(model)
+    twin.recorder.start((8, 8))
+    twin(torch.randn(1, 3, 8, 8))
+    gradient = torch.autograd.grad(twin.recorder.stop()[0].square().sum(), twin.patches.weight)
+    assert gradient[0].abs().sum() > 0
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ("bodies.*", r"the student has no module 'bodies\.\*'; near names: body"),
+        ("patches", r"'patches' \(Conv2d\) shows no attention; it needs num_heads"),
+        (dict(attention="body.*", heads=2), r"give attention=\[\.\.\.\], and if wanted"),
+        (dict(patch_embed="patches"), r"give attention=\[\.\.\.\]"),
+        (dict(attention="body.*", patch_embed="stem"), "no module 'stem'"),
+        (
+            dict(attention="body.*", class_token=True, num_prefix_tokens=0),
+            "class_token=True needs num_prefix_tokens=1",
+        ),
+    ],
+)
+def test_names_that_do_not_fit_are_errors(names, message):
+    with pytest.raises(ValueError, match=message):
+        AttentionRecorder(LabViT(), names)
+
+
+TIMM = dict(img_size=32, embed_dim=16, depth=2, num_heads=2, num_classes=5)
+
+
+def timm_model(name, **kwargs):
+    torch.manual_seed(0)
+    return timm.create_model(name, **{**TIMM, **kwargs}).eval()
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs", "names", "words"),
+    [
+        (
+            "vit_relpos_small_patch16_224",
+            {},
+            dict(attention="blocks.*.attn", num_prefix_tokens=0),
+            r"\(RelPosAttention\) computes .*does not understand rel_pos.*TIMM_FUSED_ATTN=0",
+        ),
+        (
+            "vit_small_patch16_dinov3",
+            {},
+            dict(attention="blocks.*.attn", num_prefix_tokens=5),
+            r"\(EvaAttention\) computes .*does not understand .*rope \(an input\)",
+        ),
+        (
+            "cait_xxs24_224",
+            dict(depth_token_only=1),
+            dict(attention="blocks.*.attn", num_prefix_tokens=0),
+            r"\(TalkingHeadAttn\) weighs .*something else than a softmax: .*proj_l, proj_w",
+        ),
+        (
+            "xcit_nano_12_p16_224",
+            {},
+            dict(attention="blocks.*.attn", num_prefix_tokens=0),
+            r"\(XCA\) weighs 8 values at a time, not all 256 tokens",
+        ),
+        (
+            "samvit_base_patch16_224",
+            dict(window_size=2, global_attn_indexes=(), img_size=64),
+            dict(attention="blocks.*.attn", num_prefix_tokens=0),
+            r"\(Attention\) weighs 4 values at a time, not all 16 tokens",
+        ),
+        (
+            "vit_tiny_patch16_224",
+            dict(img_size=64),
+            dict(attention="blocks.*.attn", num_prefix_tokens=2),
+            r"weighs 17 values at a time, not all 18 tokens \(num_prefix_tokens=2",
+        ),
+    ],
+)
+def test_attention_that_is_computed_otherwise_is_refused_by_what_is_not_understood(
+    name, kwargs, names, words
+):
+    with pytest.raises(ValueError, match=words):
+        AttentionRecorder(timm_model(name, **kwargs), names)
+
+
+@pytest.mark.parametrize(
+    ("name", "prefix"), [("vit_relpos_small_patch16_224", 0), ("vit_small_patch16_dinov3", 5)]
+)
+def test_without_fused_attention_the_softmax_weights_are_read(monkeypatch, name, prefix):
+    model = timm_model(name).double()
+    for module in model.modules():
+        if hasattr(module, "fused_attn"):
+            module.fused_attn = False
+    recorder = AttentionRecorder(model, dict(attention="blocks.*.attn", num_prefix_tokens=prefix))
+    recorder.start((32, 32))
+    with torch.no_grad():
+        with InterceptedWeights() as seen:
+            model(torch.randn(2, 3, 32, 32, dtype=torch.float64))
+        maps = recorder.stop()
+    assert len(seen.weights) == len(maps) == 2
+    read = class_row if prefix else received
+    for weights, got in zip(seen.weights, maps):
+        for image in range(2):
+            torch.testing.assert_close(got[image], read(weights[image], prefix, (2, 2)))
+
+
+def test_logits_that_a_learnt_factor_scales_are_refused_though_it_starts_at_one():
+    class Tempered(LabAttention):
+        def __init__(self, width, num_heads):
+            super().__init__(width, num_heads)
+            self.temperature = nn.Parameter(torch.ones(num_heads, 1, 1))
+
+        def forward(self, tokens):
+            query, key, value = self.qkv(tokens).unflatten(-1, (3, 2, -1)).permute(2, 0, 3, 1, 4)
+            scores = query @ key.mT * self.temperature * query.shape[-1] ** -0.5
+            return (scores.softmax(-1) @ value).transpose(1, 2).flatten(2)
+
+    model = LabViT()
+    model.body[1] = Tempered(8, 2)
+    words = r"'body.1' \(Tempered\) computes .*AAL does not understand temperature"
+    with pytest.raises(ValueError, match=words):
+        AttentionRecorder(model, "body.*")
+
+
+def test_the_check_leaves_the_student_and_the_random_numbers_alone():
+    model = LabViT().train()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    state = torch.get_rng_state()
+    AttentionRecorder(model, "body.*")
+    assert torch.equal(torch.get_rng_state(), state) and model.training
+    assert all(module.training for module in model.modules())
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name])
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    assert [len(module._forward_hooks) for module in model.body] == [0, 0, 0]
+
+
+def test_attention_that_cannot_be_seen_or_run_is_taken_with_a_warning():
+    class Opaque(LabAttention):
+        def forward(self, tokens):
+            self.qkv(tokens)
+            return tokens
+
+    model = LabViT()
+    model.body[0] = Opaque(8, 2)
+    with pytest.warns(UserWarning, match=r"'body.0' \(Opaque\) multiplies no weights"):
+        AttentionRecorder(model, "body.*")
+    model.patches = nn.Conv2d(7, 8, 4, 4)
+    with pytest.warns(UserWarning, match="does not run on images of any common size.*'body.0'$"):
+        AttentionRecorder(model, "body.*")

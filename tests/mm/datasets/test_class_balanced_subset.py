@@ -1,0 +1,137 @@
+import itertools
+import random
+
+import numpy as np
+import pytest
+from mmengine.registry import init_default_scope
+from mmpretrain.registry import DATASETS
+from PIL import Image
+
+import aal_plugin.mm  # noqa: F401
+
+
+def image_folder(root, per_class=(10, 20, 3)):
+    for label, count in enumerate(per_class):
+        for index in range(count):
+            path = root / f"class{label}" / f"{index:04}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (8, 8), (index, label, 0)).save(path)
+    return root
+
+
+def subset(root, fraction, seed=0, pipeline=()):
+    init_default_scope("mmpretrain")
+    folder = dict(type="CustomDataset", data_root=str(root), pipeline=list(pipeline))
+    dataset = DATASETS.build(
+        dict(type="ClassBalancedSubset", fraction=fraction, seed=seed, dataset=folder)
+    )
+    dataset.full_init()
+    return dataset
+
+
+def names(dataset):
+    paths = [dataset.get_data_info(i)["img_path"] for i in range(len(dataset))]
+    return {"/".join(path.split("/")[-2:]) for path in paths}
+
+
+def test_every_class_keeps_its_share_and_at_least_one_image(tmp_path):
+    dataset = subset(image_folder(tmp_path), 0.1)
+    assert np.bincount(dataset.get_gt_labels()).tolist() == [1, 2, 1]
+    assert len(dataset) == 4 and dataset.metainfo["classes"][1] == "class1"
+    assert [dataset.get_cat_ids(i) for i in range(4)] == [[0], [1], [1], [2]]
+
+
+def test_the_choice_is_pinned_and_depends_on_the_seed_alone(tmp_path):
+    a = image_folder(tmp_path / "a")
+    chosen = names(subset(a, 0.1))
+    assert chosen == {
+        "class0/0004.jpg",
+        "class1/0003.jpg",
+        "class1/0012.jpg",
+        "class2/0002.jpg",
+    }
+    assert chosen == names(subset(image_folder(tmp_path / "elsewhere" / "b"), 0.1))
+    assert chosen != names(subset(a, 0.1, seed=1))
+
+
+def test_smaller_fractions_are_subsets_of_larger_ones(tmp_path):
+    root = image_folder(tmp_path)
+    chosen = [names(subset(root, f)) for f in (0.05, 0.1, 0.3, 0.5, 1.0)]
+    assert all(small <= large for small, large in itertools.pairwise(chosen))
+    assert len(chosen[-1]) == 33
+
+
+def test_order_of_listing_does_not_matter(tmp_path, monkeypatch):
+    root = image_folder(tmp_path)
+    chosen = names(subset(root, 0.3))
+    from mmpretrain.datasets.custom import CustomDataset
+
+    load = CustomDataset.load_data_list
+
+    def shuffled(self):
+        found = load(self)
+        random.Random(0).shuffle(found)
+        return found
+
+    monkeypatch.setattr(CustomDataset, "load_data_list", shuffled)
+    assert names(subset(root, 0.3)) == chosen
+
+
+def test_data_without_files_is_chosen_by_place():
+    init_default_scope("mmpretrain")
+    shapes = dict(type="ShapesDataset", split="train", num_images=40, size=24)
+    config = dict(type="ClassBalancedSubset", fraction=0.5, dataset=shapes)
+    one, other = DATASETS.build(config), DATASETS.build(config)
+    one.full_init(), other.full_init()
+    assert one.indices == other.indices and len(one) == 20
+    assert np.bincount(one.get_gt_labels()).tolist() == [2] * 10
+
+
+@pytest.mark.parametrize("content", [b"", b"no image", "half"])
+def test_corrupt_image_is_named(tmp_path, content):
+    root = image_folder(tmp_path)
+    path = root / "class0" / "0003.jpg"
+    path.write_bytes(path.read_bytes()[:200] if content == "half" else content)
+    dataset = subset(root, 1.0, pipeline=[dict(type="LoadImageFromFile")])
+    index = next(
+        i for i in range(len(dataset)) if dataset.get_data_info(i)["img_path"] == str(path)
+    )
+    with pytest.raises(ValueError, match=f"image {path} cannot be used: "):
+        dataset[index]
+
+
+@pytest.mark.parametrize("fraction", [0, -0.1, 1.5])
+def test_fraction_out_of_range_is_named(fraction):
+    with pytest.raises(ValueError, match=f"ClassBalancedSubset.fraction={fraction}; choose from"):
+        DATASETS.build(dict(type="ClassBalancedSubset", fraction=fraction, dataset=dict()))
+
+
+@pytest.mark.parametrize("fraction", [0.5, 1.0])
+def test_the_images_are_listed_once(tmp_path, monkeypatch, fraction):
+    dataset = subset(image_folder(tmp_path), fraction)
+    dataset.full_init()
+    monkeypatch.setattr(dataset.dataset, "full_init", lambda: pytest.fail("listed again"))
+    assert len(dataset) and dataset.get_data_info(0) and dataset[0]
+
+
+@pytest.mark.parametrize("fraction", [0.5, 1.0])
+@pytest.mark.parametrize("outside", ["../other/class0/0000.jpg", "{}/images_of_others/a.jpg"])
+def test_an_annotation_file_does_not_reach_out_of_its_folder(tmp_path, fraction, outside):
+    root = image_folder(tmp_path / "images")
+    inside = sorted(str(path.relative_to(root)) for path in root.rglob("*.jpg"))
+    listed = dict(
+        type="CustomDataset", data_root=str(root), data_prefix="", ann_file="list.txt", pipeline=[]
+    )
+    config = dict(type="ClassBalancedSubset", fraction=fraction, dataset=listed)
+
+    def build(*paths, **changes):
+        init_default_scope("mmpretrain")
+        (root / "list.txt").write_text("".join(f"{path} 0\n" for path in paths))
+        dataset = DATASETS.build(dict(config, **changes))
+        dataset.full_init()
+        return dataset
+
+    assert len(build(*inside, "class0/../class1/0001.jpg")) in (17, 34)
+    with pytest.raises(ValueError, match="lies outside of data_root .* allow_outside=True"):
+        build(*inside, outside.format(tmp_path))
+    assert len(build(*inside, outside.format(tmp_path), allow_outside=True)) in (17, 34)

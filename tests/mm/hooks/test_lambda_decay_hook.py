@@ -1,0 +1,232 @@
+"""λ in whole runs: by epochs and by iterations, resumed, and where the hook is missing or wrong."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mmengine.dataset import DefaultSampler
+from mmengine.runner import Runner
+
+from tests.mm.small import AAL, PLAIN, scalars, training
+
+HOOK = dict(type="LambdaDecayHook", gammas=(0.5, 0.1), milestones=(2,))
+
+
+def run(config):
+    runner = Runner.from_cfg(config)
+    runner.train()
+    return runner
+
+
+def weights(work_dir):
+    """λ of every iteration, as the losses have it."""
+    lines = [line for line in scalars(work_dir) if "link_distance" in line]
+    for line in lines:
+        expected = line["link_weight"] * line["link_distance"]
+        assert line["loss_link"] == pytest.approx(expected, rel=1e-3)
+    return [line["link_weight"] for line in lines]
+
+
+def by_iteration(work_dir, iterations, sampler, batch_size=10, **changes):
+    """40 images, no validation, a checkpoint every three iterations."""
+    config = training(
+        work_dir,
+        train_cfg=dict(by_epoch=False, max_iters=iterations),
+        val_cfg=None,
+        val_dataloader=None,
+        val_evaluator=None,
+        default_hooks=dict(
+            logger=dict(type="LoggerHook", interval=1),
+            checkpoint=dict(type="CheckpointHook", by_epoch=False, interval=3),
+        ),
+        log_processor=dict(by_epoch=False, window_size=1),
+        **changes,
+    )
+    config.train_dataloader.batch_size = batch_size
+    config.train_dataloader.sampler = dict(type=sampler, shuffle=True)
+    return config
+
+
+@pytest.mark.parametrize("sampler", ["DefaultSampler", "InfiniteSampler"])
+def test_loops_by_iteration_have_the_weights_of_the_loop_by_epochs(tmp_path, sampler):
+    run(by_iteration(tmp_path / "iterations", 16, sampler))
+    run(training(tmp_path / "epochs", epochs=4))
+    counted_by_hand = [2000] * 4 + [1000] * 4 + [500] * 4 + [50] * 4
+    assert weights(tmp_path / "iterations") == weights(tmp_path / "epochs") == counted_by_hand
+
+
+def test_epoch_of_an_endless_sampler_may_end_between_iterations(tmp_path):
+    """40 images in batches of 16: 2.5 iterations an epoch."""
+    run(by_iteration(tmp_path, 8, "InfiniteSampler", batch_size=16))
+    assert weights(tmp_path) == [2000] * 3 + [1000] * 2 + [500] * 3
+
+
+def test_last_batch_of_a_sampler_with_an_end_may_be_smaller(tmp_path):
+    """40 images in batches of 16: three iterations an epoch, the last with 8 images."""
+    run(by_iteration(tmp_path, 8, "DefaultSampler", batch_size=16))
+    assert weights(tmp_path) == [2000] * 3 + [1000] * 3 + [500] * 2
+
+
+def test_loop_by_iteration_resumes_with_the_weight_that_it_had(tmp_path):
+    run(by_iteration(tmp_path, 9, "InfiniteSampler"))
+    assert weights(tmp_path) == [2000] * 4 + [1000] * 4 + [500]
+    resumed = by_iteration(tmp_path, 12, "InfiniteSampler", resume=True)
+    resumed.load_from = str(tmp_path / "iter_6.pth")
+    run(resumed)
+    assert weights(tmp_path)[9:] == [1000] * 2 + [500] * 4
+
+
+def test_ranks_share_the_images_of_an_endless_sampler(tmp_path, monkeypatch):
+    """Two ranks with batches of 10 have seen 40 images after two iterations."""
+    monkeypatch.setattr("aal_plugin.mm.hooks.lambda_decay_hook.get_world_size", lambda: 2)
+    run(by_iteration(tmp_path, 6, "InfiniteSampler"))
+    assert weights(tmp_path) == [2000] * 2 + [1000] * 2 + [500] * 2
+
+
+def test_stop_epoch_comes_in_loops_by_iteration(tmp_path):
+    hook = dict(type="LambdaDecayHook", gammas=1.0, stop_epoch=1)
+    runner = Runner.from_cfg(by_iteration(tmp_path, 8, "DefaultSampler", custom_hooks=[hook]))
+    calls = []
+    runner.model.teacher.register_forward_hook(lambda *_: calls.append(runner.iter))
+    runner.train()
+    assert calls == [0, 1, 2, 3]
+
+
+def test_data_without_a_length_cannot_be_counted(tmp_path, monkeypatch):
+    runner = Runner.from_cfg(by_iteration(tmp_path, 4, "DefaultSampler"))
+    monkeypatch.delattr(DefaultSampler, "__len__")
+    with pytest.raises(ValueError, match="ShapesDataset, which has no length"):
+        runner.train()
+
+
+def test_stop_epoch_ends_the_teachers_work(tmp_path):
+    hook = dict(type="LambdaDecayHook", gammas=(1.0,), stop_epoch=1)
+    config = training(tmp_path, custom_hooks=[hook])
+    runner = Runner.from_cfg(config)
+    calls = []
+    runner.model.teacher.register_forward_hook(lambda *_: calls.append(runner.epoch))
+    runner.train()
+    assert calls == [0] * 4
+
+
+def test_teacher_begins_its_work_at_the_start_epoch(tmp_path):
+    hook = dict(type="LambdaDecayHook", gammas=(1.0,), start_epoch=1)
+    runner = Runner.from_cfg(training(tmp_path, custom_hooks=[hook], epochs=3))
+    calls = []
+    runner.model.teacher.register_forward_hook(lambda *_: calls.append(runner.epoch))
+    runner.train()
+    assert calls == [1] * 4 + [2] * 4
+    assert [line["link_weight"] for line in scalars(tmp_path) if "lr" in line] == (
+        [0.0] * 4 + [2000.0] * 8
+    )
+
+
+def test_one_gamma_may_be_a_number(tmp_path):
+    hook = dict(type="LambdaDecayHook", gammas=0.5)
+    run(training(tmp_path, custom_hooks=[hook]))
+    assert weights(tmp_path) == [2000] * 4 + [1000] * 4
+
+
+def test_hooks_imports_and_settings_of_a_base_survive(tmp_path):
+    """The README's snippet on top of a lab's config that has hooks and imports of its own."""
+    (tmp_path / "labs_hooks.py").write_text(
+        """
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+
+@HOOKS.register_module()
+class LabsHook(Hook):
+    calls = []
+
+    def after_train_epoch(self, runner):
+        self.calls.append(runner.epoch)
+"""
+    )
+    base = training(tmp_path / "run", PLAIN)
+    base.custom_imports = dict(imports=["labs_hooks"], allow_failed_imports=False)
+    base.custom_hooks = [dict(type="EMAHook", momentum=0.1), dict(type="LabsHook")]
+    base.default_hooks.checkpoint = dict(type="CheckpointHook", interval=2)
+    base.dump(tmp_path / "base.py")
+    readme = (Path(__file__).parents[3] / "README.md").read_text()
+    snippet = re.search(r"## Add AAL to your config\n\n```python\n(.*?)```", readme, re.S)[1]
+    for shown, small in (
+        ("mmpretrain::deit/deit-small_4xb256_in1k.py", "./base.py"),
+        ('model_name="efficientnet_b3", pretrained=True', "**TEACHER"),
+        ("gammas=(0.99, 0.98), milestones=(200,)", "gammas=(0.5, 0.1), milestones=(2,)"),
+    ):
+        assert snippet.count(shown) == 1
+        snippet = snippet.replace(shown, small)
+    teacher = {key: value for key, value in AAL["teacher"].items() if key != "type"}
+    (tmp_path / "lab.py").write_text(snippet.replace("**TEACHER", f"**{teacher}"))
+    script = tmp_path / "train.py"  # a lab's own, which knows nothing of the plugin
+    script.write_text(
+        """
+import sys
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+runner = Runner.from_cfg(Config.fromfile(sys.argv[1]))
+runner.train()
+import labs_hooks
+print("calls", labs_hooks.LabsHook.calls, [type(hook).__name__ for hook in runner.hooks])
+"""
+    )
+    # The lab's folder is on the path for its own module, the plugin as if it were installed.
+    paths = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[3])])
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path / "lab.py")],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "calls [0, 1]" in done.stdout
+    assert "EMAHook" in done.stdout and "LambdaDecayHook" in done.stdout
+    assert weights(tmp_path / "run") == [2000] * 4 + [1000] * 4
+    assert [path.name for path in (tmp_path / "run").glob("*.pth")] == ["epoch_2.pth"]
+
+
+def test_hook_without_a_link_head_stops_before_training(tmp_path):
+    runner = Runner.from_cfg(training(tmp_path, PLAIN, custom_hooks=[HOOK]))
+    with pytest.raises(ValueError, match="LambdaDecayHook needs a link head, and ImageClassifier"):
+        runner.train()
+    assert not list(tmp_path.glob("*.pth"))
+
+
+def test_two_hooks_for_one_head_stop_before_training(tmp_path):
+    runner = Runner.from_cfg(training(tmp_path, custom_hooks=[HOOK, dict(HOOK, head="link_head")]))
+    with pytest.raises(ValueError, match="two LambdaDecayHooks set the weight of model.link_head"):
+        runner.train()
+    assert not list(tmp_path.glob("*.pth"))
+
+
+@pytest.mark.parametrize(("hooks", "warnings"), [([], 1), ([dict(HOOK, gammas=1.0)], 0)])
+def test_links_without_a_hook_warn_once(tmp_path, hooks, warnings):
+    for hook in hooks:
+        hook.pop("milestones")
+    run(training(tmp_path, custom_hooks=hooks, log_level="WARNING"))
+    log = next(tmp_path.glob("*/*.log")).read_text()
+    assert log.count("model.link_head.loss_weight (λ) stays 2000 in every epoch") == warnings
+    assert weights(tmp_path) == [2000] * 8
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (dict(gammas=(0.99, 0.98)), r"LambdaDecayHook: gammas=\(0.99, 0.98\), milestones=\(\)"),
+        (dict(gammas=(0.99,), milestones=(3, 4)), "2 milestones need 3 gammas, got 1"),
+        (dict(gammas=(0.9, 0.9), milestones=(2.5,)), r"milestones=\(2.5,\): every milestone must"),
+        (dict(gammas=float("nan")), r"gammas=\(nan,\).*every gamma must be a number in \[0, 1\]"),
+        (dict(gammas="0.9"), r"gammas=\('0.9',\).*every gamma must be a number"),
+        (dict(gammas=0.9, stop_epoch=1.5), "stop_epoch=1.5; give an epoch"),
+        (dict(gammas=0.9, stop_epoch=True), "stop_epoch=True; give an epoch"),
+    ],
+)
+def test_hook_settings_that_do_not_fit_are_named(tmp_path, settings, words):
+    config = training(tmp_path, custom_hooks=[dict(type="LambdaDecayHook", **settings)])
+    with pytest.raises(ValueError, match=words):
+        Runner.from_cfg(config)

@@ -1,0 +1,90 @@
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+from aal_plugin.mm.runtime.trials import Trial, run_trials
+
+ROOT = Path(__file__).resolve().parents[3]
+SCRIPT = """
+import sys
+from pathlib import Path
+
+runs = Path(__file__).with_name("runs")
+runs.write_text(runs.read_text() + "x" if runs.exists() else "x")
+print("Epoch(train)  [1][2/2]  loss: 1.0")
+print("Epoch(val)  [1][2/2]  accuracy/top1: 12.5")
+if "fail" in Path(sys.argv[1]).read_text():
+    sys.exit("out of memory")
+"""
+
+
+@pytest.fixture
+def train(tmp_path):
+    """A training script that counts its runs in the file beside it."""
+    script = tmp_path / "train.py"
+    script.write_text(SCRIPT)
+    return script
+
+
+def trial(folder, **settings):
+    cfg = Config(dict(train_cfg=dict(max_epochs=1), work_dir=str(folder / "run"), **settings))
+    return Trial("trial", cfg)
+
+
+def runs(train):
+    return len((train.parent / "runs").read_text())
+
+
+def test_a_run_is_kept_while_its_config_and_its_teacher_stay(tmp_path, train):
+    teacher = tmp_path / "teacher.pth"
+    teacher.write_bytes(b"weights")
+    settings = dict(model=dict(heads=[dict(teacher=dict(checkpoint=str(teacher)))]))
+    for _ in range(2):
+        (result,) = run_trials([trial(tmp_path, **settings)], train, jobs=1)
+        assert result["top1"] == 12.5 and result["checkpoint"].endswith("run/epoch_1.pth")
+    assert runs(train) == 1
+    teacher.write_bytes(b"trained anew")
+    run_trials([trial(tmp_path, **settings)], train, jobs=1)
+    assert runs(train) == 2
+    run_trials([trial(tmp_path, lr=2, **settings)], train, jobs=1)
+    assert runs(train) == 3
+
+
+def test_a_failure_names_the_log_and_is_run_again(tmp_path, train):
+    for count in (1, 2):
+        with pytest.raises(RuntimeError, match=r"(?s)out of memory.*trial failed.*train\.log"):
+            run_trials([trial(tmp_path, note="fail")], train, jobs=1)
+        assert runs(train) == count
+
+
+def compare(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["compare.py", *map(str, arguments)])
+    runpy.run_path(str(ROOT / "tools" / "compare.py"), run_name="__main__")
+
+
+def test_table_has_mean_and_deviation_of_what_was_run(tmp_path, monkeypatch, capsys):
+    config = tmp_path / "tiny.py"
+    config.write_text("train_cfg = dict(max_epochs=1)\n")
+    for seed, top1 in enumerate((10.0, 14.0)):
+        cfg = Config.fromfile(config)
+        cfg.merge_from_dict({"randomness.seed": seed})
+        cfg.work_dir = f"{tmp_path}/tiny/seed{seed}"
+        kept = dict(top1=top1, config=cfg.pretty_text, weights={})
+        Path(cfg.work_dir).mkdir(parents=True)
+        Path(cfg.work_dir, "result.json").write_text(json.dumps(kept))
+    out = tmp_path / "table.md"
+    compare(monkeypatch, config, "--seeds", 0, 1, "--work-dir", tmp_path, "--out", out)
+    assert "| tiny | 12.0 ± 2.8 | 10.0 14.0 |" in out.read_text()
+    assert out.read_text().strip() in capsys.readouterr().out
+
+
+def test_configs_of_one_name_are_refused_since_they_would_share_a_folder(
+    tmp_path, monkeypatch, capsys
+):
+    with pytest.raises(SystemExit, match="2"):
+        compare(monkeypatch, tmp_path / "a" / "tiny.py", tmp_path / "b" / "tiny.py")
+    assert "['tiny']: several configs of that name" in capsys.readouterr().err
