@@ -1,4 +1,4 @@
-# AAL with EfficientNet-B3 as teacher, and λ as in the paper; links for subsets, see Table 4.
+# AAL as in the paper: EfficientNet-B3 as teacher, λ, and the links for subsets (Table 4).
 aal = dict(
     type="AALClassifier",
     teacher=dict(type="TimmTeacher", model_name="efficientnet_b3", pretrained=True),

@@ -1,4 +1,4 @@
-# Attention transfer on CIFAR-10: the teachers, after the configs that train them, and the heads.
+# Attention transfer on CIFAR-10: the heads, and the teachers, which have configs of their own.
 nin_wide = dict(
     type="MMTeacher",
     config="{{fileDirname}}/../attention_transfer/nin-wide_cifar10.py",
@@ -28,9 +28,10 @@ wrn_40_2 = dict(
 )
 # β = 10³ for the mean of squares, as in the code: the paper's 10³ over elements and batch (4.1.1).
 attention = dict(type="ActivationTransferHead", loss_weight=1000.0)
-# The temperature is 4 "for ResNet transfers" (4.1); NIN's is not told, ours is that of FitNets, 3.
+# The temperature is 4 "for ResNet transfers" (4.1). The paper gives none for NIN: FitNets' is 3.
 knowledge = dict(type="DistillHead", kind="soft", loss_weight=0.9, temperature=4.0)
 nin_knowledge = dict(knowledge, temperature=3.0)
-# β decays with hints and with distillation (4.1.1, 4.1.2); how fast is ours: 0.02 of it at the end.
+# β decays with hints and with distillation (4.1.1, 4.1.2). The rate is our choice: 2% of it is
+# left at the end.
 decay = dict(type="LambdaDecayHook", gammas=(0.98,))
 accuracy = dict(type="TeacherAccuracyHook")

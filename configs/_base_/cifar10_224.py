@@ -1,5 +1,5 @@
-# CIFAR-10 at 224 px, as DeiT takes it: strong augmentation, and the paper's weak one (Table 6).
-# Its images are RGB as they are read, so that the preprocessor has nothing to turn round.
+# CIFAR-10 at 224 px, as in DeiT: strong augmentation, and the paper's weak one (Table 6).
+# MMPretrain reads its images as RGB, so the preprocessor must not swap the channels.
 data_preprocessor = dict(
     num_classes=10,
     mean=[123.675, 116.28, 103.53],

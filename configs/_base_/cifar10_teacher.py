@@ -1,5 +1,5 @@
-# Table 6: AAL and distillation from an EfficientNet-B3 that knows CIFAR-10 alone, by which the
-# paper explains the table (5.3). For the one that starts from ImageNet's weights:
+# Table 6: AAL and distillation from an EfficientNet-B3 that was trained on CIFAR-10 alone; the
+# paper explains the table by this (5.3). To use the one that starts from ImageNet's weights:
 # --cfg-options model.teacher.config=configs/baselines/efficientnet-b3_cifar10.py
 #     model.teacher.checkpoint=work_dirs/efficientnet-b3_cifar10/epoch_30.pth
 cifar10_teacher = dict(

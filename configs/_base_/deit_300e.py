@@ -1,7 +1,7 @@
-# DeiT's recipe as its code runs it: AdamW, lr 5e-4 · batch / 512, here for 1024, no clipping; under
-# autocast there (--amp).
-# Its code keeps an average of the weights and measures the raw ones. It decays dist_token with the
-# timm 0.3.2 that it pins; timm since 0.4.9 does not, and nor does this.
+# DeiT's recipe as its code runs it: AdamW, lr 5e-4 · batch / 512 (here for batch 1024), no clipping.
+# Its code uses autocast: add --amp. As there, an average of the weights is saved, and the raw weights
+# are validated. With the timm 0.3.2 that it pins, its code decays dist_token. timm since 0.4.9 does
+# not, and neither does this recipe.
 _base_ = "mmpretrain::_base_/default_runtime.py"
 custom_imports = dict(imports=["aal_plugin.mm"], allow_failed_imports=False)
 optim_wrapper = dict(

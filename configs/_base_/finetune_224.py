@@ -1,6 +1,6 @@
-# Fine-tuning of ImageNet ResNets at 224 px: batch norm and the first group stay as they are (AT,
-# 4.2.1). Batch, lr, its drop, weight decay and the scenes' crops are ours: the paper tells none and
-# this code is not published.
+# Fine-tuning of ImageNet ResNets at 224 px: batch norm and the first group are frozen (AT, 4.2.1).
+# Batch size, lr and its drop, weight decay and the crops of scenes are our choice: the paper gives
+# none, and its code for this is not published.
 _base_ = "mmpretrain::_base_/default_runtime.py"
 custom_imports = dict(imports=["aal_plugin.mm"], allow_failed_imports=False)
 data_preprocessor = dict(
@@ -45,7 +45,8 @@ val_dataloader = dict(
     sampler=dict(type="DefaultSampler", shuffle=False),
 )
 test_dataloader = val_dataloader
-# After 60 of the 100 epochs: hyperparameters of ImageNet's run "kept from finetuning" (4.2.2).
+# Transfer starts after 60 of the 100 epochs, as in ImageNet's run, whose hyperparameters were "kept
+# from finetuning" (4.2.2).
 attention = dict(type="ActivationTransferHead", pairs=[(3, 3), (4, 4)], loss_weight=1000.0)
 start = dict(type="LambdaDecayHook", gammas=(1.0,), start_epoch=60)
 knowledge = dict(type="DistillHead", kind="soft", loss_weight=0.9, temperature=4.0)

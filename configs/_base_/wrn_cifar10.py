@@ -25,7 +25,7 @@ train_dataloader = dict(batch_size=128, dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(batch_size=128)
 test_dataloader = dict(batch_size=128)
 optim_wrapper = dict(optimizer=dict(type="SGD", lr=0.1, momentum=0.9, weight_decay=5e-4))
-# Its epochs count from 1 and its lr falls as epochs 60, 120 and 160 begin: after 59, 119, 159.
+# Its code counts epochs from 1 and lowers the lr at the start of 60, 120 and 160: after 59, 119, 159.
 param_scheduler = dict(type="MultiStepLR", by_epoch=True, milestones=[59, 119, 159], gamma=0.2)
 train_cfg = dict(by_epoch=True, max_epochs=200, val_interval=1)
 val_cfg = test_cfg = dict()

@@ -1,5 +1,5 @@
 # tools/train.py configs/attention_transfer/at_resnet18_cub.py
-# Attention transfer to ResNet-18 on the last two groups, after resnet34_cub.py (AT, Table 4).
+# Attention transfer to ResNet-18 on the last two groups (AT, Table 4). Train resnet34_cub.py first.
 _base_ = "./resnet18_cub.py"
 model = dict(
     type="AALClassifier",

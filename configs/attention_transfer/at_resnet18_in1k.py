@@ -1,7 +1,7 @@
 # tools/dist_train.sh configs/attention_transfer/at_resnet18_in1k.py 8
 # AT's Table 5: ResNet-18 on ImageNet from ResNet-34, torchvision's (26.7% error, the paper's 26.1).
-# Losses on all four groups as in imagenet.py (the paper: the last two, "we plan" four), added after
-# 60 of the 100 epochs as in Table 5 (imagenet.py: from the start).
+# Losses on all four groups as in imagenet.py (the paper used the last two and planned four), added
+# after 60 of the 100 epochs as in Table 5 (imagenet.py: from the start).
 _base_ = "./resnet18_in1k.py"
 model = dict(
     type="AALClassifier",

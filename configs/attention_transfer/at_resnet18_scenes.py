@@ -1,5 +1,6 @@
 # tools/train.py configs/attention_transfer/at_resnet18_scenes.py
-# Attention transfer to ResNet-18 on the last two groups, after resnet34_scenes.py (AT, Table 4).
+# Attention transfer to ResNet-18 on the last two groups (AT, Table 4). Train resnet34_scenes.py
+# first.
 _base_ = "./resnet18_scenes.py"
 model = dict(
     type="AALClassifier",

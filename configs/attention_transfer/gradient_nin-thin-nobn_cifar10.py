@@ -1,6 +1,6 @@
 # tools/train.py configs/attention_transfer/gradient_nin-thin-nobn_cifar10.py
 # Gradient-based attention transfer to nin-thin without batch norm from nin-wide (AT, Table 3).
-# β is ours, the paper gives none.
+# β is our choice; the paper gives none.
 _base_ = ["./nin-thin-nobn_cifar10.py", "../_base_/at_cifar10.py"]
 model = dict(
     type="AALClassifier",

@@ -1,5 +1,5 @@
 # tools/train.py configs/attention_transfer/kd_resnet18_cub.py
-# Soft distillation to ResNet-18, after resnet34_cub.py (AT, Table 4).
+# Soft distillation to ResNet-18 (AT, Table 4). Train resnet34_cub.py first.
 _base_ = "./resnet18_cub.py"
 model = dict(
     type="AALClassifier",

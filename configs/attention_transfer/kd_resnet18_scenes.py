@@ -1,5 +1,5 @@
 # tools/train.py configs/attention_transfer/kd_resnet18_scenes.py
-# Soft distillation to ResNet-18, after resnet34_scenes.py (AT, Table 4).
+# Soft distillation to ResNet-18 (AT, Table 4). Train resnet34_scenes.py first.
 _base_ = "./resnet18_scenes.py"
 model = dict(
     type="AALClassifier",

@@ -1,6 +1,6 @@
 # tools/train.py configs/attention_transfer/nin-thin-nobn_cifar10.py
 # Thin NIN without batch norm, flips alone, no weight decay: the baseline of AT's Table 3 (4.1.3).
-# The lr is ours: the paper gives none for networks without batch norm.
+# The lr is our choice: the paper gives none for networks without batch norm.
 _base_ = "./nin-thin_cifar10.py"
 model = dict(backbone=dict(batch_norm=False))
 train_pipeline = [

@@ -20,7 +20,7 @@ train_pipeline = [
     dict(type="PackInputs"),
 ]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
-# Its epochs count from 1 and its lr falls as epochs 30, 60 and 90 begin.
+# Its code counts epochs from 1 and lowers the lr at the start of 30, 60 and 90.
 param_scheduler = dict(milestones=[29, 59, 89])
 default_hooks = dict(
     checkpoint=dict(max_keep_ckpts=3), fresh_optimizer=dict(type="ResetMomentumHook")

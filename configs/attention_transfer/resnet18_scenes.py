@@ -1,5 +1,6 @@
 # tools/train.py configs/attention_transfer/resnet18_scenes.py
-# ResNet-18, fine-tuned on MIT Indoor Scenes (AT, Table 4): a folder a class in train/ and test/.
+# ResNet-18, fine-tuned on MIT Indoor Scenes (AT, Table 4): train/ and test/ hold one folder
+# per class.
 _base_ = "../_base_/finetune_224.py"
 data_preprocessor = dict(num_classes=67)
 model = dict(head=dict(num_classes=67))

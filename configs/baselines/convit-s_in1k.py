@@ -1,6 +1,6 @@
 # tools/dist_train.sh configs/baselines/convit-s_in1k.py 8
-# ConViT-S, a baseline of the paper. Its code has DeiT's recipe, but for the average of the weights,
-# which is kept here and not measured.
+# ConViT-S, a baseline of the paper. Its code uses DeiT's recipe without the average of the weights;
+# here the average is saved and not validated.
 _base_ = "./deit-s_in1k.py"
 model = dict(
     backbone=dict(

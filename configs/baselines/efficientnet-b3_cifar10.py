@@ -1,6 +1,6 @@
 # tools/dist_train.sh configs/baselines/efficientnet-b3_cifar10.py 8
-# A teacher for Table 6 that knows ImageNet too: EfficientNet-B3 on CIFAR-10, from timm's weights.
-# Its training is ours, the paper tells none.
+# Another teacher for Table 6: EfficientNet-B3 on CIFAR-10, from timm's ImageNet weights. Its recipe
+# is our choice; the paper gives none.
 _base_ = "./deit-s_cifar10.py"
 model = dict(
     backbone=dict(

@@ -1,7 +1,7 @@
 # tools/dist_train.sh configs/deit/deit-b_in1k-token-384px.py 16
-# DeiT-B at 384 px, 30 epochs from deit-b_in1k-token.py's checkpoint, with DeiT's augmentation and
-# the teacher at 384 px too, as in the paper; DeiT's code fine-tunes without a teacher. Its lr
-# (5e-6 · 512 / 512) stays after the warm-up, and its model is in eval mode, so without drop path.
+# DeiT-B at 384 px, 30 epochs from deit-b_in1k-token.py's checkpoint. DeiT's augmentation and the
+# teacher are at 384 px too, as in the paper; DeiT's code fine-tunes without a teacher. Its lr
+# (5e-6 · 512 / 512) is constant after the warm-up. Its model is in eval mode: no drop path.
 _base_ = "./deit-b_in1k-token.py"
 model = dict(backbone=dict(img_size=384, drop_path_rate=0.0))
 train_pipeline, test_pipeline = _base_.train_pipeline, _base_.test_pipeline

@@ -1,6 +1,6 @@
 # tools/dist_train.sh configs/deit/deit-s_in1k-soft.py 8
-# DeiT-S with soft distillation, its sum divided by the batch, as in the paper. DeiT's code divides
-# by batch times classes, a thousandth of that: --cfg-options model.distill_head.reduction=elements
+# DeiT-S with soft distillation. The sum is divided by the batch, as in the paper. DeiT's code
+# divides by batch times classes: --cfg-options model.distill_head.reduction=elements
 _base_ = ["../baselines/deit-s_in1k.py", "../_base_/deit_teacher.py"]
 model = dict(
     type="AALClassifier",

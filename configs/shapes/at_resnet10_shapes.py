@@ -1,6 +1,6 @@
 # tools/train.py configs/shapes/at_resnet10_shapes.py    (after configs/shapes/quickstart_teacher.py)
-# The ResNet of resnet10_shapes.py with attention transfer on all four stages; their grids are
-# smaller than CIFAR's, and so is the weight.
+# The ResNet of resnet10_shapes.py with attention transfer on all four stages. The grids are smaller
+# than CIFAR's, and so is the weight.
 _base_ = ["./resnet10_shapes.py", "../_base_/aal_shapes.py"]
 model = dict(
     type="AALClassifier",

@@ -1,6 +1,6 @@
 # tools/test.py configs/shapes/quickstart_localization.py CHECKPOINT
-# Where the attention of a quickstart student looks. CHECKPOINT is that of quickstart_plain.py or
-# of quickstart_aal.py, whose links are reported as unexpected keys and not needed.
+# Where the attention of a quickstart student looks. CHECKPOINT is one of quickstart_plain.py or of
+# quickstart_aal.py; the log then lists the links as unexpected keys, because they are not needed.
 _base_ = "./quickstart_plain.py"
 test_dataloader = dict(
     dataset=dict(pipeline=[dict(type="PackInputs", algorithm_keys=["gt_bboxes"])])
