@@ -1,0 +1,124 @@
+"""Every Python block of the documentation runs, on small models in the place of the large ones."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import warnings
+
+import pytest
+import timm
+import torch
+from mmengine.registry import DefaultScope, Registry
+from torch import nn
+
+import aal_plugin.mm  # noqa: F401
+from aal_plugin.core import AttentionLinkLoss
+
+from .pages import PAGES, blocks, name_of
+
+LINKED = "LinkedStudent("
+SMALLER = {
+    '"efficientnet_b3", pretrained=True': '"test_resnet", allow_random_weights=True',
+    "range(300)": "range(2)",
+    "max_epochs=300": "max_epochs=2, logger=False, enable_progress_bar=False, accelerator='cpu'",
+    "num_train_epochs=300": "num_train_epochs=2, use_cpu=True, report_to='none'",
+    "Accelerator()": "Accelerator(cpu=True)",
+}
+BLOCKS = [
+    pytest.param(page, block, id=f"{name_of(page)}:{block.line}")
+    for page in PAGES
+    for block in blocks(page, "python")
+]
+
+
+def small_student():
+    torch.manual_seed(0)
+    shape = dict(img_size=32, patch_size=8, embed_dim=16, depth=3, num_heads=2)
+    return timm.create_model("vit_tiny_patch16_224", num_classes=5, **shape)
+
+
+def stand_ins():
+    """What a reader brings: a student, data, and the rest of a training script."""
+    images, labels = torch.randn(8, 3, 32, 32), torch.arange(8) % 5
+    student = small_student()
+    return dict(
+        torch=torch,
+        nn=nn,
+        student=student,
+        optimizer=torch.optim.SGD(student.parameters(), lr=0.1),
+        criterion=nn.CrossEntropyLoss(),
+        cross_entropy=nn.functional.cross_entropy,
+        device="cpu",
+        loader=list(zip(images.split(4), labels.split(4))),
+        dataset=[dict(pixel_values=image, labels=label) for image, label in zip(images, labels)],
+    )
+
+
+@pytest.fixture
+def weights_seen(monkeypatch):
+    """The weights of the first level's links at every call of the link loss."""
+    seen = []
+    forward = AttentionLinkLoss.forward
+
+    def recorded(self, activations):
+        seen.append(self.links[0].weight.detach().clone())
+        return forward(self, activations)
+
+    monkeypatch.setattr(AttentionLinkLoss, "forward", recorded)
+    return seen
+
+
+@pytest.mark.parametrize(("page", "block"), BLOCKS)
+def test_python_block_runs(page, block, tmp_path, monkeypatch, weights_seen):
+    for package in ("lightning", "accelerate", "transformers"):
+        if re.search(rf"^(import|from) {package}", block.text, re.M):
+            pytest.importorskip(package)
+    text = block.text
+    for large, small in SMALLER.items():
+        text = text.replace(large, small)
+    monkeypatch.chdir(tmp_path)
+    names = stand_ins()
+    before = {key: value.clone() for key, value in names["student"].state_dict().items()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # those of other people's trainers
+        exec(compile(text, f"{name_of(page)}:{block.line}", "exec"), names)
+    if LINKED in text and "loss" in text:
+        assert len(weights_seen) == 4, "two epochs of two steps, each with λ > 0"
+        assert not weights_seen[0].equal(weights_seen[-1]), "no step reached the links"
+        after = names["student"].state_dict()
+        assert any(not after[key].equal(before[key]) for key in before), "the student stayed"
+    if (tmp_path / "student.pth").exists():
+        saved = torch.load(tmp_path / "student.pth", weights_only=True)
+        small_student().load_state_dict(saved, strict=True)
+        assert all(saved[key].equal(value) for key, value in names["student"].state_dict().items())
+
+
+@pytest.mark.parametrize(("page", "block"), BLOCKS)
+def test_types_of_a_config_block_are_registered(page, block):
+    own = re.findall(r"class (\w+)", "".join(b.text for b in blocks(page, "python")))
+    types = [name for name in re.findall(r'\btype="([\w.]+)"', block.text) if name not in own]
+    for name in types:
+        assert is_registered(name), f"{name_of(page)}:{block.line} names type={name!r}"
+
+
+def is_registered(name: str) -> bool:
+    if "." in name:
+        module, _, attribute = name.rpartition(".")
+        return hasattr(importlib.import_module(module), attribute)
+    with DefaultScope.overwrite_default_scope("mmpretrain"):
+        return any(registry.get(name) is not None for registry in registries())
+
+
+def registries() -> list[Registry]:
+    import mmpretrain.registry
+
+    return [value for value in vars(mmpretrain.registry).values() if isinstance(value, Registry)]
+
+
+def test_loops_and_configs_are_among_the_blocks():
+    """The tests above would pass over pages without a block."""
+    texts = [block.values[1].text for block in BLOCKS]
+    assert sum(LINKED in text for text in texts) >= 5
+    assert sum("type=" in text for text in texts) >= 3
+    assert not is_registered("NoSuchHead")
