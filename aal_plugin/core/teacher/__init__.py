@@ -1,1 +1,1 @@
-"""The frozen teacher, and where its levels and weights come from."""
+"""The frozen teacher: its levels, its images and its weights."""

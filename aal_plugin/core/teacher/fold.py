@@ -1,4 +1,4 @@
-"""Batch norms folded into the convolutions before them, for a network that only infers."""
+"""Folds batch norms into the convolutions before them, for a network that only infers."""
 
 from __future__ import annotations
 
@@ -16,25 +16,32 @@ _PLAIN = (nn.BatchNorm2d, nn.SyncBatchNorm)
 
 
 def fold_batch_norms(model: nn.Module, run: Callable[[], list[Tensor]]) -> int:
-    """Scale the weights of convolutions so that the batch norms after them can go.
+    """Scale the weights of convolutions so that the batch norms after them can be removed.
 
-    A norm is folded when it is the only operation that reads what one convolution puts out; in
-    eval mode its output is the same to rounding. It leaves an identity, or its activation
-    function, under its name, so that dotted names below and beside it stay valid.
+    A norm is folded if it is the only operation that reads the output of one convolution; in eval
+    mode the result is equal up to rounding. An identity, or the norm's activation function, takes
+    its place and name, so that all dotted names stay valid.
 
     Args:
-        model: in eval mode.
-        run: infers with the model on some images and answers with every tensor that somebody
-            will look at: a convolution whose output is among them keeps its norm.
+        model: in eval mode; it is changed.
+        run: infers with the model on some images and returns every tensor that is used
+            afterwards: a convolution whose output is among them keeps its norm.
 
     Returns:
-        How many norms were folded.
+        The number of folded norms.
+
+    Example:
+        >>> model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)).eval()
+        >>> fold_batch_norms(model, lambda: [model(torch.zeros(1, 3, 8, 8))])
+        1
+        >>> model[1]
+        Identity()
     """
-    watch = _Source(model)
-    with torch.no_grad(), watch:
+    source = _Source(model)
+    with torch.no_grad(), source:
         for tensor in run():
-            watch.readers[_memory(tensor)] += 1
-    pairs = watch.pairs()
+            source.readers[_memory(tensor)] += 1
+    pairs = source.pairs()
     parents = {id(child): parent for parent in model.modules() for child in parent.children()}
     for conv, norm in pairs:
         _scale(conv, norm)
@@ -46,15 +53,15 @@ def fold_batch_norms(model: nn.Module, run: Callable[[], list[Tensor]]) -> int:
 
 
 class _Source(TorchDispatchMode):
-    """Notes during a forward pass which convolution feeds which norm, and who else reads it."""
+    """Records during a forward pass which convolution feeds which norm, and what else reads it."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.readers: Counter = Counter()  # operations by the memory that they read
+        self.readers: Counter[int] = Counter()  # operations by the memory that they read
         self._fed: dict[int, nn.Conv2d] = {}
-        self._calls: Counter = Counter()
+        self._calls: Counter[nn.Module] = Counter()
         self._pairs: list[tuple[nn.Conv2d, nn.Module, int]] = []
-        self._alive: list[Tensor] = []  # so that nothing younger gets their memory
+        self._alive: list[Tensor] = []  # so that no later tensor reuses their memory
         self._hooks = [
             hook
             for module in model.modules()
@@ -66,7 +73,7 @@ class _Source(TorchDispatchMode):
         ]
 
     def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple = (), kwargs: Any = None
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         for leaf in tree_leaves((args, kwargs or {})):
             if isinstance(leaf, Tensor):
@@ -79,7 +86,7 @@ class _Source(TorchDispatchMode):
         super().__exit__(*exception)
 
     def pairs(self) -> list[tuple[nn.Conv2d, nn.Module]]:
-        """Every convolution and norm that ran once, the norm being its only reader."""
+        """Each convolution and norm that ran once, if the norm is the only reader."""
         return [
             (conv, norm)
             for conv, norm, memory in self._pairs
@@ -95,7 +102,7 @@ class _Source(TorchDispatchMode):
         self._calls[module] += 1
         if isinstance(module, nn.Conv2d):
             self._fed[_memory(output)] = module
-            self.readers[_memory(output)] = 0  # it may be the memory of something older
+            self.readers[_memory(output)] = 0  # the memory may have been an older tensor's
             self._alive.append(output)
 
 
@@ -104,7 +111,7 @@ def _memory(tensor: Tensor) -> int:
 
 
 def _foldable_conv(module: nn.Module) -> bool:
-    """Whether its output is linear in a weight of its own; a standardised weight is not."""
+    """Whether its output is linear in its own weight; a standardised weight is not."""
     return (
         isinstance(module, nn.Conv2d)
         and type(module).__module__.startswith(("torch.nn.modules.conv", "timm.layers.conv2d_same"))
@@ -118,7 +125,7 @@ def _foldable_norm(module: nn.Module) -> bool:
 
 
 def _without_norm(norm: nn.Module) -> nn.Module:
-    """What is left of it: timm's BatchNormAct2d holds a dropout and an activation function."""
+    """What remains of a norm: timm's BatchNormAct2d contains dropout and an activation."""
     plain = type(norm) in _PLAIN
     rest = nn.Identity() if plain else nn.Sequential(OrderedDict(norm.named_children()))
     rest._forward_hooks.update(norm._forward_hooks)  # a norm may be recorded
@@ -127,15 +134,18 @@ def _without_norm(norm: nn.Module) -> nn.Module:
 
 @torch.no_grad()
 def _scale(conv: nn.Conv2d, norm: nn.Module) -> None:
+    mean, var, weight, bias = (
+        getattr(norm, name) for name in ("running_mean", "running_var", "weight", "bias")
+    )
     # float64: the product is rounded once.
-    scale = (norm.running_var.double() + norm.eps).rsqrt()
-    if norm.weight is not None:
-        scale = scale * norm.weight
-    shift = -norm.running_mean * scale
-    if norm.bias is not None:
-        shift = shift + norm.bias
+    scale: Tensor = (var.double() + norm.eps).rsqrt()
+    if weight is not None:
+        scale = scale * weight
+    shift = -mean * scale
+    if bias is not None:
+        shift = shift + bias
     if conv.bias is not None:
         shift = shift + conv.bias * scale
-    weight = (conv.weight.double() * scale.view(-1, 1, 1, 1)).to(conv.weight)
-    conv.weight = nn.Parameter(weight, requires_grad=False)
-    conv.bias = nn.Parameter(shift.to(weight), requires_grad=False)
+    folded = (conv.weight.double() * scale.view(-1, 1, 1, 1)).to(conv.weight)
+    conv.weight = nn.Parameter(folded, requires_grad=False)
+    conv.bias = nn.Parameter(shift.to(folded), requires_grad=False)

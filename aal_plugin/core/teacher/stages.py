@@ -1,61 +1,129 @@
-"""Where a CNN has its stages, and modules by their dotted names."""
+"""Where a network has its stages: the layers that are a teacher's levels by default."""
 
 from __future__ import annotations
 
-import difflib
 import itertools
+import math
 from collections.abc import Sequence
-from typing import Any
 
 from torch import Tensor, nn
+
+from aal_plugin.core.student.families import known_reader
+
+from .levels import inside
+
+# Where a network may be inside its owner: MMPretrain's classifiers and timm's wrappers.
+_OWNERS = ("", "timm_model.", "backbone.", "backbone.timm_model.", "encoder.")
+_SPACED = 4  # levels of a transformer whose blocks all have one grid
 
 
 def default_layers(
     model: nn.Module, whose: str = "teacher", key: str = "teacher.layers"
 ) -> list[str]:
-    """The outputs of a CNN's stages: `blocks.*`, `stages.*`, `layers.*`, `layer1`… or `s1`….
+    """The outputs of a network's stages: `blocks.*`, `stages.*`, `layers.*`, `layer1`… or `s1`….
 
     After each stage's normalisation (AAL, section 3.2): seven in EfficientNet, four in ResNet.
     MMPretrain's EfficientNet holds stem, stages and head convolution in one list, and stages of
-    one resolution in one Sequential: those ends are left out, and those stages taken apart.
-    Where a timm model has none of these, what its `feature_info` names (DenseNet, VGG, DLA).
+    one resolution in one Sequential: those ends are left out, and those stages are separated.
+    A stage that ends with its downsampling (MMPretrain's Swin) ends at its last block instead.
+    If a timm model has none of these, its `feature_info` names the layers (DenseNet, VGG, DLA),
+    and if a transformer has none, a known family names its blocks (T2T-ViT). The levels of a
+    features-only model are the entries of its output, and those of HRNet its last stage's
+    branches.
+
+    Args:
+        model: a CNN or a transformer, or a module that contains one under a usual name.
+        whose: "teacher" or "student", for error messages.
+        key: the config key of the layers, for error messages.
+
+    Returns:
+        Dotted names, in the order of the stages or blocks; `chosen_levels` thins out blocks.
 
     Raises:
         ValueError: no such stages.
+
+    Example:
+        >>> import timm
+        >>> default_layers(timm.create_model("test_resnet"))
+        ['layer1', 'layer2', 'layer3', 'layer4']
     """
-    for prefix in ("", "timm_model.", "backbone.", "backbone.timm_model."):
-        root = _inside(model, prefix)
+    info = getattr(model, "feature_info", None)
+    if info is not None and hasattr(info, "out_indices"):  # timm's features_only=True
+        return [f"[{index}]" for index in range(len(info.out_indices))]
+    for prefix in _OWNERS:
+        root = inside(model, prefix)
         for name in ("blocks", "stages", "layers"):
             stages = getattr(root, name, None)
             if isinstance(stages, (nn.Sequential, nn.ModuleList)):
-                return [f"{prefix}{name}.{stage}" for stage in _stages_in(stages)]
+                return [f"{prefix}{name}.{stage}" for stage in _stages_in(list(stages))]
         for name in ("layer", "s"):
             count = next(i for i in itertools.count(1) if not hasattr(root, f"{name}{i}"))
             numbered = [f"{name}{i}" for i in range(1, count)]
             if len(numbered) > 1:
                 return [prefix + stage for stage in numbered]
-    named = [info["module"] for info in getattr(model, "feature_info", None) or []]
+        branches = getattr(list(getattr(root, "stage4", None) or [None])[-1], "num_branches", 0)
+        if branches:  # HRNet, whose last stage returns a list
+            return [f"{prefix}stage4[{branch}]" for branch in range(branches)]
     modules = dict(model.named_modules())
+    named = list(dict.fromkeys(entry["module"] for entry in info or []))
     if named and all(name in modules for name in named):
         return [name for name in named if name]
+    blocks = _known_blocks(model)
+    if blocks:
+        return blocks
     raise ValueError(
-        f"{whose} {type(model).__name__} shows no stages; give {key}=[...], "
-        f"names among {[name for name, _ in model.named_children()]} or below them"
+        f"{whose} {type(model).__name__} has no stages that AAL knows; give {key}=[...], "
+        f"names among {[name for name, _ in model.named_children()]} or inside these"
     )
+
+
+def chosen_levels(maps: Sequence[Tensor], transformer: bool) -> list[int]:
+    """Which of a network's default layers become levels.
+
+    All stages of a CNN. Of a transformer's blocks the last one of each grid and width, which are
+    its stages. Where all layers have one grid and width (ViT, Mixer, ConvMixer), four evenly
+    spaced ones: of 12 blocks the 3rd, 6th, 9th and 12th.
+
+    Args:
+        maps: the map of each default layer, (B, C, h, w).
+        transformer: whether the layers return tokens or (B, h, w, C).
+
+    Returns:
+        Indices into `maps`.
+
+    Example:
+        >>> import torch
+        >>> chosen_levels([torch.zeros(1, 8, 4, 4)] * 12, transformer=True)
+        [2, 5, 8, 11]
+    """
+    shapes = [tuple(level.shape) for level in maps]
+    count = len(shapes)
+    ends = [i for i in range(count) if i == count - 1 or shapes[i] != shapes[i + 1]]
+    if len(ends) == 1 and count > _SPACED:
+        return [math.ceil(part * count / _SPACED) - 1 for part in range(1, _SPACED + 1)]
+    return ends if transformer and len(ends) > 1 else list(range(count))
+
+
+def _known_blocks(model: nn.Module) -> list[str]:
+    """The names of a known transformer's blocks."""
+    reader = known_reader(model)
+    names = {id(module): name for name, module in model.named_modules()}
+    found = [names.get(id(block.block)) for block in reader.blocks] if reader else []
+    return [name for name in found if name]
 
 
 def _stages_in(entries: Sequence[nn.Module]) -> list[str]:
     """The names within `entries` of the last module of every stage."""
     convs = [type(entry).__name__ == "ConvModule" for entry in entries]  # MMCV's
     if not any(convs) or all(convs):
-        return [str(index) for index in range(len(entries))]
+        return [f"{index}{_last_block(entry)}" for index, entry in enumerate(entries)]
     stages: list[str] = []
     for index, entry in enumerate(entries):
         if convs[index]:
             continue
         blocks = list(entry) if isinstance(entry, nn.Sequential) else []
         widths = [_width(block) for block in blocks]
-        # A stage ends where the next block puts out another number of channels.
+        # A stage ends where the next block returns another number of channels.
         for number in range(len(blocks) - 1):
             if widths[number] != widths[number + 1]:
                 stages.append(f"{index}.{number}")
@@ -63,95 +131,16 @@ def _stages_in(entries: Sequence[nn.Module]) -> list[str]:
     return stages
 
 
+def _last_block(stage: nn.Module) -> str:
+    """What follows a stage's name where the stage itself is not called, or downsamples last."""
+    if isinstance(stage, nn.ModuleList):  # Twins
+        return f".{len(stage) - 1}"
+    names = [name for name, _ in stage.named_children()]
+    if "blocks" in names and "downsample" in names[names.index("blocks") :]:
+        return f".blocks.{len(list(stage.get_submodule('blocks').children())) - 1}"
+    return ""
+
+
 def _width(block: nn.Module) -> int:
-    """Channels that a block puts out: those of its last convolution."""
+    """Output channels of a block: those of its last convolution."""
     return [m.out_channels for m in block.modules() if isinstance(m, nn.Conv2d)][-1]
-
-
-def output_formats(model: nn.Module, names: Sequence[str]) -> list[str]:
-    """'NHWC' or 'NCHW' for each named module: what timm's `output_fmt` says nearest above it."""
-    formats = []
-    for name in names:
-        parts, found = name.split("."), None
-        for end in range(len(parts) + 1):
-            owner = _inside(model, ".".join(parts[:end]))
-            found = getattr(owner, "output_fmt", found)
-        formats.append(str(getattr(found, "value", found) or "NCHW"))
-    return formats
-
-
-def as_map(output: Any, fmt: str, image_size: tuple[int, int], layer: str) -> Tensor:
-    """What a stage puts out as (B, C, h, w).
-
-    Of a list the first is taken, as timm does (SelecSLS hands on [map, skip]); of a tuple the
-    last, MMPretrain's stages being a tuple. Channels that come last are told from the image's
-    sides: the grid keeps their ratio.
-
-    Args:
-        fmt: of `output_formats`.
-        image_size: (H, W) that the model was given.
-        layer: what it is called, for the error.
-
-    Raises:
-        ValueError: no four axes; channels that lie last where the model does not say so.
-    """
-    if isinstance(output, list):
-        output = output[0]
-    elif isinstance(output, tuple):
-        output = output[-1]
-    shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-    if not isinstance(output, Tensor) or output.dim() != 4:
-        raise ValueError(f"{layer} returns {shape}; expected (B, C, h, w) maps")
-    channels_last = _keeps_ratio(shape[1:3], image_size)
-    channels_first = _keeps_ratio(shape[2:], image_size)
-    if channels_last and (fmt == "NHWC" or not channels_first):
-        if fmt != "NHWC":
-            raise ValueError(
-                f"{layer} returns {shape} for images of {image_size[0]}×{image_size[1]} pixels; "
-                "its channels seem to come last, expected (B, C, h, w) maps"
-            )
-        return output.permute(0, 3, 1, 2)
-    return output
-
-
-def _keeps_ratio(grid: Sequence[int], image_size: tuple[int, int]) -> bool:
-    """Whether (h, w) is an image's grid, to one position that rounding may add."""
-    height, width = image_size
-    return abs(grid[0] * width - grid[1] * height) <= max(height, width)
-
-
-def named_modules_of(model: nn.Module, layers: Sequence[str], key: str) -> list[nn.Module]:
-    """The modules of those dotted names; `key` is the config's, for the error."""
-    check_names(layers, key)
-    modules = dict(model.named_modules())
-    for layer in layers:
-        if layer not in modules:
-            raise ValueError(
-                f"{key}: {type(model).__name__} has no module {layer!r}; "
-                f"near names: {near_names(layer, modules)}"
-            )
-    return [modules[layer] for layer in layers]
-
-
-def check_names(names: Any, key: str) -> None:
-    """Raise ValueError unless they are a list of one name or more, each of them once."""
-    wanted = "give one module name or more, or leave it out for the model's stages"
-    if isinstance(names, str) or not isinstance(names, Sequence) or not names:
-        raise ValueError(f"{key}={names!r}; {wanted}")
-    if not all(isinstance(name, str) for name in names):
-        raise ValueError(f"{key}={list(names)!r} holds something that is no name; {wanted}")
-    twice = sorted({name for name in names if list(names).count(name) > 1})
-    if twice:
-        raise ValueError(f"{key}={list(names)!r} names {twice} more than once; {wanted}")
-
-
-def near_names(name: str, names: Any) -> str:
-    """The likeliest of `names` where `name` is none of them, for an error."""
-    near = difflib.get_close_matches(name, list(names), n=5, cutoff=0.4)
-    return ", ".join(near) or "none"
-
-
-def _inside(model: nn.Module, prefix: str) -> nn.Module | None:
-    for name in filter(None, prefix.split(".")):
-        model = getattr(model, name, None)
-    return model

@@ -9,35 +9,45 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from aal_plugin.core.settings import check_flag
+from aal_plugin.core.settings import check_flag, check_whole
 
 from .frozen_teacher import FrozenTeacher
-from .stages import near_names
+from .layer_names import near_names
+from .teacher_images import checked_size
 from .weights import check_weights, load_weights
 
 _logger = logging.getLogger(__name__)
+_OF_EXTRACTION = ("features_only", "out_indices", "feature_cls")  # timm's, of features_only=True
 
 
 class TimmTeacher(FrozenTeacher):
-    """A teacher from timm's model factory.
+    """A teacher from timm's model factory: a CNN, a ViT or a hierarchical transformer.
 
     Args:
-        model_name: any name of `timm.list_models()`.
+        model_name: a name from `timm.list_models()`.
         pretrained: load timm's weights of that name.
-        checkpoint: or a file of weights for it (.pth, .safetensors).
-        use_ema: of a timm run with --model-ema, load the averaged weights, as timm does for its
-            own models; False: the raw ones. Which they were is said in the log.
-        layers: see `FrozenTeacher`.
-        num_classes: of the checkpoint, where it differs from the model's own; 0: no classifier.
-        allow_random_weights: for trials; a random teacher trains without a complaint and
-            regularises toward noise, so weights are demanded otherwise.
+        checkpoint: or a file of weights (.pth, .safetensors).
+        use_ema: load the averaged weights of a timm run with --model-ema, as timm does for its own
+            models; False: the raw ones. The log states which were loaded.
+        layers, image_size: see `FrozenTeacher`.
+        num_classes: the checkpoint's, if it differs from the model's own; 0: no classifier.
+        allow_random_weights: for trials. A random teacher trains without an error and teaches
+            noise, so weights are required otherwise.
         channels_last, fold_norms, dtype, compile: see `FrozenTeacher`.
-        **model_kwargs: passed on to `timm.create_model`.
+        **model_kwargs: passed to `timm.create_model`, such as `img_size` of a ViT, or
+            `features_only=True` for the maps that timm itself extracts.
 
     Raises:
         ValueError: an unknown model, no weights, two sources of weights, weights that do not fit,
-            cannot be fetched or hold NaN.
+            cannot be downloaded or contain NaN.
         FileNotFoundError: no such checkpoint.
+
+    Example:
+        >>> import torch
+        >>> teacher = TimmTeacher("test_resnet", allow_random_weights=True)
+        >>> maps, logits = teacher(torch.zeros(2, 3, 64, 64), with_logits=True)
+        >>> [tuple(level.shape) for level in maps][-1], logits.shape
+        ((2, 96, 2, 2), torch.Size([2, 1000]))
     """
 
     def __init__(
@@ -53,6 +63,7 @@ class TimmTeacher(FrozenTeacher):
         dtype: str | None = None,
         compile: bool = False,
         use_ema: bool = True,
+        image_size: int | Sequence[int] | None = None,
         **model_kwargs: Any,
     ) -> None:
         import timm
@@ -65,16 +76,14 @@ class TimmTeacher(FrozenTeacher):
                 f"near names: {near_names(model_name, timm.list_models())}"
             )
         if num_classes is not None:
-            if not isinstance(num_classes, int) or isinstance(num_classes, bool) or num_classes < 0:
-                raise ValueError(
-                    f"teacher.num_classes={num_classes!r}; choose a whole number of classes, "
-                    "0 for a teacher without a classifier"
-                )
+            check_whole("teacher.num_classes", num_classes, 0)
             model_kwargs["num_classes"] = num_classes
-        model = _created(model_name, pretrained, model_kwargs)
-        if checkpoint is not None:
-            load_weights(model, checkpoint, partial(_read, use_ema=use_ema))
-        data = model.pretrained_cfg
+        if checkpoint is None:
+            model = _created(model_name, pretrained, model_kwargs)
+        else:
+            model = _loaded(model_name, checkpoint, use_ema, model_kwargs)
+        data: dict[str, Any] = getattr(model, "pretrained_cfg")  # noqa: B009  timm's, untyped
+        size = model_kwargs.get("img_size", data["input_size"][-2:])
         super().__init__(
             model,
             layers,
@@ -86,44 +95,61 @@ class TimmTeacher(FrozenTeacher):
             dtype=dtype,
             compile=compile,
             name=model_name,
-            input_size=_input_size(model, model_kwargs.get("img_size")),
+            input_size=checked_size("teacher.img_size", size) or (224, 224),
+            image_size=image_size,
         )
+
+
+def _loaded(
+    model_name: str, checkpoint: str, use_ema: bool, model_kwargs: dict[str, Any]
+) -> nn.Module:
+    """The model with the weights of a file."""
+    whole = {key: value for key, value in model_kwargs.items() if key not in _OF_EXTRACTION}
+    model = _created(model_name, False, whole)
+    load_weights(model, checkpoint, partial(_read, use_ema=use_ema))
+    if not model_kwargs.get("features_only"):
+        return model
+    # timm renames modules when it extracts features, so the weights are loaded before.
+    weights = dict(state_dict=model.state_dict())
+    return _created(model_name, True, dict(model_kwargs, pretrained_cfg_overlay=weights))
 
 
 def _created(model_name: str, pretrained: bool, model_kwargs: dict[str, Any]) -> nn.Module:
     import timm
 
-    named = ":" not in model_name  # "hf-hub:…" names a hub
-    if pretrained and named and not timm.models.is_model_pretrained(model_name):
+    published = ":" in model_name or timm.models.is_model_pretrained(model_name)
+    if pretrained and not published and "pretrained_cfg_overlay" not in model_kwargs:
         raise ValueError(
-            f"teacher.pretrained=True: timm has no weights of {model_name!r}; give "
+            f"teacher.pretrained=True: timm has no weights for {model_name!r}; give "
             "teacher.checkpoint=FILE, or another teacher.model_name"
         )
     retries = logging.getLogger("huggingface_hub.utils._http")
-    tell = _TellsOnce(
-        f"teacher.pretrained=True: fetching timm's weights of {model_name!r} fails, and is tried "
-        "again for a minute; without a network, give teacher.checkpoint=FILE"
+    once = _OneLine(
+        f"teacher.pretrained=True: the download of timm's weights for {model_name!r} fails and is "
+        "retried for a minute; without a network, give teacher.checkpoint=FILE"
     )
-    retries.addFilter(tell)
+    retries.addFilter(once)
     try:
-        return timm.create_model(model_name, pretrained=pretrained, **model_kwargs)
+        model: nn.Module = timm.create_model(model_name, pretrained=pretrained, **model_kwargs)
+        return model
     except OSError as error:  # URLError and the hub's errors are OSErrors
         if not pretrained:
             raise
-        # Alone: its traceback and its own causes are hundreds of lines of retries.
+        # Without its traceback and causes, which are hundreds of lines of retries.
         error.__cause__ = error.__context__ = None
         raise ValueError(
-            f"teacher.pretrained=True: timm's weights of {model_name!r} could not be fetched; "
-            "give teacher.checkpoint=FILE, a file of them, or a machine with a network"
+            f"teacher.pretrained=True: timm's weights for {model_name!r} could not be downloaded; "
+            "give teacher.checkpoint=FILE, or use a machine with a network"
         ) from error.with_traceback(None)
     finally:
-        retries.removeFilter(tell)
+        retries.removeFilter(once)
 
 
-class _TellsOnce:
-    """A filter of log records that lets one line of ours take the place of all that come."""
+class _OneLine(logging.Filter):
+    """Replaces all log records by one line."""
 
     def __init__(self, line: str) -> None:
+        super().__init__()
         self._line: str | None = line
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -133,22 +159,18 @@ class _TellsOnce:
 
 
 def _read(checkpoint: str, use_ema: bool) -> dict[str, Tensor]:
-    """The weights of a file: averaged ones where there are some and they are wanted."""
+    """The weights of a file: the averaged ones if it has them and `use_ema` is True."""
     from timm.models import load_state_dict
 
-    raw, averaged = (load_state_dict(checkpoint, use_ema=ema) for ema in (False, True))
+    raw, averaged = (
+        dict[str, Tensor](load_state_dict(checkpoint, use_ema=ema)) for ema in (False, True)
+    )
     if raw.keys() == averaged.keys() and all(raw[key].equal(averaged[key]) for key in raw):
         return raw
     words = (
-        "EMA weights are taken; teacher.use_ema=False takes the raw ones"
+        "EMA weights are loaded; teacher.use_ema=False loads the raw ones"
         if use_ema
-        else "raw weights are taken; teacher.use_ema=True takes its EMA"
+        else "raw weights are loaded; teacher.use_ema=True loads the EMA weights"
     )
     _logger.info("teacher.checkpoint=%r: %s", checkpoint, words)
     return averaged if use_ema else raw
-
-
-def _input_size(model: nn.Module, img_size: int | Sequence[int] | None) -> tuple[int, int]:
-    """(H, W) that a model was built for."""
-    size = img_size if img_size is not None else model.pretrained_cfg["input_size"][-2:]
-    return (size, size) if isinstance(size, int) else tuple(size)

@@ -1,4 +1,4 @@
-"""A module that its owner holds, but does not have among its own modules."""
+"""A module that its owner uses, but does not list among its own modules."""
 
 from __future__ import annotations
 
@@ -9,11 +9,23 @@ from torch import Tensor, nn
 
 
 class Unregistered:
-    """Holds a module outside its owner's module tree.
+    """Keeps a module outside its owner's module tree.
 
-    The owner's state dict, parameters, optimizer and DDP buckets do not know it, and so neither
-    do checkpoints. A deep copy of the owner holds the same module but does not own it: the owner
-    alone moves it between devices, so that an EMA copy on the CPU leaves the teacher where it is.
+    The owner's state dict, parameters, optimizer, DDP buckets and checkpoints do not contain it.
+    A deep copy of the owner shares the module but does not own it: only the owner moves it
+    between devices, so that an EMA copy on the CPU does not move the teacher.
+
+    Args:
+        module: the module to keep.
+        owned: whether `apply` changes it.
+
+    Example:
+        >>> class Owner(nn.Module):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.teacher = Unregistered(nn.Linear(2, 2))
+        >>> list(Owner().state_dict())
+        []
     """
 
     def __init__(self, module: nn.Module, owned: bool = True) -> None:
@@ -21,7 +33,11 @@ class Unregistered:
         self.owned = owned
 
     def apply(self, fn: Callable[[Tensor], Tensor]) -> None:
-        """What the owner's `_apply` passes on: `.to()`, `.cuda()`, `.half()`."""
+        """Apply what the owner's `_apply` received from `.to()`, `.cuda()` or `.half()`.
+
+        Args:
+            fn: changes one tensor.
+        """
         if self.owned:
             self.module._apply(fn)
 

@@ -1,4 +1,4 @@
-"""Where a teacher's weights come from."""
+"""Checks and loads a teacher's weights."""
 
 from __future__ import annotations
 
@@ -7,12 +7,24 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-# What a model's weights and statistics are called in a checkpoint, where all are plain tensors.
+# The names of weights and statistics in a checkpoint, where all are plain tensors.
 _BOUNDED = ("running_mean", "running_var", "weight", "bias")
 
 
 def check_weights(pretrained: bool, checkpoint: str | None, allow_random_weights: bool) -> None:
-    """Raise ValueError unless a teacher's weights come from exactly one place."""
+    """Check that a teacher's weights come from exactly one source.
+
+    Args:
+        pretrained: weights that a library publishes for the model.
+        checkpoint: a file of weights.
+        allow_random_weights: no weights, for a trial.
+
+    Raises:
+        ValueError: two sources, or none.
+
+    Example:
+        >>> check_weights(pretrained=False, checkpoint="teacher.pth", allow_random_weights=False)
+    """
     if pretrained and checkpoint is not None:
         raise ValueError(
             f"teacher.pretrained=True and teacher.checkpoint={checkpoint!r} are two sources of "
@@ -20,14 +32,24 @@ def check_weights(pretrained: bool, checkpoint: str | None, allow_random_weights
         )
     if not (pretrained or checkpoint is not None or allow_random_weights):
         raise ValueError(
-            "the teacher has no weights and would regularise toward noise; give "
-            "teacher.checkpoint=FILE or teacher.pretrained=True, or for a trial "
-            "teacher.allow_random_weights=True"
+            "the teacher has no weights and would teach noise; give teacher.checkpoint=FILE or "
+            "teacher.pretrained=True, or for a trial teacher.allow_random_weights=True"
         )
 
 
 def check_finite(model: nn.Module, whose: str) -> None:
-    """Raise ValueError where weights or statistics of a model hold NaN or infinity."""
+    """Check that a model's weights and statistics contain neither NaN nor infinity.
+
+    Args:
+        model: any module; a buffer such as a mask may contain infinity.
+        whose: the model's name in the error message.
+
+    Raises:
+        ValueError: NaN or infinity, with the first tensor's name.
+
+    Example:
+        >>> check_finite(nn.Linear(2, 2), "teacher")
+    """
     name = nonfinite_name(dict([*model.named_parameters(), *model.named_buffers()]))
     if name is not None:
         raise ValueError(
@@ -37,9 +59,21 @@ def check_finite(model: nn.Module, whose: str) -> None:
 
 
 def nonfinite_name(tensors: dict[str, Tensor]) -> str | None:
-    """The first of a model's tensors that holds NaN or infinity, or None."""
+    """The first of a model's tensors that contains NaN or infinity.
+
+    Args:
+        tensors: parameters and buffers by name.
+
+    Returns:
+        Its name, or None.
+
+    Example:
+        >>> import torch
+        >>> nonfinite_name({"fc.weight": torch.ones(2), "fc.bias": torch.tensor([float("nan")])})
+        'fc.bias'
+    """
     for name, tensor in tensors.items():
-        # A mask of a model may hold infinity by design.
+        # A model's mask may contain infinity by design.
         bounded = isinstance(tensor, nn.Parameter) or name.endswith(_BOUNDED)
         if not tensor.is_floating_point() or tensor.is_meta:
             continue
@@ -54,9 +88,22 @@ def load_weights(
     read: Callable[[str], dict[str, Tensor]],
     classes_key: str = "teacher.num_classes",
 ) -> None:
-    """Load a file's weights strictly, telling a missing, a broken and a foreign file apart.
+    """Load a file's weights strictly; a missing, a broken and a foreign file differ in the error.
 
-    `classes_key` is the setting that tells a model's classes, for the error.
+    Args:
+        model: receives the weights.
+        checkpoint: the file.
+        read: returns the state dict of a file.
+        classes_key: the config key of the model's number of classes, for the error message.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file cannot be read, or its weights do not fit the model.
+
+    Example:
+        >>> load_weights(nn.Linear(2, 2), "nowhere.pth", read=lambda file: {})
+        Traceback (most recent call last):
+        FileNotFoundError: teacher.checkpoint='nowhere.pth': no such file
     """
     if not Path(checkpoint).is_file():
         raise FileNotFoundError(f"teacher.checkpoint={checkpoint!r}: no such file")
@@ -64,7 +111,7 @@ def load_weights(
         state_dict = read(checkpoint)
     except Exception as error:  # torch, pickle and safetensors each have errors of their own
         raise ValueError(
-            f"teacher.checkpoint={checkpoint!r} cannot be read; is it whole? ({error})"
+            f"teacher.checkpoint={checkpoint!r} cannot be read; it may be incomplete ({error})"
         ) from error
     classes = _classes(model, state_dict)
     if classes is not None:
@@ -82,7 +129,7 @@ def load_weights(
 
 
 def _classes(model: nn.Module, state_dict: dict[str, Tensor]) -> tuple[int, int] | None:
-    """Classes of a file and of a model, where nothing but their number sets the two apart."""
+    """Classes of a file and of a model, if they differ in nothing else."""
     own = model.state_dict()
     if own.keys() != state_dict.keys():
         return None
@@ -98,7 +145,7 @@ def _classes(model: nn.Module, state_dict: dict[str, Tensor]) -> tuple[int, int]
 
 
 def _shortened(words: str, lines: int = 6) -> str:
-    """The first lines of PyTorch's list of all that differs, each within reason."""
+    """The first lines of PyTorch's list of differences, each shortened."""
     given = words.splitlines()
     kept = [line if len(line) < 300 else line[:300] + " …" for line in given[:lines]]
     return "\n".join(kept + (["…"] if len(given) > lines else []))

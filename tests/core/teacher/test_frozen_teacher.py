@@ -77,7 +77,7 @@ def test_images_are_renormalised_to_the_teachers_mean_std_and_channel_order():
 def test_same_normalisation_costs_nothing():
     teacher = FrozenTeacher(SmallCNN(), mean=[1.0, 2, 3], std=[4.0, 5, 6])
     teacher.match_input([1.0, 2, 3], [4.0, 5, 6], rgb=True)
-    assert teacher.input_scale is None
+    assert teacher.images.scale is None
 
 
 def test_owner_neither_registers_nor_copies_nor_moves_twice():
@@ -101,14 +101,14 @@ def test_owner_neither_registers_nor_copies_nor_moves_twice():
     assert owner.held.module.model.fc.weight.dtype == torch.float64
 
 
-def test_unknown_tap_lists_near_names():
+def test_unknown_layer_lists_near_names():
     with pytest.raises(ValueError, match="SmallCNN has no module 'layer3'; near names: layer"):
         FrozenTeacher(SmallCNN(), layers=["layer1", "layer3"])
 
 
-def test_tap_that_is_no_map_is_named():
+def test_a_layer_that_returns_no_map_is_named_with_what_to_choose():
     with pytest.raises(
-        ValueError, match=r"'fc' of SmallCNN returns \(1, 5\); expected \(B, C, h, w\)"
+        ValueError, match=r"'fc' of SmallCNN returns \(1, 5\); expected \(B, C, h, w\).* Choose a layer ahead of"
     ):
         FrozenTeacher(SmallCNN(), layers=["fc"])
 
@@ -141,7 +141,7 @@ def test_checkpoints_missing_truncated_and_foreign_are_told_apart(tmp_path):
         TimmTeacher("test_resnet", checkpoint=str(path))
     assert len(str(raised.value)) < 3000
     path.write_bytes(path.read_bytes()[:5000])
-    with pytest.raises(ValueError, match="teacher.pth' cannot be read; is it whole?"):
+    with pytest.raises(ValueError, match="teacher.pth' cannot be read; it may be incomplete"):
         TimmTeacher("resnet18", checkpoint=str(path))
 
 
@@ -205,8 +205,8 @@ def test_half_teacher_is_near_the_float32_one_whatever_autocast_says(dtype):
             assert (got.float() - expected).norm() < 0.05 * expected.norm()
 
 
-def test_unknown_dtype_is_told_the_choices():
-    words = "teacher.dtype='int8'; choose 'bfloat16', 'float16' or None"
+def test_unknown_dtype_lists_the_choices():
+    words = r"teacher.dtype='int8'; choose one of \['bfloat16', 'float16'\]"
     with pytest.raises(ValueError, match=words):
         FrozenTeacher(SmallCNN(), dtype="int8")
 
@@ -224,10 +224,10 @@ def test_compiled_teacher_gives_the_eager_ones_maps_and_logits(monkeypatch):
         torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_tap_that_takes_no_part_is_named():
+def test_a_layer_that_does_not_run_is_named():
     model = SmallCNN()
     model.spare = nn.Conv2d(3, 4, 3)
-    with pytest.raises(ValueError, match=r"layers: \['spare'\] took no part in SmallCNN"):
+    with pytest.raises(ValueError, match=r"layers: \['spare'\] did not run in .* SmallCNN"):
         FrozenTeacher(model, ["layer1", "spare"])
 
 
@@ -242,8 +242,8 @@ def test_ema_weights_are_taken_where_there_are_some_unless_told_otherwise(tmp_pa
     caplog.set_level("INFO", "aal_plugin")
     given = dict(checkpoint=str(path), fold_norms=False)
     for options, state, words in (
-        ({}, states[1], "EMA weights are taken; teacher.use_ema=False takes the raw ones"),
-        (dict(use_ema=False), states[0], "raw weights are taken; teacher.use_ema=True takes"),
+        ({}, states[1], "EMA weights are loaded; teacher.use_ema=False loads the raw ones"),
+        (dict(use_ema=False), states[0], "raw weights are loaded; teacher.use_ema=True loads"),
     ):
         caplog.clear()
         teacher = TimmTeacher("test_resnet", **given, **options)
@@ -287,7 +287,7 @@ def test_teachers_of_a_fixed_size_are_tried_at_that_size_and_named_beyond_it():
         "swinv2_tiny_window8_256", allow_random_weights=True, img_size=64, **small
     )
     assert teacher.channels == [8, 16]
-    words = "teacher swinv2_tiny_window8_256 cannot take images of 96×96 pixels, .* 64×64"
+    words = "swinv2_tiny_window8_256 does not accept images of 96×96 pixels.*image_size=.64, 64."
     with pytest.raises(ValueError, match=words):
         teacher(torch.zeros(1, 3, 96, 96))
     assert teacher(torch.zeros(1, 3, 64, 64))[0][0].shape == (1, 8, 16, 16)
@@ -301,7 +301,7 @@ def test_a_teacher_that_fails_on_its_own_size_is_named():
             assert x.shape[-1] == 48
             return super().forward(x)
 
-    with pytest.raises(ValueError, match="teacher fixed_48 cannot take an image of 224×224"):
+    with pytest.raises(ValueError, match="teacher fixed_48 does not accept an image of 224×224"):
         FrozenTeacher(Fixed(), name="fixed_48")
     FrozenTeacher(Fixed(), name="fixed_48", input_size=(48, 48))
 
@@ -309,7 +309,7 @@ def test_a_teacher_that_fails_on_its_own_size_is_named():
 def test_after_an_error_in_its_pass_a_teacher_runs_whole_again():
     model = SmallCNN()
     teacher = FrozenTeacher(model, features=model.forward_features)
-    with pytest.raises(ValueError, match="cannot take images of 1×1"):
+    with pytest.raises(ValueError, match="does not accept images of 1×1"):
         teacher(torch.zeros(1, 3, 1, 1))
     assert model(torch.zeros(1, 3, 32, 32)).shape == (1, 5)  # by others, to its end
     assert len(teacher(torch.zeros(1, 3, 32, 32))[0]) == 2
@@ -325,20 +325,20 @@ def test_weights_that_cannot_be_fetched_name_the_model_and_what_to_give(monkeypa
             raise OSError("no route") from error
 
     monkeypatch.setattr(timm, "create_model", no_network)
-    words = "timm's weights of 'resnet18' could not be fetched; give teacher.checkpoint=FILE"
+    words = "timm's weights for 'resnet18' could not be downloaded; give teacher.checkpoint=FILE"
     with pytest.raises(ValueError, match=words) as raised:
         TimmTeacher("resnet18", pretrained=True)
     text = "".join(traceback.format_exception(None, raised.value, None))
     assert "no route" in text and "first of many" not in text and len(text.splitlines()) < 8
     (line,) = [record.getMessage() for record in caplog.records]
-    assert "weights of 'resnet18' fails" in line and "give teacher.checkpoint=FILE" in line
+    assert "weights for 'resnet18' fails" in line and "give teacher.checkpoint=FILE" in line
     assert not logging.getLogger("huggingface_hub.utils._http").filters
 
 
 def test_a_model_that_timm_has_no_weights_of_is_no_random_teacher():
     """Timm itself says so in the log alone, and goes on with random weights."""
     bare = next(name for name in timm.list_models("resnet*") if not timm.is_model_pretrained(name))
-    with pytest.raises(ValueError, match=f"timm has no weights of '{bare}'; give teacher.check"):
+    with pytest.raises(ValueError, match=f"timm has no weights for '{bare}'; give teacher.check"):
         TimmTeacher(bare, pretrained=True)
 
 

@@ -7,7 +7,10 @@ from torch import nn
 
 from aal_plugin.core import FrozenTeacher, TimmTeacher
 from aal_plugin.core.student.feature_recorder import FeatureRecorder
-from aal_plugin.core.teacher.stages import as_map, check_names, default_layers, output_formats
+from aal_plugin.core.teacher.layer_names import check_names
+from aal_plugin.core.teacher.layer_output import as_map
+from aal_plugin.core.teacher.levels import output_formats
+from aal_plugin.core.teacher.stages import default_layers
 
 # What timm's feature_info calls channels is the second source; sizes that keep the test short.
 SWIN = dict(embed_dim=8, depths=(1, 1, 1, 1), num_heads=(1, 2, 2, 4), window_size=4, img_size=64)
@@ -91,16 +94,17 @@ class ChannelsLast(nn.Module):
         return self.layer2(self.layer1(x).permute(0, 2, 3, 1)).mean((1, 2))
 
 
-def test_channels_last_that_nobody_told_are_an_error_with_model_and_layer():
-    words = r"'layer2' of ChannelsLast returns \(1, 56, 56, 5\).*expected \(B, C, h, w\)"
-    with pytest.raises(ValueError, match=words):
-        FrozenTeacher(ChannelsLast())
+def test_a_teachers_channels_last_are_found_from_the_grid_and_a_students_are_an_error():
+    model = ChannelsLast().double()
+    teacher = FrozenTeacher(model)
+    assert teacher.channels == [5, 5]
+    images = torch.randn(2, 3, 20, 20, dtype=torch.float64)  # a grid of 5 × 5: 5 channels too
+    for level in teacher(images)[0]:
+        torch.testing.assert_close(level, model.layer1(images))
     student = ChannelsLast()
-    with pytest.raises(ValueError, match=r"student_layers: 'layer2' of ChannelsLast returns"):
+    words = r"student_layers: 'layer2' of ChannelsLast returns.*expected \(B, C, h, w\)"
+    with pytest.raises(ValueError, match=words):
         FeatureRecorder(student).channels(student, (64, 64))
-    told = ChannelsLast()
-    told.output_fmt = "NHWC"  # the convolution within answers in (B, C, h, w) all the same
-    assert FrozenTeacher(told).channels == [5, 5]
 
 
 class ConvModule(nn.Conv2d):
@@ -155,11 +159,11 @@ def test_channels_are_told_from_the_grid_by_the_images_ratio(shape, size, fmt, c
 @pytest.mark.parametrize(
     ("names", "words"),
     [
-        ([], r"teacher.layers=\[\]; give one module name or more"),
-        (["a", "b", "a"], r"teacher.layers=\['a', 'b', 'a'\] names \['a'\] more than once"),
-        ("layer1", "teacher.layers='layer1'; give one module name or more"),
-        ([1], r"teacher.layers=\[1\] holds something that is no name"),
-        (3, "teacher.layers=3; give one"),
+        ([], r"teacher.layers=\[\]; give a list of module names"),
+        (["a", "b", "a"], r"teacher.layers=\['a', 'b', 'a'\] lists \['a'\] more than once"),
+        ("layer1", "teacher.layers='layer1'; give a list of module names"),
+        ([1], r"teacher.layers=\[1\] has an entry that is not a string"),
+        (3, "teacher.layers=3; give a list"),
     ],
 )
 def test_names_that_are_no_list_of_names_are_refused(names, words):
