@@ -1,8 +1,8 @@
-"""Keeps a student's attention during its forward pass.
+"""`AttentionRecorder`: records a student's attention during its forward pass.
 
-Nothing in the student changes: what its blocks compute anyway is kept by hooks, and the maps are
-made from it afterwards. Where each architecture exposes its attention is told in `families.py`,
-and for a ViT of your own by `attention_layers`, see `by_name.py`.
+Nothing in the student changes: hooks store what its blocks compute anyway, and the maps are
+computed from it afterwards. The folder `families` knows where each architecture computes its
+attention; for a ViT of your own, `attention_layers` names the modules, see `by_name.py`.
 """
 
 from __future__ import annotations
@@ -11,68 +11,100 @@ from torch import Tensor, nn
 
 from .by_name import AttentionLayers, reader_by_name
 from .families import FAMILIES, find_reader
-from .readers import BlockReader, Source, StudentReader
+from .readers import BlockReader, Read, StudentReader
 from .recorder import Recorder
+from .sources import Source
 
 __all__ = ["FAMILIES", "AttentionRecorder", "BlockReader", "Source", "StudentReader"]
 
 
 class AttentionRecorder:
-    """Keeps a student's attention during its forward pass.
+    """Records a student's attention during its forward pass.
 
-    Install before `torch.compile`, since hooks added later are ignored. Between `start` and
-    `stop` the recorder keeps references to tensors that the forward pass makes anyway; at all other
-    times it does nothing. A deep copy of the student together with its recorder (an EMA copy) has
-    a recorder of its own.
+    Create it before `torch.compile`, which ignores hooks that are added later. Between `start` and
+    `stop` it stores references to tensors that the forward pass computes anyway; at all other times
+    it does nothing. A deep copy of the student together with its recorder (an EMA copy) has a
+    recorder of its own.
 
     Args:
-        student: a module of a known family, or one that contains such a module.
-        names: the attention modules of a student of no known family, see `reader_by_name`.
+        student: a module of a known family, or a module that contains one.
+        layers: names of the attention modules, for a student of no known family; see
+            `reader_by_name`.
 
     Attributes:
-        heads: heads of each block.
-        image_size: (H, W) that the student was built for, or None where it takes any.
+        heads: attention maps of each block, which is its number of heads in nearly all families.
+        image_size: (H, W) that the student was built for, or None if it accepts any.
 
     Raises:
         ValueError: no known family; image and patch or window sizes that do not fit.
+
+    Example:
+        >>> import timm, torch
+        >>> student = timm.create_model("test_vit").eval()  # 10×10 patches
+        >>> recorder = AttentionRecorder(student)
+        >>> recorder.heads
+        [2, 2, 2, 2, 2, 2]
+        >>> recorder.start((160, 160))
+        >>> logits = student(torch.rand(1, 3, 160, 160))
+        >>> [tuple(maps.shape) for maps in recorder.stop()][:2]
+        [(1, 2, 10, 10), (1, 2, 10, 10)]
     """
 
-    def __init__(self, student: nn.Module, names: AttentionLayers | None = None) -> None:
-        reader = find_reader(student) if names is None else reader_by_name(student, names)
+    def __init__(self, student: nn.Module, layers: AttentionLayers | None = None) -> None:
+        reader = find_reader(student) if layers is None else reader_by_name(student, layers)
         self.heads = [block.num_heads for block in reader.blocks]
         self.image_size = reader.image_size
         self._check = reader.check
         if self.image_size is not None:
             self._check(*self.image_size)
-        # Blocks share what tells their grid: it is kept once.
+        # Blocks share the source of their grid: it is recorded once.
         grids: dict[Source, Recorder] = {}
-        self._readers = []
+        self._blocks: list[tuple[Read, list[Recorder], Recorder]] = []
         for number, block in enumerate(reader.blocks, start=1):
-            weights = Recorder(block.weights.module, block.weights.select, block.attention, number)
+            # The first value is trained; others may be tables that need no gradient.
+            first, *others = block.sources
+            recorders = [Recorder(*first, block.attention, number)]
+            recorders += [Recorder(*source) for source in others]
             if block.grid not in grids:
-                grids[block.grid] = Recorder(block.grid.module, block.grid.select)
-            self._readers.append((block.read, weights, grids[block.grid]))
-        self._recorders = [weights for _, weights, _ in self._readers] + list(grids.values())
+                grids[block.grid] = Recorder(*block.grid)
+            self._blocks.append((block.read, recorders, grids[block.grid]))
+        self._recorders = [one for _, several, _ in self._blocks for one in several]
+        self._recorders += grids.values()
 
     def start(self, image_size: tuple[int, int]) -> None:
-        """Begin to keep attention, for a forward pass on images of (H, W) pixels."""
+        """Start to record, before a forward pass on images of (H, W) pixels.
+
+        Raises:
+            ValueError: the student's patches or windows do not fit this size.
+        """
         self._check(*image_size)
         for recorder in self._recorders:
             recorder.start()
 
     def discard(self) -> None:
-        """End it, and forget what was kept: for a forward pass that an error has ended."""
+        """Stop recording and forget what was recorded, after a forward pass that failed."""
         for recorder in self._recorders:
             recorder.stop()
 
     def stop(self) -> list[Tensor]:
-        """End it, and answer with every block's maps, (B, M, h, w) each."""
-        kept = {recorder: recorder.stop() for recorder in self._recorders}
-        missed = [
-            number
-            for number, (_, weights, grid) in enumerate(self._readers, start=1)
-            if kept[weights] is None or kept[grid] is None
+        """Stop recording and return the maps of every block, (B, M, h, w) each.
+
+        Raises:
+            ValueError: some blocks did not run since `start`.
+        """
+        values = {recorder: recorder.stop() for recorder in self._recorders}
+        found = [
+            (read, [values[one] for one in recorders], values[grid])
+            for read, recorders, grid in self._blocks
         ]
-        if missed:
-            raise ValueError(f"no attention was seen from the student's blocks {missed}")
-        return [read(kept[weights], kept[grid]) for read, weights, grid in self._readers]
+        missing = [
+            number
+            for number, (_, block_values, grid) in enumerate(found, start=1)
+            if grid is None or any(value is None for value in block_values)
+        ]
+        if missing:
+            raise ValueError(
+                f"the student's blocks {missing} did not run between start and stop, so AAL has "
+                "no attention of them"
+            )
+        return [read(*block_values, grid=grid) for read, block_values, grid in found]

@@ -1,4 +1,4 @@
-"""Keeps a student's features, a CNN's stages or a transformer's patch tokens, as maps.
+"""`FeatureRecorder`: records a student's features as maps: CNN stages, or patch tokens.
 
 # B batch, T tokens, C channels, h w grid of a stage
 """
@@ -6,87 +6,115 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from aal_plugin.core.teacher.stages import as_map, default_layers, named_modules_of, output_formats
+from aal_plugin.core.teacher.layer_names import named_modules_of
+from aal_plugin.core.teacher.layer_output import as_map
+from aal_plugin.core.teacher.levels import output_formats
+from aal_plugin.core.teacher.stages import default_layers
 
 from .families import known_reader
-from .readers import whole_output
 from .recorder import Recorder
+from .sources import output_of
 
 
 class FeatureRecorder:
-    """Keeps a student's features during its forward pass, level by level.
+    """Records a student's features during its forward pass, level by level.
 
-    The levels of a CNN are its stages (`default_layers`), those of a known transformer family its
-    blocks, with the patch tokens put on their grid. As with `AttentionRecorder`: install before
+    The levels of a CNN are its stages (`default_layers`), those of a known transformer family are
+    its blocks, with the patch tokens on their grid. As with `AttentionRecorder`: create it before
     `torch.compile`; a deep copy has a recorder of its own.
 
     Args:
-        student: a CNN with stages, a transformer of a known family, or what contains one.
-        names: dotted names of the modules that are the levels instead; each puts out
-            (B, C, h, w), or (B, h, w, C) where timm's `output_fmt` says so, or a tuple or list of
+        student: a CNN with stages, a transformer of a known family, or a module that contains one.
+        layers: dotted names of the modules to record instead, one a level; each returns
+            (B, C, h, w), or (B, h, w, C) if timm's `output_fmt` says so, or a tuple or list of
             maps, see `as_map`.
 
     Raises:
-        ValueError: no stages, no known family, or names that the student lacks.
+        ValueError: no stages and no known family, or names that the student lacks.
+
+    Example:
+        >>> import timm, torch
+        >>> student = timm.create_model("test_vit").eval()
+        >>> recorder = FeatureRecorder(student)
+        >>> recorder.start((160, 160))
+        >>> logits = student(torch.rand(1, 3, 160, 160))
+        >>> [tuple(level.shape) for level in recorder.stop()][:2]
+        [(1, 64, 10, 10), (1, 64, 10, 10)]
     """
 
-    def __init__(self, student: nn.Module, names: Sequence[str] | None = None) -> None:
-        reader = None if names is not None else known_reader(student)
+    def __init__(self, student: nn.Module, layers: Sequence[str] | None = None) -> None:
+        reader = None if layers is not None else known_reader(student)
         self._levels: list[tuple[Recorder, Recorder | None, int]] = []
         self._names: list[str] = []
         self._formats: list[str] = []
         self._image_size = (1, 1)
-        if reader is not None:
+        # The tokens of a block whose order is not that of its grid cannot become a map.
+        if reader is not None and all(block.block is not None for block in reader.blocks):
             for block in reader.blocks:
-                tokens, grid = (
-                    Recorder(block.block, whole_output),
-                    Recorder(block.grid.module, block.grid.select),
-                )
-                self._levels.append((tokens, grid, block.num_prefix_tokens))
+                if block.block is not None:
+                    tokens, grid = Recorder(block.block, output_of), Recorder(*block.grid)
+                    self._levels.append((tokens, grid, block.num_prefix_tokens))
             return
         key = "model.student_layers"
-        names = list(names) if names is not None else default_layers(student, "student", key)
-        for module in named_modules_of(student, names, key):
-            self._levels.append((Recorder(module, whole_output), None, 0))
+        layers = list(layers) if layers is not None else default_layers(student, "student", key)
+        for module in named_modules_of(student, layers, key):
+            self._levels.append((Recorder(module, output_of), None, 0))
         whose = f"of {type(student).__name__}"
-        self._names = [f"{key}: {name!r} {whose}" for name in names]
-        self._formats = output_formats(student, names)
+        self._names = [f"{key}: {layer!r} {whose}" for layer in layers]
+        self._formats = output_formats(student, layers)
 
     def start(self, image_size: tuple[int, int]) -> None:
-        """Begin to keep features, for a forward pass on images of (H, W) pixels."""
-        self._image_size = tuple(image_size)
+        """Start to record, before a forward pass on images of (H, W) pixels."""
+        height, width = image_size
+        self._image_size = (height, width)
         for recorder in self._recorders():
             recorder.start()
 
     def discard(self) -> None:
-        """End it, and forget what was kept: for a forward pass that an error has ended."""
+        """Stop recording and forget what was recorded, after a forward pass that failed."""
         for recorder in self._recorders():
             recorder.stop()
 
     def stop(self) -> list[Tensor]:
-        """End it, and answer with every level's features, (B, C, h, w) each."""
-        kept = {recorder: recorder.stop() for recorder in self._recorders()}
-        missed = [
+        """Stop recording and return the features of every level, (B, C, h, w) each.
+
+        Raises:
+            ValueError: some levels did not run since `start`.
+        """
+        values = {recorder: recorder.stop() for recorder in self._recorders()}
+        missing = [
             number
             for number, (features, _, _) in enumerate(self._levels, start=1)
-            if kept[features] is None
+            if values[features] is None
         ]
-        if missed:
-            raise ValueError(f"no features were seen from the student's levels {missed}")
+        if missing:
+            raise ValueError(f"the student's levels {missing} did not run between start and stop")
         if self._names:
             return [
-                as_map(kept[features], fmt, self._image_size, name)
+                as_map(values[features], fmt, self._image_size, name)
                 for (features, _, _), fmt, name in zip(self._levels, self._formats, self._names)
             ]
-        return [_on_grid(kept[tokens], kept[grid], prefix) for tokens, grid, prefix in self._levels]
+        return [
+            _on_grid(values[tokens], values[grid], num_prefix_tokens)
+            for tokens, grid, num_prefix_tokens in self._levels
+            if grid is not None
+        ]
 
     @torch.no_grad()
     def channels(self, student: nn.Module, image_size: tuple[int, int]) -> list[int]:
-        """Channels of every level, from a forward pass in eval mode."""
+        """Channels of every level, from a forward pass in eval mode on an image of (H, W) pixels.
+
+        Example:
+            >>> import timm
+            >>> student = timm.create_model("test_resnet")
+            >>> FeatureRecorder(student).channels(student, (64, 64))
+            [32, 48, 192, 96]
+        """
         modes = {module: module.training for module in student.modules()}
         student.eval()
         self.start(image_size)
@@ -106,8 +134,12 @@ class FeatureRecorder:
         ]
 
 
-def _on_grid(tokens: Tensor, grid: tuple[int, int], num_prefix_tokens: int) -> Tensor:
+def _on_grid(tokens: Any, grid: tuple[int, int], num_prefix_tokens: int) -> Tensor:
     """(B, T, C) or (B, h, w, C) → (B, C, h, w), without prefix tokens."""
+    tokens = tokens[0] if isinstance(tokens, tuple) else tokens  # Hugging Face's, before v5
+    maps: Tensor
     if tokens.dim() == 4:
-        return tokens.permute(0, 3, 1, 2)
-    return tokens[:, num_prefix_tokens:].mT.unflatten(-1, grid)
+        maps = tokens.permute(0, 3, 1, 2)
+    else:
+        maps = tokens[:, num_prefix_tokens:].mT.unflatten(-1, grid)
+    return maps

@@ -1,23 +1,27 @@
-"""Queries and keys, or softmax weights, to attention maps.
+"""Attention maps from queries and keys.
 
-# B batch, T tokens, M heads, D head channels, N patch tokens, h w patch grid (N = h*w)
-# W windows of an image, S positions of a window
+# B batch, T tokens, M heads, D channels of a head, E channels of a token
+# N patch tokens, h w patch grid (N = h*w), Q query tokens
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 Norm = Callable[[Tensor], Tensor]
 
 
 def class_token_attention(
-    query: Tensor, key: Tensor, grid: tuple[int, int], scale: float
+    query: Tensor,
+    key: Tensor,
+    grid: tuple[int, int],
+    scale: float | Tensor,
+    bias: Tensor | None = None,
 ) -> Tensor:
     """Attention of the class token over the patch tokens alone (AAL, Eq. 3).
 
@@ -26,16 +30,107 @@ def class_token_attention(
         key: the keys of the patch tokens, row by row of the grid, (B, N, M, D).
         grid: (h, w), h * w = N.
         scale: the block's own factor on the product, 1/√D as in Eq. 2.
+        bias: added to the scaled product, such as a position bias; (M, N) or (B, M, N).
 
     Returns:
         Maps that sum to one over their grid, (B, M, h, w), float32 or wider.
 
     Raises:
         ValueError: the number of keys is not h * w.
+
+    Example:
+        >>> query, key = torch.zeros(1, 2, 8), torch.rand(1, 6, 2, 8)
+        >>> class_token_attention(query, key, grid=(2, 3), scale=8**-0.5)[0, 0]
+        tensor([[0.1667, 0.1667, 0.1667],
+                [0.1667, 0.1667, 0.1667]])
     """
-    _check_fills(key.shape[1], grid)
+    check_fills(key.shape[1], grid)
     scores = torch.einsum("bmd,bnmd->bmn", query * scale, key)
-    return _softmax(scores).unflatten(-1, grid)
+    return _on_grid(_softmax(scores if bias is None else scores + bias), grid)
+
+
+def attention_received(
+    query: Tensor,
+    key: Tensor,
+    grid: tuple[int, int],
+    scale: float | Tensor,
+    bias: Tensor | None = None,
+) -> Tensor:
+    """Attention that each patch receives: the mean over queries of their softmax over the patches.
+
+    It stands in for Eq. 3 where a student has no class token. All of QKᵀ is computed.
+
+    Args:
+        query: (B, Q, M, D).
+        key: the keys of the patch tokens, row by row of the grid, (B, N, M, D).
+        grid: (h, w), h * w = N.
+        scale: the block's own factor on the product; a number, or a tensor that fits `query`.
+        bias: added to the scaled product, (M, Q, N) or (B, M, Q, N).
+
+    Returns:
+        Maps that sum to one over their grid, (B, M, h, w), float32 or wider.
+
+    Raises:
+        ValueError: the number of keys is not h * w.
+
+    Example:
+        >>> query, key = torch.rand(1, 6, 2, 8), torch.rand(1, 6, 2, 8)
+        >>> maps = attention_received(query, key, grid=(2, 3), scale=8**-0.5)
+        >>> maps.shape, maps.sum((-2, -1))
+        (torch.Size([1, 2, 2, 3]), tensor([[1.0000, 1.0000]]))
+    """
+    check_fills(key.shape[1], grid)
+    scores = torch.einsum("bqmd,bkmd->bmqk", query * scale, key)
+    scores = scores if bias is None else scores + bias
+    return _on_grid(_softmax(scores).mean(dim=-2), grid)
+
+
+def token_attention(
+    query: Tensor,
+    key: Tensor,
+    grid: tuple[int, int],
+    scale: float,
+    num_prefix_tokens: int,
+    class_token: bool,
+    rotate: Norm | None = None,
+    bias: Tensor | None = None,
+) -> Tensor:
+    """Maps from the queries and keys of all tokens: Eq. 3, or the attention that patches receive.
+
+    Only what the map needs is rotated and multiplied: one query with a class token.
+
+    Args:
+        query, key: (B, T, M, D), prefix tokens before patches, after the block's own norms.
+        grid: (h, w).
+        scale: the block's own factor on the product.
+        num_prefix_tokens: tokens before the patches, the class token included.
+        class_token: whether the first token is a class token; its row is read then.
+        rotate: rotary position embedding of the patches, (B, N, M, D) to the same shape.
+        bias: added to the scaled product, (M, T, T) or (B, M, T, T), queries before keys.
+
+    Returns:
+        (B, M, h, w), float32 or wider.
+
+    Raises:
+        ValueError: the number of patch tokens is not h * w.
+
+    Example:
+        >>> tokens = torch.rand(1, 1 + 6, 2, 8)
+        >>> token_attention(tokens, tokens, (2, 3), 8**-0.5, 1, class_token=True).shape
+        torch.Size([1, 2, 2, 3])
+    """
+    patches = slice(num_prefix_tokens, None)
+    rows = slice(0, 1) if class_token else patches
+    query, key = query[:, rows], key[:, patches]
+    bias = None if bias is None else bias[..., rows, patches]
+    if rotate is not None:
+        check_fills(key.shape[1], grid)
+        key = rotate(key)
+        query = query if class_token else rotate(query)
+    if class_token:
+        row = None if bias is None else bias[..., 0, :]
+        return class_token_attention(query[:, 0], key, grid, scale, row)
+    return attention_received(query, key, grid, scale, bias)
 
 
 def qkv_class_token_attention(
@@ -55,13 +150,23 @@ def qkv_class_token_attention(
     Args:
         qkv: (B, T, 3·M·D), the class token first, then other prefix tokens, then N patches.
         grid: (h, w).
+        num_heads: M.
         num_prefix_tokens: tokens before the patches, the class token included.
+        scale: the block's own factor on the product.
         query_norm: applied to the last axis of the query before the product, when the block
             normalises its queries.
         key_norm: likewise for the keys.
 
     Returns:
-        (B, M, h, w).
+        (B, M, h, w), float32 or wider.
+
+    Raises:
+        ValueError: the number of patch tokens is not h * w.
+
+    Example:
+        >>> qkv = torch.rand(1, 1 + 6, 3 * 2 * 8)  # a class token, 2×3 patches, 2 heads
+        >>> qkv_class_token_attention(qkv, (2, 3), 2, num_prefix_tokens=1, scale=8**-0.5).shape
+        torch.Size([1, 2, 2, 3])
     """
     query, key = _QueryAndKeys.apply(qkv, num_prefix_tokens)
     query = _normed(query.unflatten(-1, (num_heads, -1)), query_norm)
@@ -72,8 +177,8 @@ def qkv_class_token_attention(
 class _QueryAndKeys(torch.autograd.Function):
     """The class token's query (B, M·D) and the patches' keys (B, N, M·D) out of qkv.
 
-    Slicing would do, but the gradient of every slice is a tensor as large as qkv, mostly zeros:
-    three of them a block, and their sum, cost more than all links do.
+    Slicing gives the same values, but the gradient of every slice is a tensor as large as qkv,
+    mostly zeros: three of them a block, and their sum, cost more than all links do.
     """
 
     @staticmethod
@@ -91,37 +196,6 @@ class _QueryAndKeys(torch.autograd.Function):
         return grad, None
 
 
-def input_class_token_attention(
-    tokens: Tensor, grid: tuple[int, int], attn: nn.Module, num_prefix_tokens: int
-) -> Tensor:
-    """Class-token attention from the input of a BEiT attention module (AAL, Eq. 3).
-
-    Such a module uses its `qkv` by the weight alone, with biases of its own, so there is no
-    projection to keep. The class token's query is taken back through the keys' weight instead:
-    q · (W x) = (Wᵀq) · x, a row for each head rather than all keys once more. What is the same
-    for every key of a query cancels in the softmax: the keys' bias, and the relative position
-    bias between the class token and the patches, which is one number for each head.
-
-    Args:
-        tokens: (B, T, E), the class token first, then other prefix tokens, then N patches.
-        grid: (h, w).
-        attn: has `qkv.weight` (3·M·D, E), `q_bias` or `qkv.bias`, `num_heads` and `scale`.
-
-    Returns:
-        (B, M, h, w).
-    """
-    _check_fills(tokens.shape[1] - num_prefix_tokens, grid)
-    query_weight, key_weight, _ = attn.qkv.weight.chunk(3)
-    bias = getattr(attn, "q_bias", None)
-    if bias is None and attn.qkv.bias is not None:
-        bias = attn.qkv.bias.chunk(3)[0]
-    query = F.linear(tokens[:, 0], query_weight, bias).unflatten(-1, (attn.num_heads, -1))
-    key_weight = key_weight.unflatten(0, (attn.num_heads, -1))
-    pulled_back = torch.einsum("bmd,mde->bme", query * attn.scale, key_weight)
-    scores = torch.einsum("bme,bne->bmn", pulled_back, tokens[:, num_prefix_tokens:])
-    return _softmax(scores).unflatten(-1, grid)
-
-
 def qkv_attention_received(
     qkv: Tensor,
     grid: tuple[int, int],
@@ -133,76 +207,82 @@ def qkv_attention_received(
 ) -> Tensor:
     """Attention that each patch receives from all patches, where there is no class token.
 
-    Arguments and result as in `qkv_class_token_attention`; prefix tokens (registers) are neither
-    query nor key. Here the whole of QKᵀ is computed.
+    Arguments, result and errors as in `qkv_class_token_attention`. Prefix tokens (registers) are
+    neither query nor key.
+
+    Example:
+        >>> qkv = torch.rand(1, 6, 3 * 2 * 8)
+        >>> qkv_attention_received(qkv, (2, 3), 2, num_prefix_tokens=0, scale=8**-0.5).shape
+        torch.Size([1, 2, 2, 3])
     """
-    _check_fills(qkv.shape[1] - num_prefix_tokens, grid)
     qkv = qkv[:, num_prefix_tokens:].unflatten(-1, (3, num_heads, -1))
     query, key = _normed(qkv[:, :, 0], query_norm), _normed(qkv[:, :, 1], key_norm)
-    scores = torch.einsum("bqmd,bkmd->bmqk", query * scale, key)
-    return _softmax(scores).mean(dim=-2).unflatten(-1, grid)
+    return attention_received(query, key, grid, scale)
 
 
-def attention_received(
-    weights: Tensor, grid: tuple[int, int], num_prefix_tokens: int, class_token: bool
+def input_class_token_attention(
+    tokens: Tensor, grid: tuple[int, int], attn: Any, num_prefix_tokens: int
 ) -> Tensor:
-    """Maps from a block's own softmax weights.
+    """Class-token attention from the input of a BEiT attention module (AAL, Eq. 3).
+
+    Such a module uses its `qkv` by the weight alone, with biases of its own, so no projection runs
+    that a hook could record. The class token's query is multiplied by the keys' weight instead:
+    q · (W x) = (Wᵀq) · x, one row for each head rather than all keys once more. Terms that are
+    equal for all keys of a query cancel in the softmax: the keys' bias, and the relative position
+    bias between the class token and the patches, which is one number for each head.
 
     Args:
-        weights: (B, M, T, T), queries before keys, rows summing to one.
+        tokens: (B, T, E), the class token first, then other prefix tokens, then N patches.
         grid: (h, w).
-        num_prefix_tokens: tokens before the patches.
-        class_token: whether the first token is a class token. Then its row over the patches is
-            taken, brought to a sum of one (AAL, Eq. 3); else the mean of the patches' rows.
+        attn: has `qkv.weight` (3·M·D, E), `q_bias` or `qkv.bias`, `num_heads` and `scale`.
+        num_prefix_tokens: tokens before the patches, the class token included.
 
     Returns:
         (B, M, h, w), float32 or wider.
+
+    Raises:
+        ValueError: the number of patch tokens is not h * w.
+
+    Example:
+        >>> attn = torch.nn.Module()
+        >>> attn.qkv, attn.num_heads, attn.scale = torch.nn.Linear(16, 48), 2, 8**-0.5
+        >>> input_class_token_attention(torch.rand(1, 7, 16), (2, 3), attn, 1).shape
+        torch.Size([1, 2, 2, 3])
     """
-    patches = slice(num_prefix_tokens, None)
-    _check_fills(weights.shape[-1] - num_prefix_tokens, grid)
-    weights = _wide(weights[:, :, 0 : 1 if class_token else None, patches])
-    if not class_token:
-        weights = weights[:, :, patches]
-    if num_prefix_tokens:
-        # The floor keeps a row finite that has all its weight on the prefix tokens.
-        weights = weights / weights.sum(dim=-1, keepdim=True).clamp_min(1e-12)
-    return weights.mean(dim=-2).unflatten(-1, grid)
+    check_fills(tokens.shape[1] - num_prefix_tokens, grid)
+    query_weight, key_weight, _ = attn.qkv.weight.chunk(3)
+    bias = getattr(attn, "q_bias", None)
+    if bias is None and attn.qkv.bias is not None:
+        bias = attn.qkv.bias.chunk(3)[0]
+    query = F.linear(tokens[:, 0], query_weight, bias).unflatten(-1, (attn.num_heads, -1))
+    key_weight = key_weight.unflatten(0, (attn.num_heads, -1))
+    pulled_back = torch.einsum("bmd,mde->bme", query * attn.scale, key_weight)
+    scores = torch.einsum("bme,bne->bmn", pulled_back, tokens[:, num_prefix_tokens:])
+    return _on_grid(_softmax(scores), grid)
 
 
-class Windows(NamedTuple):
-    """How a block cuts its grid into windows.
+def check_fills(num_patches: int, grid: tuple[int, int]) -> None:
+    """Check that patch tokens fill a grid (h, w).
 
-    grid: (h, w) of the stage; size: (h, w) of a window; shift: (down, right) cyclic shift.
-    pads_first: whether the grid is padded, to a multiple of the window, before it is shifted.
+    Raises:
+        ValueError: they do not; the likely reason is named.
+
+    Example:
+        >>> check_fills(6, (2, 3))
     """
-
-    grid: tuple[int, int]
-    size: tuple[int, int]
-    shift: tuple[int, int]
-    pads_first: bool
-
-
-def window_attention_received(weights: Tensor, windows: Windows) -> Tensor:
-    """Attention that each position receives in its window, back on the stage's grid.
-
-    The mean of the softmax weights over the queries of a window, with partition and cyclic shift
-    undone and padding cropped. Swin has no class token that Eq. 3 of AAL could use.
-
-    Args:
-        weights: (B·W, M, S, S), queries before keys.
-
-    Returns:
-        (B, M, h, w), float32 or wider.
-    """
-    (height, width), size = windows.grid, windows.size
-    rows, columns = -(-height // size[0]), -(-width // size[1])
-    received = _wide(weights).mean(dim=-2)  # (B·W, M, S)
-    received = received.unflatten(0, (-1, rows, columns)).unflatten(-1, size)
-    maps = received.permute(0, 3, 1, 4, 2, 5).flatten(4).flatten(2, 3)  # (B, M, padded grid)
-    if windows.pads_first:
-        maps = maps.roll(windows.shift, dims=(-2, -1))
-    maps = maps[..., :height, :width]
-    return maps if windows.pads_first else maps.roll(windows.shift, dims=(-2, -1))
+    over = num_patches - grid[0] * grid[1]
+    if not over:
+        return
+    where = "num_prefix_tokens, of the student or in attention_layers,"
+    reason = (
+        f"{where} is {over} too small"
+        if over > 0
+        else f"patch dropout is on, or {where} is {-over} too large"
+    )
+    raise ValueError(
+        f"{num_patches} patch tokens do not fill the patch grid {grid[0]}×{grid[1]}; attention "
+        f"maps need every patch and nothing else: {reason}"
+    )
 
 
 def _softmax(scores: Tensor) -> Tensor:
@@ -210,25 +290,10 @@ def _softmax(scores: Tensor) -> Tensor:
     return scores.softmax(dim=-1, dtype=torch.promote_types(scores.dtype, torch.float32))
 
 
-def _wide(weights: Tensor) -> Tensor:
-    return weights.to(torch.promote_types(weights.dtype, torch.float32))
+def _on_grid(flat: Tensor, grid: tuple[int, int]) -> Tensor:
+    maps: Tensor = flat.unflatten(-1, grid)
+    return maps
 
 
 def _normed(heads: Tensor, norm: Norm | None) -> Tensor:
     return heads if norm is None else norm(heads)
-
-
-def _check_fills(num_patches: int, grid: tuple[int, int]) -> None:
-    over = num_patches - grid[0] * grid[1]
-    if not over:
-        return
-    reason = (
-        f"num_prefix_tokens, of the student or in attention_layers, is {over} too small"
-        if over > 0
-        else "patch dropout is on, or num_prefix_tokens, of the student or in attention_layers, is "
-        f"{-over} too large"
-    )
-    raise ValueError(
-        f"{num_patches} patch tokens do not fill the patch grid {grid[0]}×{grid[1]}; attention "
-        f"maps need every patch and nothing else: {reason}"
-    )

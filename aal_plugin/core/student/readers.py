@@ -1,56 +1,69 @@
-"""What is watched in a student's blocks, and how attention maps are read from it.
+"""Readers: what to record of a student's blocks, and how to compute attention maps from it.
 
-# B batch, T tokens, M heads, h w patch grid
+# B batch, T tokens, M heads, D channels of a head, h w patch grid
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from .maps import (
-    Windows,
-    attention_received,
     input_class_token_attention,
     qkv_attention_received,
     qkv_class_token_attention,
-    window_attention_received,
+    token_attention,
 )
+from .sources import Foreign, Source, first_input, output_of
+from .weights import Windows, attention_from_weights, window_attention_received
 
-
-class Source(NamedTuple):
-    """A module, and what of its call is kept: `select(inputs, output)`."""
-
-    module: nn.Module
-    select: Callable[[tuple, Any], Any]
+Read = Callable[..., Tensor]
 
 
 class BlockReader(NamedTuple):
-    """One block: what is watched of its attention, and how maps are read from that.
+    """How to read the attention of one block.
 
-    `attention` is the module that holds the weights, `weights` what is kept of it, `grid` keeps
-    (h, w), and `read` makes maps (B, M, h, w) of the two. `block` puts out the tokens, of which
-    `num_prefix_tokens` are no patches; it is None where it is not known.
+    Attributes:
+        attention: the module that holds the block's attention weights.
+        sources: the values to record, of this module or within it.
+        grid: the source of (h, w).
+        num_heads: maps of the block, M.
+        read: `read(*values, grid=(h, w))` returns the maps (B, M, h, w).
+        block: returns the block's tokens (B, T, C), or (B, h, w, C); None if their order is not
+            that of the grid.
+        num_prefix_tokens: tokens before the patches.
+
+    Example:
+        >>> attn = nn.Module()
+        >>> attn.qkv, attn.num_heads = nn.Linear(16, 48), 2
+        >>> grid = Source(nn.Conv2d(3, 16, 4, 4), output_of)
+        >>> qkv_reader(attn, grid, num_prefix_tokens=1, scale=8**-0.5).num_heads
+        2
     """
 
     attention: nn.Module
-    weights: Source
+    sources: tuple[Source, ...]
     grid: Source
     num_heads: int
-    read: Callable[[Any, tuple[int, int]], Tensor]
+    read: Read
     block: nn.Module | None
     num_prefix_tokens: int
 
 
 class StudentReader(NamedTuple):
-    """What a student exposes: a reader for each block, in their order.
+    """How to read a student: a reader for each block, in their order.
 
-    `image_size` is the (H, W) that the student was built for, or None where it takes any;
-    `check(H, W)` raises ValueError where the student cannot show its attention on such images.
+    Attributes:
+        blocks: the readers.
+        image_size: the (H, W) that the student was built for, or None if it accepts any.
+        check: `check(H, W)` raises ValueError if AAL cannot read attention on such images.
+
+    Example:
+        >>> StudentReader([], None, lambda height, width: None).image_size is None
+        True
     """
 
     blocks: list[BlockReader]
@@ -58,154 +71,174 @@ class StudentReader(NamedTuple):
     check: Callable[[int, int], None]
 
 
-def whole_output(inputs: tuple, output: Any) -> Any:
-    return output
-
-
-def first_input(inputs: tuple, output: Any) -> Any:
-    return inputs[0]
-
-
-def second_input(inputs: tuple, output: Any) -> Any:
-    return inputs[1]
-
-
-def output_grid(inputs: tuple, output: Tensor) -> tuple[int, int]:
-    """(h, w) of an output (B, C, h, w)."""
-    return tuple(output.shape[-2:])
-
-
-def input_grid(inputs: tuple, output: Any) -> tuple[int, int]:
-    """(h, w) of an input (B, h, w, C)."""
-    return tuple(inputs[0].shape[1:3])
-
-
 def qkv_reader(
-    attn: nn.Module,
+    attn: Foreign,
     grid: Source,
     num_prefix_tokens: int,
     scale: float,
     class_token: bool = True,
     block: nn.Module | None = None,
-    **norms: nn.Module | None,
+    query_norm: nn.Module | None = None,
+    key_norm: nn.Module | None = None,
 ) -> BlockReader:
-    """Attention from the output (B, T, 3·M·D) of a block's `qkv` projection.
+    """Read attention from the output (B, T, 3·M·D) of a block's `qkv` projection.
 
-    It costs nothing to keep, fused attention stays on, and blocks under gradient checkpointing
+    Recording it costs nothing, fused attention stays on, and blocks under gradient checkpointing
     recompute exactly what they would without it.
+
+    Example:
+        >>> attn = nn.Module()
+        >>> attn.qkv, attn.num_heads = nn.Linear(16, 48), 2
+        >>> reader = qkv_reader(attn, Source(nn.Conv2d(3, 16, 4, 4), output_of), 1, scale=0.35)
+        >>> reader.sources[0].module is attn.qkv
+        True
     """
     read = partial(
         qkv_class_token_attention if class_token else qkv_attention_received,
         num_heads=attn.num_heads,
         num_prefix_tokens=num_prefix_tokens,
         scale=scale,
-        **norms,
+        query_norm=query_norm,
+        key_norm=key_norm,
     )
-    kept = Source(attn.qkv, whole_output)
-    return BlockReader(attn, kept, grid, attn.num_heads, read, block, num_prefix_tokens)
+    sources = (Source(attn.qkv, output_of),)
+    return BlockReader(attn, sources, grid, attn.num_heads, read, block, num_prefix_tokens)
+
+
+def projections_reader(
+    attn: Foreign,
+    query: nn.Module,
+    key: nn.Module,
+    num_heads: int,
+    grid: Source,
+    num_prefix_tokens: int,
+    scale: float,
+    class_token: bool = True,
+    block: nn.Module | None = None,
+    query_norm: nn.Module | None = None,
+    key_norm: nn.Module | None = None,
+) -> BlockReader:
+    """Read attention from the outputs of separate query and key projections.
+
+    Args:
+        attn: the module that holds them.
+        query: returns (B, T, M·D), or (B, M·D) for the class token alone.
+        key: returns (B, T, M·D).
+        num_heads: M.
+        grid: the source of (h, w).
+        num_prefix_tokens: tokens before the patches.
+        scale: the factor on the product of queries and keys.
+        class_token: whether the first token is a class token.
+        block: see `BlockReader`.
+        query_norm, key_norm: applied to each head before the product.
+
+    Example:
+        >>> attn = nn.ModuleDict(dict(q=nn.Linear(16, 16), k=nn.Linear(16, 16)))
+        >>> grid = Source(nn.Conv2d(3, 16, 4, 4), output_of)
+        >>> reader = projections_reader(attn, attn["q"], attn["k"], 2, grid, 1, scale=0.35)
+        >>> len(reader.sources)
+        2
+    """
+    read = partial(
+        _read_projections,
+        num_heads=num_heads,
+        num_prefix_tokens=num_prefix_tokens,
+        scale=scale,
+        class_token=class_token,
+        query_norm=query_norm,
+        key_norm=key_norm,
+    )
+    sources = (Source(query, output_of), Source(key, output_of))
+    return BlockReader(attn, sources, grid, num_heads, read, block, num_prefix_tokens)
+
+
+def _read_projections(
+    query: Tensor,
+    key: Tensor,
+    grid: tuple[int, int],
+    num_heads: int,
+    num_prefix_tokens: int,
+    scale: float,
+    class_token: bool,
+    query_norm: nn.Module | None = None,
+    key_norm: nn.Module | None = None,
+) -> Tensor:
+    query = query[:, None] if query.dim() == 2 else query
+    rows = slice(0, 1) if class_token else slice(num_prefix_tokens, None)
+    query = query[:, rows].unflatten(-1, (num_heads, -1))
+    key = key[:, num_prefix_tokens:].unflatten(-1, (num_heads, -1))
+    query = query if query_norm is None else query_norm(query)
+    key = key if key_norm is None else key_norm(key)
+    return token_attention(query, key, grid, scale, 0, class_token)
 
 
 def input_reader(
-    attn: nn.Module, grid: Source, num_prefix_tokens: int, block: nn.Module | None = None
+    attn: Foreign, grid: Source, num_prefix_tokens: int, block: nn.Module | None = None
 ) -> BlockReader:
-    """Class-token attention from the input of a block whose `qkv` is used by its weight alone."""
+    """Read class-token attention from the input of a block that uses the weight of `qkv` alone.
+
+    Example:
+        >>> attn = nn.Module()
+        >>> attn.qkv, attn.num_heads = nn.Linear(16, 48), 2
+        >>> reader = input_reader(attn, Source(nn.Conv2d(3, 16, 4, 4), output_of), 1)
+        >>> reader.sources[0].module is attn
+        True
+    """
     read = partial(input_class_token_attention, attn=attn, num_prefix_tokens=num_prefix_tokens)
-    kept = Source(attn, first_input)
-    return BlockReader(attn, kept, grid, attn.num_heads, read, block, num_prefix_tokens)
+    sources = (Source(attn, first_input),)
+    return BlockReader(attn, sources, grid, attn.num_heads, read, block, num_prefix_tokens)
 
 
 def matrix_reader(
-    attn: nn.Module,
+    attn: Foreign,
     grid: Source,
     num_prefix_tokens: int,
     class_token: bool,
     block: nn.Module | None = None,
 ) -> BlockReader:
-    """Attention from the softmax weights (B, M, T, T) that enter a block's `attn_drop`."""
-    read = partial(attention_received, num_prefix_tokens=num_prefix_tokens, class_token=class_token)
-    kept = Source(attn.attn_drop, first_input)
-    return BlockReader(attn, kept, grid, attn.num_heads, read, block, num_prefix_tokens)
+    """Read attention from the softmax weights (B, M, T, T) that enter a block's `attn_drop`.
+
+    Example:
+        >>> attn = nn.Module()
+        >>> attn.attn_drop, attn.num_heads = nn.Dropout(), 2
+        >>> grid = Source(nn.Conv2d(3, 16, 4, 4), output_of)
+        >>> matrix_reader(attn, grid, 1, class_token=True).sources[0].module
+        Dropout(p=0.5, inplace=False)
+    """
+    read = partial(
+        attention_from_weights, num_prefix_tokens=num_prefix_tokens, class_token=class_token
+    )
+    sources = (Source(attn.attn_drop, first_input),)
+    return BlockReader(attn, sources, grid, attn.num_heads, read, block, num_prefix_tokens)
 
 
 def window_reader(
-    attn: nn.Module,
+    attn: Foreign,
     grid: Source,
     windows: Callable[[tuple[int, int]], Windows],
     block: nn.Module | None = None,
 ) -> BlockReader:
-    """Attention received, from the softmax weights of windows that enter a block's `attn_drop`.
+    """Read attention received from the weights of windows (B·W, M, S, S) that enter `attn_drop`.
 
-    `windows` tells how the block cuts its grid (h, w) into windows.
+    Args:
+        attn: has `attn_drop` and `num_heads`.
+        grid: the source of (h, w).
+        windows: `windows((h, w))` returns how the block cuts this grid.
+        block: see `BlockReader`.
+
+    Example:
+        >>> attn = nn.Module()
+        >>> attn.attn_drop, attn.num_heads = nn.Dropout(), 2
+        >>> grid = Source(nn.Conv2d(3, 16, 4, 4), output_of)
+        >>> window_reader(attn, grid, partial(Windows, size=(4, 4))).num_prefix_tokens
+        0
     """
     read = partial(_read_windows, windows=windows)
-    kept = Source(attn.attn_drop, first_input)
-    return BlockReader(attn, kept, grid, attn.num_heads, read, block, 0)
+    sources = (Source(attn.attn_drop, first_input),)
+    return BlockReader(attn, sources, grid, attn.num_heads, read, block, 0)
 
 
 def _read_windows(
     weights: Tensor, grid: tuple[int, int], windows: Callable[[tuple[int, int]], Windows]
 ) -> Tensor:
     return window_attention_received(weights, windows(grid))
-
-
-def is_a(module: Any, *class_paths: str) -> bool:
-    """Whether a class of that dotted path is among the module's, without importing its package."""
-    return any(f"{c.__module__}.{c.__qualname__}" in class_paths for c in type(module).__mro__)
-
-
-def attentions_of(blocks: Iterable[nn.Module], *class_paths: str) -> list[nn.Module] | None:
-    """The blocks' `attn` modules, or None where one is of another class."""
-    attentions = [getattr(block, "attn", None) for block in blocks]
-    return attentions if all(_computes_as(attn, *class_paths) for attn in attentions) else None
-
-
-def _computes_as(attn: Any, *class_paths: str) -> bool:
-    """Whether a module is of such a class, and its forward pass is that class's own."""
-    for kind in type(attn).__mro__:
-        if f"{kind.__module__}.{kind.__qualname__}" in class_paths:
-            return type(attn).forward is kind.forward
-    return False
-
-
-@torch.no_grad()
-def own_scale(attn: nn.Module) -> float:
-    """The factor that MMPretrain's attention module puts on the product of queries and keys.
-
-    The module is asked, for its settings do not tell: MMPretrain's attention divides by its
-    `qk_scale` 1/√D, so T2T-ViT's blocks compute q·k·√D. One query and two keys of product 0 and
-    1/√D weigh their values 1 to exp(scale/√D).
-    """
-    width = attn.head_dims
-    kind = dict(dtype=torch.float64, device="cpu")
-    query, key = (torch.zeros(1, 1, tokens, width, **kind) for tokens in (1, 2))
-    query[..., 0], key[..., 1, 0] = 1.0, width**-0.5
-    values = torch.eye(2, **kind)[None, None]
-    weights = attn.scaled_dot_product_attention(query, key, values, dropout_p=0.0).flatten()
-    return (weights[1] / weights[0]).log().item() * width**0.5
-
-
-def any_size(height: int, width: int) -> None:
-    pass
-
-
-def divides(patch_conv: nn.Conv2d) -> Callable[[int, int], None]:
-    return partial(check_divides, patch_conv)
-
-
-def check_divides(patch_conv: nn.Conv2d, height: int, width: int) -> None:
-    if patch_conv.stride == patch_conv.kernel_size:
-        check_patch(patch_conv.kernel_size, height, width)
-
-
-def check_patch(patch: tuple[int, int], height: int, width: int) -> None:
-    patch_h, patch_w = patch
-    if height % patch_h or width % patch_w:
-        raise ValueError(
-            f"images of {height}×{width} pixels: the student's patch of {patch_h}×{patch_w} "
-            "does not divide them, and attention and activation maps would not line up; "
-            f"choose multiples, such as {_nearest(height, patch_h)}×{_nearest(width, patch_w)}"
-        )
-
-
-def _nearest(length: int, patch: int) -> int:
-    return max(1, round(length / patch)) * patch

@@ -74,7 +74,7 @@ def test_gradients_reach_the_student_also_under_gradient_checkpointing():
     torch.testing.assert_close(*gradients)
 
 
-def test_attention_seen_without_gradients_is_an_error():
+def test_attention_without_gradients_is_an_error():
     student = timm_student().train()
     forward = student.blocks[1].forward
     student.blocks[1].forward = lambda x: torch.utils.checkpoint.checkpoint(
@@ -86,7 +86,7 @@ def test_attention_seen_without_gradients_is_an_error():
         recorded_maps(student, torch.randn(1, 3, 24, 16, dtype=torch.float64))
 
 
-def test_a_deep_copy_has_taps_of_its_own():
+def test_a_deep_copy_has_a_recorder_of_its_own():
     student = timm_student()
     student.recorder = AttentionRecorder(student)
     twin = copy.deepcopy(student)
@@ -95,14 +95,14 @@ def test_a_deep_copy_has_taps_of_its_own():
     twin(images)
     student(images)
     assert len(student.recorder.stop()) == 3
-    with pytest.raises(ValueError, match=r"no attention was seen from the student's blocks"):
+    with pytest.raises(ValueError, match=r"blocks \[1, 2, 3\] did not run between start and stop"):
         twin.recorder.start((24, 16))
         student(images)
         twin.recorder.stop()
 
 
-@pytest.mark.parametrize("name", ["resnet18", "eva02_tiny_patch14_224"])
-def test_students_with_no_known_attention_are_told_the_families(name):
+@pytest.mark.parametrize("name", ["resnet18"])
+def test_the_error_for_an_unknown_student_lists_the_families(name):
     with pytest.raises(
         ValueError, match="AAL does not know how to read its attention; .*timm Vision"
     ):

@@ -93,9 +93,9 @@ def test_a_deep_copy_reads_its_own_modules():
     ("names", "message"),
     [
         ("bodies.*", r"the student has no module 'bodies\.\*'; near names: body"),
-        ("patches", r"'patches' \(Conv2d\) shows no attention; it needs num_heads"),
-        (dict(attention="body.*", heads=2), r"give attention=\[\.\.\.\], and if wanted"),
-        (dict(patch_embed="patches"), r"give attention=\[\.\.\.\]"),
+        ("patches", r"no attention in 'patches' \(Conv2d\); it needs its number of heads"),
+        (dict(attention="body.*", heads=2), r"set attention=\[\.\.\.\]; allowed besides"),
+        (dict(patch_embed="patches"), r"set attention=\[\.\.\.\]"),
         (dict(attention="body.*", patch_embed="stem"), "no module 'stem'"),
         (
             dict(attention="body.*", class_token=True, num_prefix_tokens=0),
@@ -123,19 +123,19 @@ def timm_model(name, **kwargs):
             "vit_relpos_small_patch16_224",
             {},
             dict(attention="blocks.*.attn", num_prefix_tokens=0),
-            r"\(RelPosAttention\) computes .*does not understand rel_pos.*TIMM_FUSED_ATTN=0",
+            r"\(RelPosAttention\) computes .*cannot read rel_pos.*TIMM_FUSED_ATTN=0",
         ),
         (
             "vit_small_patch16_dinov3",
             {},
             dict(attention="blocks.*.attn", num_prefix_tokens=5),
-            r"\(EvaAttention\) computes .*does not understand .*rope \(an input\)",
+            r"\(EvaAttention\) computes .*cannot read .*rope \(an input\)",
         ),
         (
             "cait_xxs24_224",
             dict(depth_token_only=1),
             dict(attention="blocks.*.attn", num_prefix_tokens=0),
-            r"\(TalkingHeadAttn\) weighs .*something else than a softmax: .*proj_l, proj_w",
+            r"\(TalkingHeadAttn\) does not weigh its values with a softmax: .*proj_l, proj_w",
         ),
         (
             "xcit_nano_12_p16_224",
@@ -198,7 +198,7 @@ def test_logits_that_a_learnt_factor_scales_are_refused_though_it_starts_at_one(
 
     model = LabViT()
     model.body[1] = Tempered(8, 2)
-    words = r"'body.1' \(Tempered\) computes .*AAL does not understand temperature"
+    words = r"'body.1' \(Tempered\) computes .*AAL cannot read temperature"
     with pytest.raises(ValueError, match=words):
         AttentionRecorder(model, "body.*")
 

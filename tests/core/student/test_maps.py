@@ -69,7 +69,7 @@ def test_missing_patches_are_an_error():
         class_token_attention(torch.randn(1, 2, 4), torch.randn(1, 3, 2, 4), (2, 2), 0.5)
 
 
-def test_tokens_too_many_are_told_as_a_wrong_prefix():
+def test_too_many_tokens_are_reported_as_a_wrong_prefix():
     words = "6 patch tokens do not fill the patch grid 2×2.*num_prefix_tokens, .* is 2 too small"
     with pytest.raises(ValueError, match=words) as raised:
         qkv_class_token_attention(torch.randn(1, 7, 3 * 8), (2, 2), 2, 1, 0.5)

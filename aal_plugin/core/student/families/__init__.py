@@ -1,4 +1,4 @@
-"""The architecture families whose attention is known, one adapter each.
+"""The architecture families whose attention AAL can read, one adapter each.
 
 An adapter receives a module and returns its `StudentReader`, or None for a module of another
 family. It recognises a module by its class and the classes of its blocks: a subclass is recognised
@@ -13,13 +13,25 @@ from torch import nn
 
 from aal_plugin.core.student.readers import StudentReader
 
-from .mmpretrain import mmpretrain_beit, mmpretrain_swin, mmpretrain_t2t, mmpretrain_vit
-from .timm import timm_beit, timm_convit, timm_pit, timm_swin, timm_vit
+from .mmpretrain_vit import (
+    mmpretrain_beit,
+    mmpretrain_eva02,
+    mmpretrain_hivit,
+    mmpretrain_t2t,
+    mmpretrain_vit,
+)
+from .mmpretrain_windows import mmpretrain_swin
+from .timm_vit import timm_beit, timm_convit, timm_pit, timm_vit
+from .timm_windows import timm_swin
 
 FAMILIES: dict[str, Callable[[nn.Module], StudentReader | None]] = {
-    "MMPretrain VisionTransformer, DistilledVisionTransformer, DeiT3": mmpretrain_vit,
+    "MMPretrain VisionTransformer, DistilledVisionTransformer, DeiT3, RevVisionTransformer": (
+        mmpretrain_vit
+    ),
     "MMPretrain T2T_ViT": mmpretrain_t2t,
     "MMPretrain BEiTViT": mmpretrain_beit,
+    "MMPretrain ViTEVA02": mmpretrain_eva02,
+    "MMPretrain HiViT": mmpretrain_hivit,
     "MMPretrain SwinTransformer and SwinTransformerV2": mmpretrain_swin,
     "timm VisionTransformer (ViT, DeiT, DeiT-III)": timm_vit,
     "timm BEiT": timm_beit,
@@ -30,7 +42,15 @@ FAMILIES: dict[str, Callable[[nn.Module], StudentReader | None]] = {
 
 
 def known_reader(student: nn.Module) -> StudentReader | None:
-    """The reader of the first module within the student that a family knows, or None."""
+    """The reader of the first module within the student that a family knows, or None.
+
+    Example:
+        >>> import timm
+        >>> len(known_reader(timm.create_model("test_vit")).blocks)
+        6
+        >>> known_reader(timm.create_model("test_resnet")) is None
+        True
+    """
     for module in student.modules():
         for family in FAMILIES.values():
             reader = family(module)
@@ -40,10 +60,15 @@ def known_reader(student: nn.Module) -> StudentReader | None:
 
 
 def find_reader(student: nn.Module) -> StudentReader:
-    """As `known_reader`.
+    """As `known_reader`, but an unknown student is an error.
 
     Raises:
         ValueError: no family knows any of the student's modules.
+
+    Example:
+        >>> import timm
+        >>> find_reader(timm.create_model("test_vit")).image_size
+        (160, 160)
     """
     reader = known_reader(student)
     if reader is None:
@@ -56,7 +81,16 @@ def find_reader(student: nn.Module) -> StudentReader:
 
 
 def image_size_of(student: nn.Module) -> tuple[int, int] | None:
-    """(H, W) that a student was built for, or None where it takes any."""
+    """(H, W) that a student was built for, or None if it accepts any.
+
+    Example:
+        >>> import timm
+        >>> image_size_of(timm.create_model("test_vit"))
+        (160, 160)
+    """
     reader = known_reader(student)
     size = reader.image_size if reader is not None else getattr(student, "img_size", None)
-    return (size, size) if isinstance(size, int) else size and tuple(size)
+    if size is None:
+        return None
+    height, width = (size, size) if isinstance(size, int) else size
+    return height, width
