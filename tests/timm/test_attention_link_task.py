@@ -9,7 +9,7 @@ from torch import nn
 from aal_plugin.core import AttentionRecorder, link_distance, link_weight
 from aal_plugin.core.losses.links import resize_maps
 from aal_plugin.core.student.recorder import Recorder
-from aal_plugin.timm import AttentionLinkTask, LinkedStudent
+from aal_plugin.timm import AttentionLinkTask, TimmLinkedStudent
 
 from .small import CLASSES, PIT, SMALL, SWIN, batch, gradients, student, task, teacher
 
@@ -100,8 +100,8 @@ def test_gradients_reach_student_and_links_and_never_the_teacher():
     ours(*batch())["link_loss"].backward()
     grads = gradients(ours.get_trainable_module())
     assert any(name.startswith("student.blocks.2.attn.qkv") for name in grads)
-    assert {name for name in grads if name.startswith("links.")} == {
-        f"links.{level}.{kind}" for level in range(4) for kind in ("weight", "bias")
+    assert {name for name in grads if name.startswith("link_loss.")} == {
+        f"link_loss.links.{level}.{kind}" for level in range(4) for kind in ("weight", "bias")
     }
     assert all(p.grad is None for p in ours.teacher.parameters())
 
@@ -220,7 +220,7 @@ def test_optimizer_groups_of_the_student_are_those_of_the_plain_student(layer_de
     ours = groups(task(model).get_trainable_module(), "student.")
     assert {name: ours[name] for name in expected} == expected
     assert ours["pos_embed"][0] == 0.0
-    assert ours["links.0.weight"] == expected["head.weight"]  # the last layer's
+    assert ours["link_loss.links.0.weight"] == expected["head.weight"]  # the last layer's
 
 
 def test_clip_parameters_are_student_and_links_and_without_head_as_timm_has_it():
@@ -342,8 +342,8 @@ def test_a_cnn_is_no_student():
 
 def test_map_size_resizes_the_maps():
     whole, coarse = task(), task(map_size=2)
-    assert isinstance(coarse.get_trainable_module(), LinkedStudent)
-    assert coarse.get_trainable_module().map_size == (2, 2)
+    assert isinstance(coarse.get_trainable_module(), TimmLinkedStudent)
+    assert coarse.get_trainable_module().link_loss.map_size == (2, 2)
     assert whole(*batch())["link_loss"] != coarse(*batch())["link_loss"]
 
 
@@ -360,7 +360,7 @@ def test_an_error_in_a_step_leaves_nothing_recording(monkeypatch, compiled):
             ours(*batch())
     hooks = [hook for module in model.modules() for hook in module._forward_hooks.values()]
     recorders = [hook for hook in hooks if isinstance(hook, Recorder)]
-    assert recorders and not any(k._recording or k._kept is not None for k in recorders)
+    assert recorders and not any(k._recording or k._value is not None for k in recorders)
     assert ours(*batch())["loss"].isfinite()
 
 

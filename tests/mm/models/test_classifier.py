@@ -37,7 +37,7 @@ def test_outputs_are_image_classifiers_to_the_bit_and_run_neither_teacher_nor_re
     plain, aal = twins()
     monkeypatch.setattr(aal.teacher, "forward", lambda *_: pytest.fail("the teacher ran"))
     monkeypatch.setattr(
-        aal.attention_recorder, "start", lambda *_: pytest.fail("the recorder were started")
+        aal.attention_recorder, "start", lambda *_: pytest.fail("the recorder was started")
     )
     images, samples = batch()
     plain.eval(), aal.eval()
@@ -272,7 +272,7 @@ def test_links_are_those_of_the_config():
         ),
         (dict(link_head=dict(type="AttentionLinkHead", loss_weight=-1.0)), "loss_weight=-1.0"),
         (dict(link_head=dict(type="AttentionLinkHead", map_size=0)), "link_head.map_size=0"),
-        (dict(link_head=None), "AALClassifier got no link_head"),
+        (dict(link_head=None), "AALClassifier has no link_head"),
         (
             dict(teacher=dict(TEACHER, layers=["layer9"])),
             "has no module 'layer9'; near names: layer",
@@ -303,7 +303,7 @@ def test_an_error_in_a_step_leaves_nothing_recording(monkeypatch, where):
             model(*data, mode="loss")
     hooks = [hook for module in model.modules() for hook in module._forward_hooks.values()]
     recorders = [hook for hook in hooks if isinstance(hook, Recorder)]
-    assert recorders and not any(k._recording or k._kept is not None for k in recorders)
+    assert recorders and not any(k._recording or k._value is not None for k in recorders)
     assert not model.teacher._stops and not model.teacher._kept
     total(model(*data, mode="loss")).backward()
 
