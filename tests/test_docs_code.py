@@ -5,30 +5,36 @@ from __future__ import annotations
 import importlib
 import re
 import warnings
+from pathlib import Path
 
 import pytest
 import timm
 import torch
 from mmengine.registry import DefaultScope, Registry
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 import aal_plugin.mm  # noqa: F401
 from aal_plugin.core import AttentionLinkLoss
 
-from .pages import PAGES, blocks, name_of
+from .pages import PAGES, ROOT, blocks, name_of
 
 LINKED = "LinkedStudent("
 SMALLER = {
     '"efficientnet_b3", pretrained=True': '"test_resnet", allow_random_weights=True',
     "range(300)": "range(2)",
     "max_epochs=300": "max_epochs=2, logger=False, enable_progress_bar=False, accelerator='cpu'",
-    "num_train_epochs=300": "num_train_epochs=2, use_cpu=True, report_to='none'",
+    "num_train_epochs=300": "num_train_epochs=2, per_device_train_batch_size=4, use_cpu=True, report_to='none'",
     "Accelerator()": "Accelerator(cpu=True)",
 }
+# A block that begins with a file's name shows a part of that file, and is not run.
+_EXCERPT = re.compile(r"# (\S+\.py)\n")
+ALL = [(page, block) for page in PAGES for block in blocks(page, "python")]
+EXCERPTS = [one for one in ALL if _EXCERPT.match(one[1].text)]
 BLOCKS = [
     pytest.param(page, block, id=f"{name_of(page)}:{block.line}")
-    for page in PAGES
-    for block in blocks(page, "python")
+    for page, block in ALL
+    if (page, block) not in EXCERPTS
 ]
 
 
@@ -50,9 +56,12 @@ def stand_ins():
         criterion=nn.CrossEntropyLoss(),
         cross_entropy=nn.functional.cross_entropy,
         device="cpu",
-        loader=list(zip(images.split(4), labels.split(4))),
+        loader=DataLoader(TensorDataset(images, labels), batch_size=4),
         dataset=[dict(pixel_values=image, labels=label) for image, label in zip(images, labels)],
     )
+
+
+_names: dict[Path, dict] = {}
 
 
 @pytest.fixture
@@ -78,7 +87,8 @@ def test_python_block_runs(page, block, tmp_path, monkeypatch, weights_seen):
     for large, small in SMALLER.items():
         text = text.replace(large, small)
     monkeypatch.chdir(tmp_path)
-    names = stand_ins()
+    names = _names.setdefault(page, {})  # a block may build on those above it
+    names.update(stand_ins())
     before = {key: value.clone() for key, value in names["student"].state_dict().items()}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # those of other people's trainers
@@ -100,6 +110,15 @@ def test_types_of_a_config_block_are_registered(page, block):
     types = [name for name in re.findall(r'\btype="([\w.]+)"', block.text) if name not in own]
     for name in types:
         assert is_registered(name), f"{name_of(page)}:{block.line} names type={name!r}"
+
+
+@pytest.mark.parametrize(
+    ("page", "block"),
+    [pytest.param(*one, id=f"{name_of(one[0])}:{one[1].line}") for one in EXCERPTS],
+)
+def test_an_excerpt_is_in_its_file(page, block):
+    first, shown = block.text.split("\n", 1)
+    assert shown.strip() in (ROOT / first[2:]).read_text(encoding="utf-8")
 
 
 def is_registered(name: str) -> bool:
