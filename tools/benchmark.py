@@ -151,7 +151,7 @@ def measure(setting: Setting, args: argparse.Namespace) -> dict:
             args.repeat,
             args.device,
             CLOCKS[args.clock],
-            tell=bar.update,
+            advance=bar.update,
         )
         memory = {}
         for name, step in steps.items():

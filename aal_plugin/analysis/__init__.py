@@ -1,15 +1,25 @@
-"""What trained links and attention show."""
+"""Analysis of trained links and attention."""
 
 from .heatmap import plot_link_strength, plot_link_strengths
-from .links import head_strength, link_share, link_strength
+from .links import (
+    head_growth,
+    head_strength,
+    link_growth,
+    link_share,
+    link_strength,
+    start_strength,
+)
 from .selection import held_share, select_ranges
 
 __all__ = [
+    "head_growth",
     "head_strength",
     "held_share",
+    "link_growth",
     "link_share",
     "link_strength",
     "plot_link_strength",
     "plot_link_strengths",
     "select_ranges",
+    "start_strength",
 ]

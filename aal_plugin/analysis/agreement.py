@@ -17,15 +17,19 @@ if TYPE_CHECKING:
 def disagreement(labels: Sequence[Sequence[int]]) -> np.ndarray:
     """Share of images on which two rows of labels differ. R rows of N labels → (R, R).
 
-    A row is what a model predicts, or the ground truth; beside the latter stand the models'
-    error rates.
+    A row holds a model's predictions or the ground truth. The row of the ground truth gives the
+    models' error rates.
 
     Raises:
-        ValueError: rows of different lengths, or empty ones.
+        ValueError: rows are empty or have different lengths.
+
+    Example:
+        >>> disagreement([[0, 1, 2, 3], [0, 1, 2, 0]]).tolist()
+        [[0.0, 0.25], [0.25, 0.0]]
     """
     lengths = {len(row) for row in labels}
     if len(lengths) != 1 or 0 in lengths:
-        raise ValueError(f"rows of labels have lengths {sorted(lengths)}; give the same images")
+        raise ValueError(f"rows of labels have lengths {sorted(lengths)}; give one label per image")
     rows = np.asarray(labels)
     return (rows[:, None] != rows[None]).mean(axis=-1)
 
@@ -39,7 +43,7 @@ def format_disagreement(matrix: np.ndarray, names: Sequence[str]) -> str:
 
 
 def plot_disagreement(matrix: np.ndarray, names: Sequence[str]) -> Figure:
-    """The matrix as a heat map with its figures written in."""
+    """The matrix as a heat map, with its values written into the cells."""
     from matplotlib.figure import Figure
 
     side = 1.5 + 0.85 * len(names)

@@ -1,4 +1,4 @@
-"""A sheet for one image: what the student's heads look at, and what the links make of it.
+"""A sheet for one image: the student's attention, and the links' copies of the teacher's maps.
 
 # M heads of a block, C channels of a level, h w map grid, H W image
 """
@@ -21,7 +21,7 @@ COLOURS = "viridis"
 
 
 class Pair(NamedTuple):
-    """An augmented map (h, w) and the teacher map that it imitates, of one level and channel."""
+    """An augmented map (h, w) and the teacher map of the same level and channel."""
 
     level: int
     channel: int
@@ -33,24 +33,25 @@ class Pair(NamedTuple):
 def strongest_pairs(
     augmented: Sequence[Tensor], activations: Sequence[Tensor], count: int
 ) -> list[Pair]:
-    """Pairs of each level's channels to which the teacher responds most unevenly.
+    """Pairs of the channels whose teacher map varies most over the image.
 
-    Chosen by the teacher's map alone, its standard deviation over the image, so that good and bad
-    imitations are shown alike.
+    The choice uses only the teacher's map (its standard deviation), so the sheet shows good and
+    bad imitations alike.
 
     Args:
-        augmented: of every level, (C, h, w) each.
-        activations: of every level, (C, H, W) each, resized here as in training.
-        count: of channels a level.
+        augmented: A⁺ of every level, (C, h, w) each.
+        activations: B of every level, (C, H, W) each; resized here as in training.
+        count: channels to choose per level.
     """
     pairs = []
-    for level, (given, wanted) in enumerate(zip(augmented, activations), start=1):
-        wanted = resize_maps(wanted[None].float(), tuple(given.shape[-2:]))[0]
-        flat, target = given.flatten(1), wanted.flatten(1)
+    for level, (given, teacher) in enumerate(zip(augmented, activations), start=1):
+        height, width = given.shape[-2:]
+        teacher = resize_maps(teacher[None].float(), (height, width))[0]
+        flat, target = given.flatten(1), teacher.flatten(1)
         cosine = torch.nn.functional.cosine_similarity(flat, target, dim=1)
         chosen = target.std(dim=1).topk(min(count, len(target))).indices
         pairs += [
-            Pair(level, int(c) + 1, given[c].numpy(), wanted[c].numpy(), float(cosine[c]))
+            Pair(level, int(c) + 1, given[c].numpy(), teacher[c].numpy(), float(cosine[c]))
             for c in chosen
         ]
     return pairs
@@ -69,9 +70,10 @@ def attention_sheet(
     Args:
         image: (H, W, 3) uint8 RGB.
         maps: of every block, (M, h, w) each.
-        blocks: whose heads are shown, counted from 1.
-        pairs: see `strongest_pairs`; none for a student without links.
-        box: x1, y1, x2, y2 of the object, where it is known.
+        blocks: blocks whose heads are shown, counted from 1.
+        pairs: see `strongest_pairs`; empty for a student without links.
+        box: x1, y1, x2, y2 of the object, if the data set has it.
+        title: written on top, such as the image's name and the predictions.
     """
     heads = max(len(maps[block - 1]) for block in blocks)
     levels = sorted({pair.level for pair in pairs})
@@ -99,13 +101,14 @@ def attention_rows(
     boxes: Sequence[Sequence[float] | None],
     students: Mapping[str, Sequence[tuple[np.ndarray, Sequence[float] | None]]],
 ) -> Figure:
-    """Images in the first row, and what every student attends to in a row below.
+    """Images in the first row, and one row of attention maps per student below.
 
     Args:
         images: (H, W, 3) uint8 RGB each.
-        boxes: x1, y1, x2, y2 of each object, or None; a full line.
-        students: by name, for each image the attention (h, w), and the box that is cut from it,
-            or None; a dashed line.
+        boxes: x1, y1, x2, y2 of each object, or None; drawn as a full line.
+        students: by name, for each image its attention (h, w), and the box that was cut from the
+            attention, or None; drawn as a dashed line.
+        predictions: by name, a line for each image, such as 'ring 0.83'; written above its map.
     """
     rows, columns = 1 + len(students), len(images)
     figure = Figure(figsize=(1.15 * columns + 0.3, 1.15 * rows), layout="constrained")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from .runs import Curve, Run, mean_curve
 
-# Okabe and Ito's palette, made for colour-blind eyes; beside it markers, for print.
+# Okabe and Ito's palette, made for colour-blind readers; markers, for print in grey.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 MARKERS = "osD^vPX"
 PANELS: dict[str, str] = {
@@ -21,12 +22,12 @@ PANELS: dict[str, str] = {
 
 
 def plot_curves(runs: Mapping[str, list[Run]], panels: Mapping[str, str] = PANELS) -> Figure:
-    """A panel for each number that any run logged.
+    """One panel per number that any run logged.
 
     Args:
-        runs: by name of a recipe, one for each seed. Several are drawn as
-            their mean, in a band from the lowest to the highest.
-        panels: label by the key in the log.
+        runs: by the recipe's name, one run per seed. Several runs are drawn as their mean, in a
+            band from the lowest to the highest.
+        panels: a panel's title by the key in the log.
     """
     every = [run for same in runs.values() for run in same]
     shown = [key for key in panels if any(key in run.curves for run in every)]
@@ -47,7 +48,7 @@ def plot_curves(runs: Mapping[str, list[Run]], panels: Mapping[str, str] = PANEL
     return figure
 
 
-def _draw(axes: object, name: str, curves: list[Curve], index: int) -> None:
+def _draw(axes: Axes, name: str, curves: list[Curve], index: int) -> None:
     epochs, mean, low, high = mean_curve(curves)
     colour = COLOURS[index % len(COLOURS)]
     label = name if len(curves) == 1 else f"{name} ({len(curves)} runs)"

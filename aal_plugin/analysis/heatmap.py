@@ -7,23 +7,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 
 from aal_plugin.core.losses.links import Range
 from aal_plugin.whole_files import written_whole
 
-COLOURS = "viridis"  # safe for colour-blind eyes, and dark to light in print
+COLOURS = "viridis"  # safe for colour-blind readers; dark to light in print
 LABEL = "mean |link weight|"
+GROWTH = "mean |link weight| ÷ its size at the start"
 
 
-def plot_link_strength(strength: np.ndarray, title: str = "") -> Figure:
-    """A heatmap as in the paper's Fig. 2: student blocks along x, teacher levels up y."""
-    return plot_link_strengths({title: strength})
+def plot_link_strength(strength: np.ndarray, title: str = "", label: str = LABEL) -> Figure:
+    """A heatmap as in the paper's Fig. 2: student blocks along x, teacher levels along y."""
+    return plot_link_strengths({title: strength}, label=label)
 
 
 def plot_link_strengths(
@@ -31,31 +34,33 @@ def plot_link_strengths(
     heads: Sequence[int] | None = None,
     outlines: Mapping[str, Sequence[Range]] | None = None,
     shared_scale: bool = False,
+    label: str = LABEL,
 ) -> Figure:
-    """Heatmaps side by side, one a run.
+    """Heatmaps side by side, one per run, on colour scales that start at zero.
 
     Args:
-        strengths: (L, columns) by title; empty where NaN.
-        heads: of each block, where the columns are heads.
+        strengths: (L, columns) by title; a cell is empty where the value is NaN.
+        heads: heads of each block, if the columns are heads.
         outlines: (first, last) block per level by title, drawn as frames.
-        shared_scale: one colour scale for all; by default each has its own.
+        shared_scale: one colour scale for all; by default each run has its own.
+        label: name of the values, beside the colour bar.
     """
-    limits = _limits(strengths.values()) if shared_scale else (None, None)
+    shared = _highest(strengths.values())
     widths = [0.75 + 0.42 * s.shape[1] * (0.5 if heads else 1.0) for s in strengths.values()]
     levels = max(s.shape[0] for s in strengths.values())
     figure = Figure(figsize=(sum(widths) + 1.0, 1.35 + 0.42 * levels), layout="constrained")
     row = figure.subplots(1, len(strengths), squeeze=False, width_ratios=widths)[0]
     for axes, (title, strength) in zip(row, strengths.items()):
-        image = draw_strength(axes, strength, title, heads, limits)
+        image = draw_strength(axes, strength, title, heads, shared if shared_scale else None)
         if axes is not row[0]:
             axes.set_ylabel("")
         for level, (first, last) in enumerate((outlines or {}).get(title, ())):
             _frame(axes, level, first, last, heads)
         if not shared_scale:
             bar = figure.colorbar(image, ax=axes, shrink=0.85, pad=0.02)
-            bar.set_label(LABEL if axes is row[-1] else "")
+            bar.set_label(label if axes is row[-1] else "")
     if shared_scale:
-        figure.colorbar(image, ax=list(row), label=LABEL, shrink=0.85, pad=0.02)
+        figure.colorbar(image, ax=list(row), label=label, shrink=0.85, pad=0.02)
     return figure
 
 
@@ -64,17 +69,17 @@ def draw_strength(
     strength: np.ndarray,
     title: str = "",
     heads: Sequence[int] | None = None,
-    limits: tuple = (None, None),
-) -> object:
-    """One heatmap into `axes`; the image that a colour bar needs."""
+    highest: float | None = None,
+) -> AxesImage:
+    """Draw one heatmap into `axes`, its colours from 0 to `highest`; returns the image."""
     levels, columns = strength.shape
     image = axes.imshow(
         np.ma.masked_invalid(strength),
         origin="lower",
         cmap=COLOURS,
         aspect="auto" if heads else "equal",
-        vmin=limits[0],
-        vmax=limits[1],
+        vmin=0.0,
+        vmax=_highest([strength]) if highest is None else highest,
     )
     axes.set_facecolor("#f2f2f2")
     axes.set_yticks(range(levels), range(1, levels + 1))
@@ -98,31 +103,35 @@ def draw_strength(
     return image
 
 
-def strip(by_epoch: Mapping[int, np.ndarray], most: int = 6) -> Figure:
-    """Heatmaps of at most so many epochs, evenly spaced with the first and last, on one scale."""
+def strip(by_epoch: Mapping[int, np.ndarray], most: int = 6, label: str = LABEL) -> Figure:
+    """Heatmaps of at most `most` epochs, evenly spaced from first to last, on one colour scale."""
     epochs = sorted(by_epoch)
     chosen = sorted({epochs[i] for i in np.linspace(0, len(epochs) - 1, most).round().astype(int)})
-    return plot_link_strengths({f"epoch {e}": by_epoch[e] for e in chosen}, shared_scale=True)
+    shown = {f"epoch {epoch}": by_epoch[epoch] for epoch in chosen}
+    return plot_link_strengths(shown, shared_scale=True, label=label)
 
 
 def animate(
-    by_epoch: Mapping[int, np.ndarray], out: str | os.PathLike, per_second: float = 4.0
+    by_epoch: Mapping[int, np.ndarray],
+    out: str | os.PathLike[str],
+    per_second: float = 4.0,
+    label: str = LABEL,
 ) -> None:
-    """A GIF with a frame for every epoch, on one colour scale; the last stays for two seconds."""
+    """Write a GIF with one frame per epoch, on one colour scale; the last stays for 2 seconds."""
     from PIL import Image
 
-    limits = _limits(by_epoch.values())
+    highest = _highest(by_epoch.values())
     frames = []
     for epoch in sorted(by_epoch):
         strength = by_epoch[epoch]
         levels, columns = strength.shape
         figure = Figure(figsize=(1.9 + 0.42 * columns, 1.35 + 0.42 * levels), layout="constrained")
-        image = draw_strength(figure.subplots(), strength, f"epoch {epoch}", limits=limits)
-        figure.colorbar(image, label=LABEL, shrink=0.85)
+        image = draw_strength(figure.subplots(), strength, f"epoch {epoch}", highest=highest)
+        figure.colorbar(image, label=label, shrink=0.85)
         frames.append(Image.fromarray(pixels(figure, dpi=100)))
     each = round(1000 / per_second)
     durations = [each] * (len(frames) - 1) + [2000]
-    with written_whole(out) as part:
+    with written_whole(Path(out)) as part:
         frames[0].save(part, save_all=True, append_images=frames[1:], duration=durations, loop=0)
 
 
@@ -134,12 +143,12 @@ def pixels(figure: Figure, dpi: int = 120) -> np.ndarray:
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def _limits(strengths: Iterable[np.ndarray]) -> tuple:
-    values = np.concatenate([strength.ravel() for strength in strengths])
-    return np.nanmin(values), np.nanmax(values)
+def _highest(strengths: Iterable[np.ndarray]) -> float:
+    # 1 for links that are all zero: a colour scale needs a width.
+    return float(np.nanmax(np.concatenate([each.ravel() for each in strengths]))) or 1.0
 
 
-def _write_values(axes: Axes, strength: np.ndarray, image: object) -> None:
+def _write_values(axes: Axes, strength: np.ndarray, image: AxesImage) -> None:
     for (level, column), value in np.ndenumerate(strength):
         if not np.isnan(value):
             dark = image.norm(value) < 0.5

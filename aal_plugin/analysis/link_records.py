@@ -1,4 +1,4 @@
-"""Link strengths epoch by epoch, as `LinkHeatmapHook` keeps them in a work dir."""
+"""Link strengths epoch by epoch, as `LinkHeatmapHook` writes them to a work dir."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ RECORDS = "link_strength.json"
 
 
 def append_record(folder: str | os.PathLike, epoch: int, strength: np.ndarray) -> None:
-    """Add a line to the folder's records; strength (levels, blocks), NaN where no link is."""
+    """Add a line to the folder's records; strength (levels, blocks), NaN without a link."""
     rows = [[None if np.isnan(v) else round(float(v), 6) for v in row] for row in strength]
     Path(folder).mkdir(parents=True, exist_ok=True)
     with open(Path(folder) / RECORDS, "a") as file:
@@ -22,7 +22,7 @@ def append_record(folder: str | os.PathLike, epoch: int, strength: np.ndarray) -
 def read_records(work_dir: str | os.PathLike) -> dict[int, np.ndarray]:
     """Strengths (levels, blocks) by epoch, over all runs in the work dir.
 
-    A resumed run's records take the place of those from its first epoch on.
+    The records of a resumed run replace earlier ones from its first epoch on.
     """
     records: dict[int, np.ndarray] = {}
     for path in sorted(Path(work_dir).glob(f"*/vis_data/{RECORDS}")):

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
+from pathlib import Path
 
 import numpy as np
 from torch import Tensor
@@ -38,14 +39,14 @@ def head_strength(
         heads: heads of each student block.
 
     Returns:
-        (L, sum of heads), block after block; NaN where no link is.
+        (L, sum of heads), block after block; NaN where there is no link.
 
     Raises:
-        ValueError: no links in the state dict, or not those of these ranges and heads.
+        ValueError: the state dict holds no links, or links of other ranges or heads.
     """
     weights = find_links(state_dict)
     if not weights:
-        raise ValueError("no link weights: was this checkpoint trained with AAL?")
+        raise ValueError("the state dict holds no link weights; give one that AAL trained")
     offsets = [0, *accumulate(heads)]
     strength = np.full((len(ranges), offsets[-1]), np.nan)
     for level, (first, last) in enumerate(ranges):
@@ -53,8 +54,8 @@ def head_strength(
         maps = weights[level].shape[1] if level in weights else 0
         if maps != end - start:
             raise ValueError(
-                f"level {level + 1} has links to {maps} maps, but blocks {first} to {last} have "
-                f"{end - start} heads"
+                f"teacher level {level + 1} has links to {maps} maps, but blocks {first} to "
+                f"{last} have {end - start} heads; give the ranges and heads of this checkpoint"
             )
         strength[level, start:end] = weights[level].detach().abs().mean(dim=(0, 2, 3)).cpu()
     return strength
@@ -65,12 +66,59 @@ def link_strength(
 ) -> np.ndarray:
     """Mean magnitude of the link weights between every level and block (AAL, Fig. 2).
 
-    Arguments and errors as of `head_strength`.
+    Arguments and errors as for `head_strength`.
 
     Returns:
-        (L, N); NaN where no link is.
+        (L, N); NaN where there is no link.
     """
     return np.stack([h.mean(axis=1) for h in _by_block(state_dict, ranges, heads)], axis=1)
+
+
+def start_strength(ranges: Sequence[Range], heads: Sequence[int]) -> np.ndarray:
+    """Expected mean magnitude of the link weights before training, the unit of `head_growth`.
+
+    PyTorch draws the weights of a 1×1 convolution with n input maps uniformly from ±1/√n, so their
+    mean magnitude is 1/(2√n). It depends on the number of linked blocks: a level with fewer links
+    starts with larger ones.
+
+    Args:
+        ranges: (first, last) student block per level.
+        heads: heads of each student block.
+
+    Returns:
+        (L, N); NaN where there is no link.
+
+    Example:
+        >>> start_strength([(1, 2), (2, 2)], heads=[2, 2]).round(3).tolist()
+        [[0.25, 0.25], [nan, 0.354]]
+    """
+    start = np.full((len(ranges), len(heads)), np.nan)
+    for level, (first, last) in enumerate(ranges):
+        start[level, first - 1 : last] = 0.5 / np.sqrt(sum(heads[first - 1 : last]))
+    return start
+
+
+def head_growth(
+    state_dict: Mapping[str, Tensor], ranges: Sequence[Range], heads: Sequence[int]
+) -> np.ndarray:
+    """Mean magnitude of the links of each head divided by that at the start: 1 means unchanged.
+
+    Arguments and errors as for `head_strength`. Untrained links scatter around 1: those of C
+    channels by about 0.58 / √C.
+
+    Returns:
+        (L, sum of heads), block after block; NaN where there is no link.
+    """
+    return head_strength(state_dict, ranges, heads) / np.repeat(
+        start_strength(ranges, heads), heads, axis=1
+    )
+
+
+def link_growth(
+    state_dict: Mapping[str, Tensor], ranges: Sequence[Range], heads: Sequence[int]
+) -> np.ndarray:
+    """`head_growth`, averaged over the heads of each block, (L, N)."""
+    return link_strength(state_dict, ranges, heads) / start_strength(ranges, heads)
 
 
 def link_share(
@@ -78,19 +126,21 @@ def link_share(
 ) -> np.ndarray:
     """Share of every block in the summed magnitudes of a level's links.
 
-    Arguments and errors as of `head_strength`.
+    Arguments and errors as for `head_strength`.
 
     Returns:
-        (L, N), rows summing to one; 0 where no link is.
+        (L, N); every row sums to one, and is 0 where there is no link.
 
     Raises:
-        ValueError: a level whose links are all zero.
+        ValueError: all links of a level are zero.
     """
     mass = np.stack([h.sum(axis=1) for h in _by_block(state_dict, ranges, heads)], axis=1)
     mass = np.nan_to_num(mass)
     empty = [level + 1 for level, total in enumerate(mass.sum(axis=1)) if total == 0]
     if empty:
-        raise ValueError(f"all links of teacher levels {empty} are zero, so no share is defined")
+        raise ValueError(
+            f"all links of teacher levels {empty} are zero, so no block holds a share of them"
+        )
     return mass / mass.sum(axis=1, keepdims=True)
 
 
@@ -101,22 +151,26 @@ def _by_block(
 
 
 def write_link_csv(
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     strengths: Mapping[str, np.ndarray],
     columns: Sequence[tuple[int, ...]],
+    growths: Mapping[str, np.ndarray] | None = None,
 ) -> None:
-    """One row for each run, level and column; the value is empty where no link is.
+    """Write one row per run, level and column; the value is empty where there is no link.
 
     Args:
         strengths: (L, columns) by the run's name.
         columns: (block,) or (block, head) of each column, 1-based.
+        growths: `link_growth` by the run's name, written to a column of its own.
     """
     places = ("block", "head")[: len(columns[0])]
-    with written_whole(path) as part, open(part, "w", newline="") as file:
+    with written_whole(Path(path)) as part, open(part, "w", newline="") as file:
         rows = csv.writer(file)
-        rows.writerow(["run", "level", *places, "mean_abs_weight"])
-        for run, strength in strengths.items():
-            for level, values in enumerate(strength, start=1):
-                for place, value in zip(columns, values):
-                    shown = "" if np.isnan(value) else f"{value:.6g}"
-                    rows.writerow([run, level, *place, shown])
+        measures = [strengths] if growths is None else [strengths, growths]
+        names = ["mean_abs_weight", "times_its_start"][: len(measures)]
+        rows.writerow(["run", "level", *places, *names])
+        for run in strengths:
+            for (level, column), _ in np.ndenumerate(strengths[run]):
+                values = [measure[run][level, column] for measure in measures]
+                shown = ["" if np.isnan(value) else f"{value:.6g}" for value in values]
+                rows.writerow([run, level + 1, *columns[column], *shown])

@@ -1,8 +1,8 @@
 """Weakly supervised localisation: boxes from an attention map, and how many are right.
 
-As Choe et al. evaluate it ("Evaluating Weakly Supervised Object Localization Methods Right",
-CVPR 2020): a map is brought to 0–1, resized to the image and cut at every threshold; the box goes
-around the largest connected part of what lies above.
+The evaluation of Choe et al. ("Evaluating Weakly Supervised Object Localization Methods Right",
+CVPR 2020): resize the map to the image, scale it to 0–1 and cut it at every threshold; the box
+surrounds the largest connected part above the threshold.
 
 # h w map grid, H W image, T thresholds, K true boxes of an image, N images
 """
@@ -25,7 +25,7 @@ def pick_map(maps: Sequence[Tensor], block: int | None = None, head: int | None 
         block, head: counted from 1; by default the last block and all its heads.
 
     Raises:
-        ValueError: no such block or head.
+        ValueError: the student has no such block or head.
     """
     block = len(maps) if block is None else block
     _check_number("block", block, len(maps))
@@ -39,23 +39,32 @@ def pick_map(maps: Sequence[Tensor], block: int | None = None, head: int | None 
 def threshold_boxes(
     attention: Tensor, image_size: tuple[int, int], thresholds: Sequence[float]
 ) -> np.ndarray:
-    """Box around the largest part of a map that is at least so high, for each threshold.
+    """The box around the largest part of a map that reaches a threshold, for each threshold.
 
-    Parts touch by sides or corners; the one with most pixels is the largest.
+    Pixels that touch by a side or a corner belong to one part; the part with most pixels is the
+    largest.
 
     Args:
         attention: (h, w), covering the image; resized bilinearly to `image_size`, (H, W).
-        thresholds: T of them, of a map from 0 to 1.
+        thresholds: T values from 0 to 1.
 
     Returns:
-        (T, 4), x1, y1, x2, y2 in pixels, x2 and y2 exclusive; zeros where nothing is so high.
+        (T, 4), x1, y1, x2, y2 in pixels, x2 and y2 exclusive; zeros if no pixel reaches the
+        threshold.
+
+    Example:
+        >>> import torch
+        >>> attention = torch.zeros(4, 4)
+        >>> attention[1:3, 2:4] = 1.0
+        >>> threshold_boxes(attention, (4, 4), [0.5]).tolist()
+        [[2.0, 1.0, 4.0, 3.0]]
     """
-    score = F.interpolate(
+    resized = F.interpolate(
         attention[None, None].float(), size=tuple(image_size), mode="bilinear", align_corners=False
     )[0, 0]
-    score = score - score.min()
-    # The floor keeps a flat map at 0, with no box above a threshold of 0.
-    score = (score / score.max().clamp_min(1e-12)).cpu().numpy()
+    shifted = resized - resized.min()
+    # clamp_min: a flat map stays at 0 and gets no box at any threshold above 0.
+    score = (shifted / shifted.max().clamp_min(1e-12)).cpu().numpy()
     return np.array([_largest_part(score >= threshold) for threshold in thresholds], float)
 
 
@@ -79,7 +88,7 @@ def localization_accuracy(
     Args:
         ious: (N, T).
         correct: (N,), whether the image's class was predicted.
-        levels: IoU from which a box counts as right.
+        levels: IoU values from which a box counts as right.
 
     Returns:
         `maxboxacc_<level>`: images whose box is right, at the best threshold for that level, and
@@ -98,7 +107,7 @@ def localization_accuracy(
 
 def _largest_part(mask: np.ndarray) -> list[int]:
     count, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    if count == 1:  # the background alone
+    if count == 1:  # background only
         return [0, 0, 0, 0]
     x, y, width, height, _ = stats[1 + stats[1:, cv2.CC_STAT_AREA].argmax()]
     return [x, y, x + width, y + height]

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 
 
 class AttentionRollout:
-    """Keeps what every block's `qkv` projection puts out, between `start` and `stop`.
+    """Records the output of every block's `qkv` projection between `start` and `stop`.
 
-    For students with a class token and one resolution: unlike the links' maps it needs the whole
-    T×T attention of every block.
+    For students with a class token and one resolution. Unlike the maps that links read, rollout
+    needs the whole T×T attention of every block.
 
     Raises:
-        ValueError: a student whose blocks show no `qkv` projection.
+        ValueError: the student has no class token, or its blocks have no `qkv` projection.
     """
 
     def __init__(self, student: nn.Module) -> None:
@@ -29,37 +29,43 @@ class AttentionRollout:
         ]
         if not self._blocks or not any(_has_class_token(module) for module in student.modules()):
             raise ValueError(
-                f"rollout: {type(student).__name__} has no class token or no qkv projections; it "
-                "serves the ViT and DeiT families"
+                f"rollout: {type(student).__name__} has no class token or no qkv projections; "
+                "choose a student of the ViT or DeiT family, or rollout=False"
             )
-        self._kept: dict[int, Tensor] = {}
+        self._recorded: dict[int, Tensor] = {}
         self._recording = False
         for index, block in enumerate(self._blocks):
-            block.qkv.register_forward_hook(partial(self._keep, index))
+            block.get_submodule("qkv").register_forward_hook(partial(self._record, index))
 
     def start(self) -> None:
-        """Begin to keep attention."""
-        self._kept, self._recording = {}, True
+        """Start recording."""
+        self._recorded, self._recording = {}, True
 
     def stop(self, grid: tuple[int, int]) -> Tensor:
-        """End it; how much of each patch the class token holds after the last block, (B, h, w)."""
+        """Stop recording; the share of each patch in the last class token, (B, h, w).
+
+        Raises:
+            ValueError: a block did not call its qkv projection; blocks have different tokens.
+        """
         self._recording = False
-        kept, self._kept = self._kept, {}
-        if len(kept) < len(self._blocks):
-            raise ValueError("rollout: the qkv projection of some blocks was not run as a module")
-        tokens = sorted({qkv.shape[1] for qkv in kept.values()})
+        recorded, self._recorded = self._recorded, {}
+        if len(recorded) < len(self._blocks):
+            raise ValueError(
+                "rollout: some blocks did not call their qkv projection as a module; choose "
+                "rollout=False"
+            )
+        tokens = sorted({qkv.shape[1] for qkv in recorded.values()})
         if len(tokens) > 1:
-            raise ValueError(f"rollout: blocks have {tokens} tokens; they must all have the same")
-        rolled = None
-        for index, block in enumerate(self._blocks):
-            step = _mixing(kept[index], block)
-            rolled = step if rolled is None else step @ rolled
+            raise ValueError(f"rollout: blocks have {tokens} tokens; expected one number of tokens")
+        rolled = _mixing(recorded[0], self._blocks[0])
+        for index, block in enumerate(self._blocks[1:], start=1):
+            rolled = _mixing(recorded[index], block) @ rolled
         num_patches = grid[0] * grid[1]
         return rolled[:, 0, -num_patches:].unflatten(-1, grid)
 
-    def _keep(self, index: int, module: nn.Module, inputs: tuple, output: Tensor) -> None:
+    def _record(self, index: int, module: nn.Module, inputs: tuple, output: Tensor) -> None:
         if self._recording:
-            self._kept[index] = output
+            self._recorded[index] = output
 
 
 def _has_class_token(module: nn.Module) -> bool:

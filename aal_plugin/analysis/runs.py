@@ -1,7 +1,7 @@
 """Learning curves from MMEngine's logs of a work dir.
 
-MMPretrain's analyze_logs.py draws one file a curve and knows neither resumed runs nor the epoch at
-which an accuracy was reached, so the lines of `*/vis_data/scalars.json` are read here.
+MMPretrain's analyze_logs.py draws one curve per file, and handles neither resumed runs nor the
+epoch at which a run reached an accuracy. This module reads `*/vis_data/scalars.json` itself.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ class Run(NamedTuple):
 
 
 def read_run(work_dir: str | os.PathLike) -> Run:
-    """Every logged number by epoch: means over an epoch's lines, and what validation gave.
+    """Every logged number by epoch: means over an epoch's training lines, and validation's values.
 
-    A resumed run takes the place of what the earlier ones logged from its first epoch on.
+    The log of a resumed run replaces earlier logs from its first epoch on.
 
     Raises:
-        ValueError: no training log in the work dir.
+        ValueError: the work dir holds no training log.
     """
     lines: list[tuple[int, dict]] = []
     unit = "epoch"
     for path in sorted(Path(work_dir).glob("*/vis_data/scalars.json")):
         read = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
-        if not any("lr" in line for line in read):  # it died before its first line
+        if not any("lr" in line for line in read):  # the run ended before its first line
             continue
         unit = "epoch" if any("epoch" in line for line in read) else "iteration"
-        # Validation's lines have no epoch of their own: their step is one.
+        # Lines of validation have no key "epoch": their step is the epoch.
         own = [(line.get("epoch", line["step"]), line) for line in read]
         lines = [(epoch, line) for epoch, line in lines if epoch < own[0][0]] + own
     if not lines:
@@ -58,7 +58,7 @@ def read_run(work_dir: str | os.PathLike) -> Run:
 
 
 def epochs_to_reach(curve: Curve, value: float) -> int | None:
-    """The first epoch at which a curve is at least so high; None if never."""
+    """The first epoch at which a curve is at least `value`; None if never."""
     epochs, values = curve
     reached = np.flatnonzero(values >= value)
     return int(epochs[reached[0]]) if len(reached) else None

@@ -1,4 +1,4 @@
-"""Selective links from trained full links; the paper picked Table 1 by eye (AAL, section 4.2).
+"""Selective links from trained full links; the paper chose Table 1 by eye (AAL, section 4.2).
 
 # L teacher levels, N student blocks
 """
@@ -13,19 +13,24 @@ from aal_plugin.core.losses.links import Range
 
 
 def select_ranges(share: np.ndarray, keep: float) -> list[Range]:
-    """The smallest run of neighbouring blocks of every level that holds `keep` of its links.
+    """For every level, the smallest run of neighbouring blocks that holds `keep` of its links.
 
-    Of several runs of that length the one that holds most is taken.
+    Among several runs of that length, the one that holds most.
 
     Args:
-        share: (L, N), rows summing to one, see `link_share`.
+        share: (L, N), rows that sum to one, see `link_share`.
         keep: in (0, 1].
 
     Returns:
-        (first, last) block per level, 1-based and inclusive: what `link_head.links` takes.
+        (first, last) block per level, 1-based and inclusive: a value for `link_head.links`.
 
     Raises:
-        ValueError: keep out of its range.
+        ValueError: keep is out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> select_ranges(np.array([[0.1, 0.5, 0.3, 0.1]]), keep=0.8)
+        [(2, 3)]
     """
     if not 0 < keep <= 1:
         raise ValueError(f"--keep {keep}; choose a share in (0, 1]")
@@ -33,7 +38,7 @@ def select_ranges(share: np.ndarray, keep: float) -> list[Range]:
 
 
 def held_share(share: np.ndarray, ranges: Sequence[Range]) -> list[float]:
-    """What share of every level's links the ranges hold."""
+    """The share of every level's links that the ranges hold."""
     return [float(row[first - 1 : last].sum()) for row, (first, last) in zip(share, ranges)]
 
 
@@ -43,7 +48,7 @@ def _smallest_run(row: np.ndarray, keep: float) -> Range:
     for length in range(1, blocks + 1):
         held = sums[length:] - sums[:-length]
         first = int(held.argmax())
-        # The slack is for rounding in the sums: all blocks must do for keep = 1.
+        # 1e-9 allows for rounding in the sums: with keep = 1 all blocks must suffice.
         if held[first] >= keep - 1e-9:
             return first + 1, first + length
     return 1, blocks

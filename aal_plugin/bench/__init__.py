@@ -1,4 +1,4 @@
-"""What AAL costs: steps to time side by side, the clock, and counts of operations and bytes."""
+"""The cost of AAL: steps to time side by side, a clock, and counts of operations and bytes."""
 
 from .counting import Counts, count
 from .steps import Setting, Steps

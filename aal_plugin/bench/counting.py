@@ -1,4 +1,4 @@
-"""Counting what a function asks of a device: operations, arithmetic and bytes."""
+"""Counts the work that a function gives a device: operations, arithmetic and bytes."""
 
 from __future__ import annotations
 
@@ -13,19 +13,26 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 class Counts(NamedTuple):
-    """Of a function run eagerly: each operation reads its inputs and writes its outputs."""
+    """Work of a function run eagerly: each operation reads its inputs, writes its outputs."""
 
-    operations: int  # kernels, views left out
-    flops: int  # of products and convolutions, a multiply-add being two
-    bytes: int  # moved to and from memory
+    operations: int  # kernels; views do not count
+    flops: int  # of products and convolutions; a multiply-add counts as two
+    bytes: int  # read from and written to memory
 
     def seconds(self, flops_per_second: float, bytes_per_second: float) -> float:
-        """A lower bound of its time on a device of those rates, nothing overlapping."""
+        """A lower bound of its time on a device with these rates, without overlap."""
         return self.flops / flops_per_second + self.bytes / bytes_per_second
 
 
 def count(function: Callable[[], object]) -> Counts:
-    """Count over one call."""
+    """The work of one call.
+
+    Example:
+        >>> import torch
+        >>> a = torch.ones(2, 3)
+        >>> count(lambda: a @ a.T).flops
+        24
+    """
     flops = FlopCounterMode(display=False)
     moved = _Moved()
     with flops, moved:
@@ -46,12 +53,12 @@ class _Moved(TorchDispatchMode):
         if not (func.is_view or func in _FREE):
             self.operations += 1
             if func is torch.ops.aten.index.Tensor:
-                read = written  # of its input it reads what it picks
+                read = written  # it reads only the elements that it returns
             self.bytes += sum(_memory(tensor) for tensor in read + written)
         return out
 
 
-# They answer without a kernel, or give out memory that the next operation writes.
+# These start no kernel, or allocate memory that the next operation writes.
 _FREE = {
     torch.ops.aten.empty.memory_format,
     torch.ops.aten.empty_like.default,
@@ -64,7 +71,7 @@ _FREE = {
 
 
 def _memory(tensor: Tensor) -> int:
-    """Bytes behind a tensor; an expanded one is read once."""
+    """Bytes of memory behind a tensor; an expanded tensor is read once."""
     elements = 1
     for length, stride in zip(tensor.shape, tensor.stride()):
         elements *= length if stride else 1

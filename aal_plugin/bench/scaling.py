@@ -13,10 +13,10 @@ from .steps import Setting, Steps
 from .timing import interleave
 
 SHARES = (0.25, 0.5, 0.75, 1.0)
-# Of each axis, the curve that should be a straight line over the value.
+# For each axis, the curve that should be a straight line.
 LINES = {"batch": "aal", "links": "links"}
 WARMUP = 2
-LINK_ROUNDS = 10  # for each round of whole steps, of which they are a hundredth
+LINK_ROUNDS = 10  # per round of whole steps, which take a hundred times as long
 
 
 def scaling(
@@ -25,9 +25,10 @@ def scaling(
     clock: Callable[[], float],
     teachers: Sequence[str],
 ) -> dict[str, dict[str, Any]]:
-    """Seconds of student step, teacher forward, AAL step and links alone along four axes.
+    """Seconds of the student's step, the teacher, AAL's step and the links alone on four axes.
 
-    'links' counts link weights, by giving every level the first 1/4, 2/4 … of the blocks.
+    The axis 'links' is the number of link weights: every level gets the first 1/4, 2/4 … of the
+    blocks.
     """
     axes: dict[str, list[tuple[Any, Setting]]] = {
         "batch": _batches(setting),
@@ -56,7 +57,7 @@ def _batches(setting: Setting) -> list[tuple[int, Setting]]:
 
 
 def _sizes(size: int) -> list[int]:
-    """Shares of the side in steps of 32 pixels: patches of 16 and a CNN's five halvings."""
+    """Shares of the side, rounded to 32 pixels: for patches of 16 and a CNN's five halvings."""
     return sorted({max(32, round(share * size / 32) * 32) for share in SHARES})
 
 
@@ -66,13 +67,14 @@ def _link_counts(setting: Setting) -> list[tuple[int, Setting]]:
     points = []
     for share in SHARES:
         point = replace(setting, links=[(1, max(1, round(share * blocks)))] * levels)
-        weights = sum(link.weight.numel() for link in Steps(point).links)
+        links = Steps(point).links.state_dict()
+        weights = sum(tensor.numel() for name, tensor in links.items() if name.endswith("weight"))
         points.append((weights, point))
     return points
 
 
 def _timings(rounds: int) -> int:
-    """How many there are of each point, warm-up included."""
+    """Number of timings per point, including warm-up."""
     return 3 * (WARMUP + rounds) + WARMUP + LINK_ROUNDS * rounds
 
 
@@ -80,14 +82,16 @@ def _measure(
     points: Sequence[Setting],
     rounds: int,
     clock: Callable[[], float],
-    tell: Callable[[], object],
+    advance: Callable[[], object],
 ) -> list[dict[str, float]]:
-    """Minima of every point: what other work on the machine adds is no part of how cost grows.
+    """The minimum of every point: it excludes the time that other work on the machine adds.
 
-    The points take turns, so that a slower while of the machine hits all alike.
+    The points take turns, so that a slow period of the machine affects all of them.
     """
     made = [Steps(point) for point in points]
-    measure = partial(interleave, warmup=WARMUP, device=points[0].device, clock=clock, tell=tell)
+    measure = partial(
+        interleave, warmup=WARMUP, device=points[0].device, clock=clock, advance=advance
+    )
     whole = {
         (index, name): make()
         for index, steps in enumerate(made)
@@ -102,7 +106,12 @@ def _measure(
 
 
 def r_squared(x: Sequence[float], y: Sequence[float]) -> float:
-    """Of the straight line through the points: 1 where they lie on it."""
+    """R² of the straight line through the points: 1 if all lie on it.
+
+    Example:
+        >>> r_squared([1, 2, 3], [2.0, 4.0, 6.0])
+        1.0
+    """
     count = len(x)
     mean_x, mean_y = sum(x) / count, sum(y) / count
     covariance = sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y))
@@ -112,7 +121,7 @@ def r_squared(x: Sequence[float], y: Sequence[float]) -> float:
 
 
 def draw_scaling(found: dict[str, dict[str, Any]]) -> Any:
-    """A matplotlib figure: a panel an axis, the share of links and distance drawn apart."""
+    """A matplotlib figure: one panel per axis; links and distance have panels of their own."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(13, 6), layout="constrained")

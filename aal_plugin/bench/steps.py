@@ -1,4 +1,4 @@
-"""Whole training steps of AAL and of what one would select instead, on one student."""
+"""Whole training steps of AAL and of its alternatives, on one student."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ WEIGHT = 2000.0  # λ of epoch 0
 
 @dataclass
 class Setting:
-    """What is measured. Weights are random: no price depends on them."""
+    """The models and sizes to measure. Weights are random: the cost does not depend on them."""
 
     student: str = "deit_small_patch16_224"
     teacher: str = "efficientnet_b3"
@@ -46,9 +46,7 @@ class Setting:
 
     def __post_init__(self) -> None:
         if self.dtype not in ("float32", "bfloat16", "float16"):
-            raise ValueError(
-                f"--dtype {self.dtype}; choose float32, bfloat16 or float16 (autocast)"
-            )
+            raise ValueError(f"--dtype {self.dtype}; choose float32, bfloat16 or float16")
 
     @property
     def teacher_dtype(self) -> str | None:
@@ -56,7 +54,7 @@ class Setting:
 
 
 class Steps:
-    """Makes steps that share one student and its optimizer, so that all train the same thing."""
+    """Builds steps that share one student and its optimizer, so that all train the same model."""
 
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
@@ -71,9 +69,13 @@ class Steps:
         self.best_teacher = self.make_teacher()
         self.links = self.make_links(self.best_teacher)
 
+    @property
+    def image_size(self) -> tuple[int, int]:
+        return self.setting.size, self.setting.size
+
     def make_teacher(self, **changes: Any) -> TimmTeacher:
         setting = self.setting
-        options = dict(
+        options: dict[str, Any] = dict(
             channels_last=setting.channels_last,
             fold_norms=setting.fold_norms,
             dtype=setting.teacher_dtype,
@@ -104,7 +106,7 @@ class Steps:
         return lambda: self._cast(chosen, self.images)
 
     def peers_teacher(self) -> Step:
-        """The forward pass of timm's model as peers run it: eager, channels first, all of it."""
+        """The whole forward pass of timm's own model, eager and channels first, as in peers."""
         model = self._timm(self.setting.teacher).eval()
 
         def forward() -> None:
@@ -120,12 +122,12 @@ class Steps:
         teacher_first: bool = True,
         compiled: bool | None = None,
     ) -> Step:
-        """The student's step with AAL; the arguments turn off one thing that makes it fast."""
+        """The student's step with AAL; each argument turns off one thing that makes it fast."""
         chosen = teacher or self.best_teacher
         measure = distance or AttentionLinks.distance
 
         def student_loss(levels: list[Tensor] | None) -> Tensor:
-            self.recorder.start(self.images.shape[-2:])
+            self.recorder.start(self.image_size)
             logits = self.student(self.images)
             maps = self.recorder.stop()
             levels = levels or chosen(self.images)[0]
@@ -140,8 +142,8 @@ class Steps:
         return self._step(loss, self.links)
 
     def links_alone(self, distance: Callable[..., Tensor] | None = None) -> Step:
-        """Links and distance, forward and backward, on maps that are there."""
-        self.recorder.start(self.images.shape[-2:])
+        """Links and distance, forward and backward, on recorded maps."""
+        self.recorder.start(self.image_size)
         self._cast(self.student, self.images)
         maps = [block.detach().requires_grad_() for block in self.recorder.stop()]
         levels, _ = self._cast(self.best_teacher, self.images)
@@ -149,7 +151,7 @@ class Steps:
         return lambda: measure(self.links, maps, levels).backward()
 
     def straightforward(self) -> Step:
-        """AAL with full attention matrices, all maps in memory, and timm's model as it comes."""
+        """AAL with full attention matrices, all maps in memory, and timm's own teacher."""
         teacher = StraightforwardTeacher(self._timm(self.setting.teacher), self.best_teacher.layers)
         links = self.make_links(self.best_teacher)
         patch_size = self.student.patch_embed.patch_size
@@ -249,7 +251,7 @@ class Steps:
 def distance_of_maps(
     links: AttentionLinks, maps: list[Tensor], activations: list[Tensor]
 ) -> Tensor:
-    """Eq. 4 and 5 as they stand."""
+    """Eq. 4 and 5, written as in the paper."""
     grid = maps[0].shape[-2:]
     with torch.autocast(maps[0].device.type, enabled=False):
         resized = [

@@ -1,4 +1,4 @@
-"""AAL as one would first write it, the reference that ours is measured against.
+"""A straightforward implementation of AAL: the reference for the benchmark.
 
 # B batch, M heads, T tokens, C channels of all teacher levels, h w map grid
 """
@@ -17,41 +17,41 @@ from aal_plugin.core import AttentionLinks
 
 
 class StraightforwardTeacher:
-    """A timm CNN as it comes: hooks on its stages, classifier and all."""
+    """A timm CNN with hooks on its stages; it runs whole, with its classifier."""
 
     def __init__(self, model: nn.Module, layers: Sequence[str]) -> None:
         self.model = model.eval().requires_grad_(False)
-        self._kept: list[Tensor] = []
+        self._recorded: list[Tensor] = []
         for layer in layers:
             model.get_submodule(layer).register_forward_hook(
-                lambda module, inputs, output: self._kept.append(output)
+                lambda module, inputs, output: self._recorded.append(output)
             )
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> list[Tensor]:
-        self._kept = []
+        self._recorded = []
         self.model(images)
-        return self._kept
+        return self._recorded
 
 
 @contextmanager
 def full_attention(student: nn.Module) -> Iterator[list[Tensor]]:
-    """Collects every block's whole attention matrix, (B, M, T, T) each.
+    """Collect every block's whole attention matrix, (B, M, T, T) each.
 
-    Fused attention makes none, so it is turned off meanwhile.
+    Turns fused attention off meanwhile, because it never builds the matrix.
     """
-    kept: list[Tensor] = []
+    recorded: list[Tensor] = []
 
-    def keep(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
-        kept.append(output)
+    def record(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+        recorded.append(output)
 
-    attentions = [block.attn for block in student.blocks]
+    attentions: list[Any] = [block.attn for block in student.get_submodule("blocks").children()]
     fused = [attention.fused_attn for attention in attentions]
-    hooks = [attention.attn_drop.register_forward_hook(keep) for attention in attentions]
+    hooks = [attention.attn_drop.register_forward_hook(record) for attention in attentions]
     for attention in attentions:
         attention.fused_attn = False
     try:
-        yield kept
+        yield recorded
     finally:
         for attention, was, hook in zip(attentions, fused, hooks):
             attention.fused_attn = was
@@ -65,7 +65,7 @@ def straightforward_distance(
     grid: tuple[int, int],
     num_prefix_tokens: int,
 ) -> Tensor:
-    """L_att with all C augmented maps, teacher maps and their normalised copies in memory.
+    """L_att, with all C augmented maps, teacher maps and normalised copies in memory.
 
     Args:
         attention: (B, M, T, T) of every block.
@@ -79,7 +79,7 @@ def straightforward_distance(
         stack = torch.cat(maps, dim=1)
         augmented = torch.cat(
             [
-                F.conv2d(stack[:, _heads(links, first, last)], link.weight, link.bias)
+                link(stack[:, _heads(links, first, last)])
                 for link, (first, last) in zip(links, links.ranges)
             ],
             dim=1,

@@ -1,4 +1,4 @@
-"""Timing steps side by side, and the memory that they need."""
+"""Times steps side by side, and measures their memory."""
 
 from __future__ import annotations
 
@@ -44,25 +44,25 @@ def interleave(
     repeat: int = 1,
     device: str = "cpu",
     clock: Callable[[], float] = time.perf_counter,
-    tell: Callable[[], object] = lambda: None,
+    advance: Callable[[], object] = lambda: None,
 ) -> dict[Name, Timing]:
-    """Time every step once a round, so that a busy moment of the machine hits all alike.
+    """Time every step once per round, so that a busy period of the machine affects all steps.
 
     Args:
-        repeat: steps within one measurement, between two waits for the device.
-        clock: `time.perf_counter`, or `time.process_time`: the processor seconds of all threads,
-            on which other work on the machine has little bearing.
-        tell: called after every measurement and warm-up, for a progress bar.
+        repeat: steps within one measurement, between two synchronisations with the device.
+        clock: `time.perf_counter`, or `time.process_time`: processor seconds of all threads,
+            which depend little on other work on the machine.
+        advance: called after every measurement and warm-up, for a progress bar.
     """
     names = list(steps)
     seconds: dict[Name, list[float]] = {name: [] for name in names}
     for turn in range(-warmup, rounds):
-        shift = turn % len(names)  # what ran before a step is not always the same
+        shift = turn % len(names)  # vary which step runs before which
         for name in names[shift:] + names[:shift]:
             taken = _timed(steps[name], repeat if turn >= 0 else 1, device, clock)
             if turn >= 0:
                 seconds[name].append(taken)
-            tell()
+            advance()
     return {name: Timing(values) for name, values in seconds.items()}
 
 
@@ -81,9 +81,10 @@ def _wait(device: str) -> None:
 
 
 def peak_memory(step: Step, device: str = "cpu") -> int | None:
-    """Bytes that a step takes on top of what was there before it.
+    """Bytes that a step needs in addition to the memory in use before it.
 
-    CUDA's own counter, or on Linux the resident set, after free memory went back to the system.
+    From CUDA's own counter; on Linux from the resident set, after free memory was returned to the
+    system. None on other systems.
     """
     if device.startswith("cuda"):
         _wait(device)

@@ -1,4 +1,4 @@
-"""How much work the parts of AAL's step are."""
+"""The work of each part of AAL's step."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .steps import Setting, Steps, distance_of_maps
 def counts(setting: Setting) -> dict[str, Counts]:
     """Operations, flops and bytes of the parts of AAL's step at the setting's batch.
 
-    Counted eagerly at batches of one and two: a third is on the straight line through them.
+    Counted eagerly at batches of one and two, and extrapolated: the counts are linear in batch.
     """
     one, two = (_counts_at(replace(setting, batch=batch, compile=False)) for batch in (1, 2))
     return {
@@ -29,6 +29,6 @@ def _counts_at(setting: Setting) -> dict[str, Counts]:
         "links and distance": made.links_alone(),
         "links and distance: all maps in memory": made.links_alone(distance_of_maps),
     }
-    for step in rows.values():  # makes what later steps find made
+    for step in rows.values():  # the first step also allocates gradients and optimizer state
         step()
     return {name: count(step) for name, step in rows.items()}

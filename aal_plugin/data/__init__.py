@@ -1,4 +1,4 @@
-"""The embedded shapes set. Needs NumPy (Pillow to export), neither torch nor MMEngine."""
+"""The embedded shapes set. Needs NumPy (and Pillow to export), but neither torch nor MMEngine."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _HOME = {
 __all__ = list(_HOME)
 
 
-# Imported when first asked for: `python -m aal_plugin.data.shapes` warns if shapes.py is already
-# imported when it starts, which importing it here, or with aal_plugin, would bring about.
+# Imported on first use: `python -m aal_plugin.data.shapes` warns if shapes.py is already imported
+# when it starts, and importing it here would cause that.
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(import_module(f".{_HOME[name]}", __name__), name)

@@ -1,7 +1,7 @@
 """One image of the shapes set: a textured shape over a textured, cluttered background.
 
-Every random number comes from one generator, lengths are relative to the image size, and nothing
-is left to another library's rasteriser: a generator's seed gives the same bytes on every machine.
+Every random number comes from one generator, lengths are relative to the image size, and no other
+library draws: a seed gives the same bytes on every machine.
 
     # s image size in pixels, (h, w) a crop of the image
 """
@@ -53,7 +53,7 @@ def draw_scene(label: int, size: int, rng: np.random.Generator) -> Scene:
 
     paper = random_rgb(uniform, 0.1, 0.9)
     ink = paper
-    while sum(abs(a - b) for a, b in zip(ink, paper)) < 1.3:  # a person has to see the shape
+    while sum(abs(a - b) for a, b in zip(ink, paper)) < 1.3:  # so that a person can see the shape
         ink = random_rgb(uniform)
 
     whole = (slice(0, size), slice(0, size))
@@ -78,7 +78,7 @@ def draw_scene(label: int, size: int, rng: np.random.Generator) -> Scene:
 
 
 def _numbers(rng: np.random.Generator) -> Iterator[float]:
-    while True:  # in blocks: a call for each number would take as long as the drawing
+    while True:  # in blocks: one call per number would take as long as the drawing
         yield from rng.random(128).tolist()
 
 
@@ -96,13 +96,13 @@ def _shape_pose(label: int, size: int, uniform: Uniform) -> Pose:
 
 
 def _any_pose(size: int, low: float, high: float, uniform: Uniform) -> Pose:
-    """Anywhere, at any angle; the radius from low to high, 1 being the image size."""
+    """Any place, any angle; the radius is between low and high, in image sizes."""
     x, y = size * uniform(0, 1), size * uniform(0, 1)
     return Pose(x, y, size * uniform(low, high), *_rotation(uniform(0, 360)))
 
 
 def _crop(pose: Pose, size: int) -> Crop:
-    """The part of the image that the pose's disk and a soft edge of a pixel reach."""
+    """The part of the image that the pose's disk covers, plus one pixel for the soft edge."""
 
     def span(centre: float) -> slice:
         low, high = math.floor(centre - pose.radius) - 1, math.ceil(centre + pose.radius) + 1
@@ -126,7 +126,7 @@ def _texture_grid(crop: Crop, size: int, uniform: Uniform) -> tuple[np.ndarray, 
 
 
 def _paint(image: np.ndarray, crop: Crop, distance: np.ndarray, fill: np.ndarray) -> None:
-    """Put `fill`, (3, h, w) or (3, 1, 1), where the distance is negative, with a soft edge."""
+    """Paint `fill`, (3, h, w) or (3, 1, 1), where the distance is negative, with a soft edge."""
     region = image[:, crop[0], crop[1]]
     cover = np.minimum(np.maximum(0.5 - distance, 0.0), 1.0)
     region += cover * (fill - region)
@@ -143,7 +143,7 @@ def _draw_line(image: np.ndarray, max_width: float, uniform: Uniform) -> None:
 
 
 def _draw_fragment(image: np.ndarray, uniform: Uniform) -> None:
-    """About half of a small silhouette of any class, so that no corner or arc tells the class."""
+    """Draw half of a small silhouette of any class, so that no corner or arc reveals the class."""
     size = image.shape[1]
     silhouette = SILHOUETTES[CLASSES[int(uniform(0, len(CLASSES)))]]
     pose = _any_pose(size, 0.05, 0.1, uniform)

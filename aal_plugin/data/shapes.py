@@ -1,7 +1,7 @@
 """The embedded data set: ten shapes over cluttered backgrounds, drawn, not downloaded.
 
-A small stand-in for ImageNet: a CNN learns it from 10,000 images in a minute, a ViT hardly learns
-it from 2,000 without help. Drawn once, then read from a cache.
+A small substitute for ImageNet: a CNN learns it from 10,000 images in a minute; a ViT alone hardly
+learns it from 2,000. Images are drawn once, then read from a cache.
 
     python -m aal_plugin.data.shapes --export DIR --train 2000 --val 1000
 """
@@ -15,12 +15,11 @@ import uuid
 import warnings
 from collections.abc import Callable, Iterable
 from functools import partial
+from numbers import Integral
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-
-from aal_plugin.core.settings import check_whole
 
 from .scene import draw_scene
 from .silhouettes import CLASSES
@@ -50,15 +49,20 @@ Progress = Callable[[Iterable[int]], Iterable[int]]
 def draw_shapes(
     num: int, size: int = 64, seed: int = 0, progress: Progress | None = None
 ) -> Shapes:
-    """Image i depends on (seed, i, size) alone, whatever `num` is, on every machine.
+    """Draw the set. Image i depends only on (seed, i, size), not on `num` or the machine.
 
-    Every ten images from a multiple of ten hold each class once.
+    Images 0–9, 10–19, … hold each class once.
 
     Args:
         progress: wraps the loop over the images, as `tqdm.tqdm` does.
 
     Raises:
-        ValueError: num or seed is no whole number or too small, or size is below 16.
+        ValueError: num, seed or size is not a whole number or is too small (size: 16).
+
+    Example:
+        >>> shapes = draw_shapes(10, size=16)
+        >>> shapes.images.shape, sorted(shapes.labels.tolist()) == list(range(10))
+        ((10, 16, 16, 3), True)
     """
     check_whole("num", num, 1)
     check_whole("size", size, MIN_SIZE)
@@ -80,10 +84,10 @@ def load_shapes(
     seed: int = 0,
     cache_dir: str | os.PathLike | None = None,
 ) -> Shapes:
-    """`draw_shapes`, kept in a file of `cache_dir`: $AAL_CACHE, else ~/.cache/aal_plugin.
+    """`draw_shapes`, cached in a file of `cache_dir` ($AAL_CACHE, else ~/.cache/aal_plugin).
 
-    A damaged file is drawn anew. Processes that draw the same file at once do not disturb each
-    other: each writes a file of its own and moves it into place.
+    A damaged file is drawn again. Several processes may draw the same file at once: each writes a
+    file of its own and moves it into place.
     """
     folder = Path(cache_dir or os.environ.get("AAL_CACHE") or "~/.cache/aal_plugin").expanduser()
     path = folder / f"shapes-v{_VERSION}_n{num}_s{size}_seed{seed}.npz"
@@ -93,22 +97,31 @@ def load_shapes(
     shapes = draw_shapes(num, size, seed, progress_bar(f"shapes, {num} of {size} px"))
     try:
         _write(path, shapes)
-    except OSError as error:  # a full or read-only disk costs time on the next run, no more
-        warnings.warn(f"shapes are not cached: {error}", stacklevel=2)
+    except OSError as error:  # a full or read-only disk only makes the next run slower
+        warnings.warn(f"the shapes could not be cached: {error}", stacklevel=2)
     return shapes
 
 
 def split_seed(split: str, seed: int) -> int:
-    """The seed that draws a split: no two pairs of split and seed share one, hence an image."""
+    """The seed that draws a split; each pair of split and seed has its own, so no image repeats."""
     if split not in SPLITS:
         raise ValueError(f"split={split!r}; choose 'train' or 'val'")
     check_whole("seed", seed, 0)
     return len(SPLITS) * seed + SPLITS.index(split)
 
 
+def check_whole(key: str, value: Any, low: int) -> None:
+    """Raise ValueError unless value is a whole number, at least `low`.
+
+    `aal_plugin.core.settings` has the same check, but importing `core` would load torch.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < low:
+        raise ValueError(f"{key}={value!r}; choose a whole number, {low} or more")
+
+
 def progress_bar(label: str) -> Progress:
     """A bar with the time left, on stderr."""
-    from tqdm import tqdm  # here: drawing without a bar needs NumPy alone
+    from tqdm import tqdm  # here: drawing without a bar needs only NumPy
 
     return partial(tqdm, desc=label, unit="image", mininterval=0.5, file=sys.stderr)
 
@@ -120,32 +133,34 @@ def _generator(*key: int) -> np.random.Generator:
 def _labels(num: int, seed: int) -> np.ndarray:
     labels = []
     for block in range(math.ceil(num / len(CLASSES))):
-        # The third word keeps this stream apart from those of the images.
+        # The third word makes this stream differ from those of the images.
         order = _generator(seed, block, _LABEL_STREAM).random(len(CLASSES)).tolist()
         labels += sorted(range(len(CLASSES)), key=order.__getitem__)
     return np.array(labels[:num], np.int64)
 
 
 def _read(path: Path, num: int, size: int) -> Shapes | None:
-    """None when there is no such file, or none that can be used."""
+    """The cached shapes; None if the file does not exist or cannot be used."""
     if not path.exists():
         return None
     try:
         # Opened here: np.load leaves a damaged archive's file open.
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             shapes = Shapes(*(file[name] for name in Shapes._fields))
-        expected = Shapes((num, size, size, 3), (num,), (num, 4))
-        if any(a.shape != shape for a, shape in zip(shapes, expected)):
-            raise ValueError(f"holds arrays of shapes {[a.shape for a in shapes]}")
+        expected = [(num, size, size, 3), (num,), (num, 4)]
+        if [array.shape for array in shapes] != expected:
+            raise ValueError(f"its arrays have shapes {[array.shape for array in shapes]}")
         return shapes
     except Exception as error:  # a damaged archive raises one of a dozen types
-        warnings.warn(f"drawing shapes anew: cannot use {path}: {error}", stacklevel=3)
+        warnings.warn(
+            f"drawing the shapes again, because {path} cannot be used: {error}", stacklevel=3
+        )
         return None
 
 
 def _write(path: Path, shapes: Shapes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    # In the same folder, since a move is atomic within a file system only.
+    # In the same folder: a move is atomic only within one file system.
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         with open(temporary, "xb") as file:

@@ -15,7 +15,7 @@ from aal_plugin.whole_files import write_whole
 
 from .shapes import CLASSES, MIN_SIZE, SPLITS, check_whole, draw_shapes, progress_bar, split_seed
 
-_MARKER = ".aal_shapes"  # written first into every folder made here
+_MARKER = ".aal_shapes"  # marks a folder that this module made; written first
 _BOXES = "boxes.json"
 
 
@@ -24,13 +24,13 @@ def export_image_folder(
 ) -> None:
     """Write train/<class>/<index>.png, val/<class>/<index>.png and boxes.json under `root`.
 
-    The index is the image's place in `ShapesDataset(split, num, size, seed)`. boxes.json maps
+    The index is the image's index in `ShapesDataset(split, num, size, seed)`. boxes.json maps
     "train/<class>/<index>.png" to [x1, y1, x2, y2] in pixels, x2 and y2 exclusive; it is written
-    last, so a folder that has it is complete. An earlier export in `root` is replaced.
+    last, so a folder that has it is complete. Replaces an earlier export in `root`.
 
     Raises:
-        FileExistsError: root holds files and was not made by this function.
-        ValueError: a number is out of its range.
+        FileExistsError: root holds files that this function did not write.
+        ValueError: a number is out of range.
     """
     check_whole("train", train, 1)
     check_whole("val", val, 1)
@@ -53,7 +53,7 @@ def _prepare(root: Path) -> None:
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         if not (root / _MARKER).is_file():
             raise FileExistsError(
-                f"{root} is not an empty folder, nor an earlier export; choose another"
+                f"{root} is neither an empty folder nor an earlier export; choose another folder"
             )
         (root / _BOXES).unlink(missing_ok=True)
     root.mkdir(parents=True, exist_ok=True)
@@ -67,7 +67,7 @@ def _prepare(root: Path) -> None:
 
 
 def preview(path: str | os.PathLike, size: int = 64, seed: int = 0, columns: int = 12) -> None:
-    """Write a contact sheet of training images, one row a class in the order of CLASSES."""
+    """Write a contact sheet of training images: one row per class, in the order of CLASSES."""
     shapes = draw_shapes(columns * len(CLASSES), size, split_seed("train", seed))
     step = size + 2
     sheet = np.full((step * len(CLASSES) - 2, step * columns - 2, 3), 255, np.uint8)
@@ -82,10 +82,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m aal_plugin.data.shapes", description=__doc__)
     parser.add_argument("--export", metavar="DIR", help="write an image folder and boxes.json")
     parser.add_argument("--preview", metavar="PNG", help="write a contact sheet, a row per class")
-    parser.add_argument("--train", type=int, default=2000, metavar="N", help="images to export")
-    parser.add_argument("--val", type=int, default=1000, metavar="N", help="images to export")
-    parser.add_argument("--size", type=int, default=64, help="of an image's side, in pixels")
-    parser.add_argument("--seed", type=int, default=0, help="another one draws other images")
+    parser.add_argument(
+        "--train", type=int, default=2000, metavar="N", help="training images to export"
+    )
+    parser.add_argument(
+        "--val", type=int, default=1000, metavar="N", help="validation images to export"
+    )
+    parser.add_argument("--size", type=int, default=64, help="side of an image in pixels")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="a different seed draws different images"
+    )
     args = parser.parse_args(argv)
     if not (args.export or args.preview):
         parser.error("give --export DIR, --preview PNG or both")

@@ -1,8 +1,8 @@
 """The ten shape classes as signed distances, each inside the unit disk.
 
 Coordinates: u to the right, v downwards, as in an image. A distance is negative inside the shape
-and about one per unit length outside. Only correctly rounded elementwise operations are used
-(+ - * / sqrt abs min max), so every machine computes the same bits; np.sin and the like differ.
+and grows by about one per unit length outside. The code uses only correctly rounded elementwise
+operations (+ - * / sqrt abs min max), so every machine computes the same bits; np.sin would not.
 """
 
 from __future__ import annotations
@@ -32,16 +32,15 @@ _STAR_NORMALS = tuple(
 
 
 def _star(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    # A point is in the pentagram when at most one of the five lines has it on the outer side,
-    # so the second largest of the five line distances decides.
-    largest, second = None, None
-    for a, b in _STAR_NORMALS:
+    # A point is inside the pentagram if it is outside at most one of the five lines, so the
+    # second largest of the five line distances decides.
+    (a, b), *others = _STAR_NORMALS
+    largest = a * u + b * v
+    second = largest - 4.0
+    for a, b in others:
         side = a * u + b * v
-        if largest is None:
-            largest, second = side, side - 4.0
-        else:
-            second = np.maximum(second, np.minimum(largest, side))
-            largest = np.maximum(largest, side)
+        second = np.maximum(second, np.minimum(largest, side))
+        largest = np.maximum(largest, side)
     return second - 0.309017
 
 

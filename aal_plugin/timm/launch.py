@@ -1,4 +1,4 @@
-"""What tools/timm_train.py does to a train.py of timm's, in its own process alone."""
+"""What tools/timm_train.py changes in timm's train.py, within its own process only."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import inspect
 import sys
 from argparse import Namespace
 from collections.abc import Callable
+from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -19,36 +19,42 @@ from timm.utils import unwrap_model
 from torch import nn
 
 from .attention_link_task import AttentionLinkTask
-from .options import add_options, build_teacher, check_options, in_options, task_settings
+from .from_options import build_teacher, check_options, task_settings
+from .options import add_options, in_options
 
 
-def load_script(path: str) -> ModuleType:
-    """A train.py as a module, once it is known to have the shape that AAL needs.
+def load_script(path: str) -> Any:
+    """Import a train.py as a module, after checking that it has the parts that AAL needs.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: another shape; the message says what was looked for. None of it has run then.
+        ValueError: parts are missing; the message lists them. The script has not run then.
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: no such file; give the path of timm's train.py")
+        raise FileNotFoundError(
+            f"{path}: no such file in {Path(path).absolute().parent}; give the path of timm's "
+            "train.py"
+        )
     missing = missing_parts(Path(path).read_text(encoding="utf-8"))
     if missing:
         raise ValueError(
-            f"{path} is no train.py that AAL can be put into; looked for and did not find: "
-            f"{'; '.join(missing)}. The train.py of timm 1.0.27 and later has all of it"
+            f"{path}: AAL cannot be added to this script, because it lacks "
+            f"{'; '.join(missing)}. The train.py of timm 1.0.27 and later has all of these"
         )
     name = Path(path).stem
-    spec = importlib.util.spec_from_file_location(name, path)
-    script = importlib.util.module_from_spec(spec)
-    # Under its own name, as workers that are started anew look their classes up.
+    loader = SourceFileLoader(name, path)
+    script = importlib.util.module_from_spec(ModuleSpec(name, loader, origin=path))
+    script.__file__ = path
+    # Under its own name, by which a spawned worker looks up its classes.
     sys.modules.setdefault(name, script)
-    spec.loader.exec_module(script)
+    loader.exec_module(script)
     return script
 
 
 def missing_parts(source: str) -> list[str]:
-    """What of the expected shape the source of a script lacks, in words."""
-    names, parameters = set(), {}
+    """The parts that AAL needs and the source of a script lacks, in words."""
+    names: set[str] = set()
+    parameters: dict[str, set[str]] = {}
     tree = ast.parse(source)
     calls = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     for node in tree.body:
@@ -67,18 +73,18 @@ def missing_parts(source: str) -> list[str]:
         "ClassificationTask, imported from timm.task": "ClassificationTask" in names,
         "a function train_one_epoch with parameters epoch and task": {"epoch", "task"}
         <= parameters.get("train_one_epoch", set()),
-        # Before 1.0.27 the optimizer was given the model, and would leave the links as they are.
+        # Before timm 1.0.27 the optimizer received the model, without the links.
         "task.get_trainable_module(), whose parameters the optimizer gets": "get_trainable_module"
         in calls,
     }
     return [part for part, found in expected.items() if not found]
 
 
-def put_task_in(script: ModuleType) -> None:
-    """Let a loaded train.py parse AAL's options, build our task, and tell it every epoch."""
+def put_task_in(script: Any) -> None:
+    """Make a loaded train.py parse AAL's options, build AAL's task and set the task's epoch."""
     parser = script.parser
     add_options(parser)
-    parse_known_args = parser.parse_known_args  # which parse_args calls, too
+    parse_known_args = parser.parse_known_args  # parse_args calls it too
 
     def parse(*given: Any, **options: Any) -> tuple[Namespace, list[str]]:
         args, unknown = parse_known_args(*given, **options)
@@ -90,11 +96,11 @@ def put_task_in(script: ModuleType) -> None:
         return args, unknown
 
     parser.parse_known_args = parse
-    script.train_one_epoch = telling_the_epoch(script.train_one_epoch)
+    script.train_one_epoch = setting_the_epoch(script.train_one_epoch)
 
 
 def task_of_options(args: Namespace) -> type:
-    """`AttentionLinkTask` as train.py builds a `ClassificationTask`, with the options' settings."""
+    """An `AttentionLinkTask` that train.py can build like a `ClassificationTask`."""
 
     class LaunchedTask(AttentionLinkTask):
         def __init__(self, model: nn.Module, *given: Any, **kwargs: Any) -> None:
@@ -111,8 +117,11 @@ def task_of_options(args: Namespace) -> type:
     return LaunchedTask
 
 
-def telling_the_epoch(train_one_epoch: Callable) -> Callable:
-    """`train_one_epoch`, with λ set for its epoch, and λ and L_att among its metrics."""
+def setting_the_epoch(train_one_epoch: Callable) -> Callable:
+    """`train_one_epoch`, with λ set for the epoch and with the task's metrics added.
+
+    train.py writes the metrics to summary.csv: λ, L_att, the task loss and the distillation loss.
+    """
     signature = inspect.signature(train_one_epoch)
 
     @functools.wraps(train_one_epoch)
@@ -121,8 +130,8 @@ def telling_the_epoch(train_one_epoch: Callable) -> Callable:
         task = given.get("task")
         if not isinstance(task, AttentionLinkTask):
             raise ValueError(
-                f"train.py trains a {type(task).__name__}, so AAL would do nothing; choose the "
-                "options with which it builds a ClassificationTask"
+                f"train.py trains a {type(task).__name__}, so AAL would do nothing; remove the "
+                "options that make it train something other than a ClassificationTask"
             )
         _check_trained(task, given.get("optimizer"))
         task.set_epoch(given["epoch"])
@@ -140,6 +149,6 @@ def _check_trained(task: AttentionLinkTask, optimizer: Any) -> None:
     links = unwrap_model(task.get_trainable_module()).links
     if trained and not all(id(parameter) in trained for parameter in links.parameters()):
         raise ValueError(
-            "train.py's optimizer does not have the links' parameters; it must be made from "
-            "task.get_trainable_module(), as timm's own is"
+            "train.py's optimizer does not have the links' parameters; make it from "
+            "task.get_trainable_module(), as timm's own train.py does"
         )

@@ -41,6 +41,13 @@ def test_several_runs_stand_side_by_side_each_with_its_scale_or_sharing_one():
     assert [axes.images[0].norm.vmax for axes in shared.axes[:2]] == [7.0, 7.0]
 
 
+def test_colours_start_at_zero_so_that_small_differences_look_small():
+    axes, bar = plot_link_strength(np.array([[0.9, 1.0]]), label="as named").axes
+    assert axes.images[0].get_clim() == (0.0, 1.0) and bar.get_ylabel() == "as named"
+    assert plot_link_strength(np.zeros((1, 2))).axes[0].images[0].get_clim() == (0.0, 1.0)
+    assert strip({0: STRENGTH, 1: STRENGTH * 2}).axes[0].images[0].get_clim() == (0.0, 1.4)
+
+
 def test_heads_are_grouped_under_their_block():
     strength = np.arange(10.0).reshape(2, 5)
     axes = plot_link_strengths(dict(run=strength), heads=[1, 2, 2]).axes[0]

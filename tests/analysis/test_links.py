@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from aal_plugin.analysis import head_strength, link_share, link_strength
+from aal_plugin.analysis import (
+    head_growth,
+    head_strength,
+    link_growth,
+    link_share,
+    link_strength,
+    start_strength,
+)
 from aal_plugin.analysis.links import write_link_csv
 from aal_plugin.core import AttentionLinks
 
@@ -47,7 +54,7 @@ def test_links_that_are_all_zero_have_no_share():
 
 
 def test_checkpoint_without_links_is_told():
-    with pytest.raises(ValueError, match="no link weights: was this checkpoint trained with AAL?"):
+    with pytest.raises(ValueError, match="holds no link weights; give one that AAL trained"):
         link_strength({"backbone.weight": torch.zeros(1)}, RANGES, HEADS)
 
 
@@ -63,6 +70,24 @@ def test_ranges_of_another_checkpoint_are_told(ranges, words):
         link_strength(planted(), ranges, HEADS)
 
 
+def test_untrained_links_have_the_expected_strength_at_the_start():
+    """However many blocks a level links, which alone sets the size of its first links."""
+    ranges, heads = [(1, 1), (1, 3), (2, 3)], [2, 3, 4]
+    state_dict = AttentionLinks(ranges, heads, [20000] * 3).state_dict(prefix="links.")
+    expected = start_strength(ranges, heads)
+    np.testing.assert_allclose(link_strength(state_dict, ranges, heads), expected, rtol=0.02)
+    growth = head_growth(state_dict, ranges, heads)
+    np.testing.assert_allclose(growth[1], 1, rtol=0.02)
+    assert np.isnan(growth[0, 2:]).all() and growth.shape == (3, 9)
+
+
+def test_growth_is_relative_to_each_levels_own_start():
+    growth = link_growth(planted(), RANGES, HEADS)
+    expected = np.array([[0.1, 0.25, np.nan], [np.nan, 0.1, 0.7]]) * 2
+    expected *= np.sqrt([[3], [4]])  # maps that a level is linked to
+    np.testing.assert_allclose(growth, expected, rtol=1e-6)
+
+
 def test_csv_has_a_row_for_each_run_level_and_block(tmp_path):
     strength = link_strength(planted(), RANGES, HEADS)
     write_link_csv(tmp_path / "l.csv", dict(a=strength, b=strength), [(1,), (2,), (3,)])
@@ -70,3 +95,6 @@ def test_csv_has_a_row_for_each_run_level_and_block(tmp_path):
     assert len(rows) == 2 * 2 * 3
     assert rows[5] == dict(run="a", level="2", block="3", mean_abs_weight="0.7")
     assert rows[2]["mean_abs_weight"] == ""
+    write_link_csv(tmp_path / "l.csv", dict(a=strength), [(1,), (2,), (3,)], dict(a=2 * strength))
+    rows = list(csv.DictReader((tmp_path / "l.csv").read_text().splitlines()))
+    assert rows[5]["times_its_start"] == "1.4" and rows[2]["times_its_start"] == ""

@@ -63,7 +63,7 @@ def test_students_of_several_resolutions_are_told():
     rollout = AttentionRollout(student)
     rollout.start()
     student(torch.randn(1, 3, 64, 64))
-    with pytest.raises(ValueError, match=r"rollout: blocks have \[.*\] tokens; they must all"):
+    with pytest.raises(ValueError, match=r"blocks have \[.*\] tokens; expected one number"):
         rollout.stop((2, 2))
 
 

@@ -226,7 +226,7 @@ def test_damaged_cache_file_is_drawn_anew(damage, tmp_path):
     path = cached_file(tmp_path)
     good = path.read_bytes()
     path.write_bytes(damage(good))
-    with pytest.warns(UserWarning, match=f"drawing shapes anew: cannot use .*{path.name}"):
+    with pytest.warns(UserWarning, match=f"drawing the shapes again, because .*{path.name} cannot"):
         assert same(load_shapes(12, 32, 3, tmp_path), first)
     assert same(np.load(path).values(), first)
 
@@ -235,7 +235,7 @@ def test_cache_file_with_other_contents_is_drawn_anew(tmp_path):
     first = load_shapes(12, 32, 3, tmp_path)
     path = cached_file(tmp_path)
     np.savez(path, **draw_shapes(4, 16)._asdict())
-    with pytest.warns(UserWarning, match="drawing shapes anew"):
+    with pytest.warns(UserWarning, match="drawing the shapes again"):
         assert same(load_shapes(12, 32, 3, tmp_path), first)
 
 
@@ -252,7 +252,7 @@ def test_interrupted_write_leaves_no_file_under_the_cache_name(tmp_path, monkeyp
 
 def test_folder_that_cannot_be_written_costs_only_the_cache(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.warns(UserWarning, match="shapes are not cached"):
+    with pytest.warns(UserWarning, match="the shapes could not be cached"):
         drawn = load_shapes(4, 16, 0, tmp_path / "file")
     assert same(drawn, draw_shapes(4, 16, 0))
 
@@ -292,7 +292,7 @@ def test_export_replaces_an_earlier_one(tmp_path):
 
 def test_export_leaves_a_foreign_folder_alone(tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(FileExistsError, match="is not an empty folder, nor an earlier export"):
+    with pytest.raises(FileExistsError, match="is neither an empty folder nor an earlier export"):
         export_image_folder(tmp_path, train=10, val=10)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
@@ -313,7 +313,7 @@ def test_command_line_exports_and_previews(tmp_path):
     "arguments, words",
     [
         (["--export", "{}/new", "--train", "0"], "train=0; choose a whole number, 1 or more"),
-        (["--export", "{}"], "is not an empty folder, nor an earlier export"),
+        (["--export", "{}"], "is neither an empty folder nor an earlier export"),
         ([], "give --export DIR, --preview PNG or both"),
     ],
 )

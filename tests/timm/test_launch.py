@@ -15,8 +15,9 @@ import torch
 import yaml
 
 from aal_plugin.core import link_weight
+from aal_plugin.timm.from_options import build_teacher, check_options, task_settings
 from aal_plugin.timm.launch import load_script, missing_parts, put_task_in
-from aal_plugin.timm.options import add_options, build_teacher, check_options, task_settings
+from aal_plugin.timm.options import RENAMED, add_options
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = Path(__file__).with_name("train_script.py")
@@ -60,7 +61,7 @@ def lambdas(text):
 
 def test_script_trains_with_links_and_is_told_every_epoch(tmp_path, capsys):
     original = timm.task.ClassificationTask
-    saved = run(tmp_path, *AAL, "--aal-lambda", "100", "--aal-links", "alpha", "--epochs", "3")
+    saved = run(tmp_path, *AAL, "--aal-loss-weight", "100", "--aal-links", "alpha", "--epochs", "3")
     printed = capsys.readouterr().out
     assert lambdas(printed) == [link_weight(epoch, 100, (0.9,)) for epoch in range(3)]
     assert len(re.findall(r"'link_distance': 0\.\d+", printed)) == 3
@@ -92,7 +93,7 @@ def test_resumed_run_ends_as_the_unbroken_one(tmp_path, capsys, extra):
 
 def test_zero_weight_run_is_the_run_of_the_script_itself_to_the_bit(tmp_path):
     """Dropout and all: neither teacher nor links take of the student's random numbers."""
-    saved = run(tmp_path / "aal", *AAL, "--aal-lambda", "0", "--drop", "0.3")
+    saved = run(tmp_path / "aal", *AAL, "--aal-loss-weight", "0", "--drop", "0.3")
     expected = plain(tmp_path / "plain", "--drop", "0.3")
     torch.testing.assert_close(saved["state_dict"], expected["state_dict"], rtol=0, atol=0)
     with_links = run(tmp_path / "links", *AAL, "--drop", "0.3")
@@ -104,7 +105,7 @@ def test_zero_weight_run_is_the_run_of_the_script_itself_to_the_bit(tmp_path):
 def test_compiled_run_ends_as_the_eager_one(tmp_path):
     torch._dynamo.reset()
     options = [*AAL, "--model-ema", "--channels-last", "--grad-accum-steps", "2"]
-    options += ["--aal-lambda", "10"]  # steps small enough for rounding not to grow
+    options += ["--aal-loss-weight", "10"]  # steps small enough for rounding not to grow
     eager = run(tmp_path / "eager", *options)
     compiled = run(tmp_path / "compiled", *options, "--torchcompile", "aot_eager")
     for key in ("state_dict", "state_dict_ema", "task_state"):
@@ -126,17 +127,64 @@ def test_images_are_renormalised_from_the_means_of_the_command_line(tmp_path):
         ([*AAL, "--aal-teacher-pretrained"], "--aal-random-teacher, but weights are given"),
         ([*AAL, "--aal-gammas", "0.9", "0.8"], "--aal-gammas (0.9, 0.8), --aal-milestones ()"),
         ([*AAL[:3], "--aal-milestones", "9"], "--aal-milestones [9] without --aal-gammas"),
-        ([*AAL, "--aal-stop-epoch", "-1"], "--aal-stop-epoch -1; give an epoch of 0 or more"),
-        ([*AAL, "--aal-lambda", "-1"], "--aal-lambda -1.0; choose a finite number, 0 or more"),
+        ([*AAL, "--aal-stop-epoch", "-1"], "--aal-stop-epoch -1; "),
+        (
+            [*AAL, "--aal-loss-weight", "-1"],
+            "--aal-loss-weight -1.0; choose a finite number, 0 or more",
+        ),
         ([*AAL, "--aal-links", "gamma"], "--aal-links='gamma'; choose 'full', 'alpha', 'beta'"),
         ([*AAL, "--aal-links", "1-2,3"], "--aal-links '1-2,3'; choose"),
         ([*AAL, "--aal-distill", "warm"], "--aal-distill 'warm'; choose one of ['soft', 'hard']"),
         ([*AAL, "--aal-distill-token"], "--aal-distill is missing; choose soft or hard"),
         ([*AAL, "--kd-model-name", "resnet18"], "--kd-model-name does not go with AAL"),
+        ([*AAL, "--aal-attention-layers", "class_token=1"], "--aal-attention-layers class_token=1"),
+        ([*AAL, "--aal-attention-layers", "class_token=true"], "names no attention module"),
+        ([*AAL, "--aal-start-epoch", "-1"], "--aal-start-epoch -1; "),
     ],
 )
 def test_options_that_make_no_sense_are_named(capsys, tmp_path, options, words):
     assert words in refused(capsys, tmp_path, *options)
+
+
+@pytest.mark.parametrize("old", RENAMED)
+def test_an_option_of_the_first_version_is_rejected_with_its_new_name(capsys, tmp_path, old):
+    assert f"{old} was renamed; give {RENAMED[old]}" in refused(capsys, tmp_path, *AAL, old, "1")
+    shown = argparse.ArgumentParser()
+    add_options(shown)
+    assert old not in shown.format_help() and RENAMED[old] in shown.format_help()
+
+
+def test_a_setting_of_a_config_file_that_no_option_has_is_rejected(capsys, tmp_path):
+    """train.py's --config sets any attribute of the arguments, without a question."""
+    source = SCRIPT.read_text().replace(
+        "\ndef main", "\nparser.set_defaults(aal_lamda=3.0)\n\n\ndef main", 1
+    )
+    (tmp_path / "changed.py").write_text(source)
+    with pytest.raises(SystemExit):
+        run(tmp_path, *AAL, script=tmp_path / "changed.py")
+    assert "--aal-lamda is not an option" in capsys.readouterr().err
+
+
+def test_named_attention_layers_train_as_the_known_family(tmp_path):
+    known = run(tmp_path / "known", *AAL)
+    named = run(tmp_path / "named", *AAL, "--aal-attention-layers", "blocks.*.attn")
+    for key in ("state_dict", "task_state"):
+        torch.testing.assert_close(named[key], known[key], rtol=1e-5, atol=1e-6)
+
+
+def test_metrics_of_every_epoch_have_the_parts_of_the_loss(tmp_path, capsys):
+    """Columns of train.py's summary.csv: the same ones in every epoch, also while λ is 0."""
+    options = ["--aal-distill", "soft", "--aal-teacher-num-classes", "5", "--aal-loss-weight", "3"]
+    run(tmp_path, *AAL, *options, "--aal-start-epoch", "1", "--epochs", "2")
+    lines = re.findall(r"epoch \d (\{.*\})", capsys.readouterr().out)
+    rows = [eval(line, dict(nan=float("nan"))) for line in lines]
+    assert len(rows) == 2 and rows[0].keys() == rows[1].keys()
+    assert rows[0]["link_weight"] == 0 and rows[0]["link_distance"] != rows[0]["link_distance"]
+    for row in rows:
+        parts = 0.9 * row["task_loss"] + 0.1 * row["distill_loss"]
+        if row["link_weight"]:
+            parts += row["link_weight"] * row["link_distance"]
+        assert row["loss"] == pytest.approx(2 * parts, rel=1e-4)  # a sum over two steps
 
 
 @pytest.mark.parametrize(
@@ -163,16 +211,21 @@ def test_options_become_settings_of_the_task():
     parser = argparse.ArgumentParser()
     add_options(parser)
     given = "--aal-links 1-2,2-3 --aal-map-size 7 --aal-antialias --aal-distill soft"
-    given += " --aal-distill-share 0.2 --aal-distill-temperature 4 --aal-teacher-num-classes 3"
+    given += (
+        " --aal-distill-loss-weight 0.2 --aal-distill-temperature 4 --aal-teacher-num-classes 3"
+    )
     given += " --aal-distill-reduction elements --aal-teacher-layers layer2 layer4"
+    given += " --aal-attention-layers body.*.attn num_prefix_tokens=0 class_token=False"
     args = parser.parse_args([*AAL[:3], *given.split()])
     check_options(args)
     settings = task_settings(args)
     assert settings["links"] == [(1, 2), (2, 3)]
     assert (settings["gammas"], settings["milestones"]) == ([0.99, 0.98], [200])
     assert settings["map_size"] == 7 and settings["antialias"] is True
+    named = dict(attention=["body.*.attn"], num_prefix_tokens=0, class_token=False)
+    assert settings["attention_layers"] == named
     distill = settings["distill"]
-    assert (distill.kind, distill.share, distill.temperature) == ("soft", 0.2, 4.0)
+    assert (distill.kind, distill.loss_weight, distill.temperature) == ("soft", 0.2, 4.0)
     assert distill.reduction == "elements"
     one, other = build_teacher(args), build_teacher(args)
     assert one.layers == ["layer2", "layer4"] and one.model.num_classes == 3
@@ -199,7 +252,7 @@ def test_script_of_another_shape_is_refused_before_it_runs(tmp_path):
     ):
         assert part in str(error.value)
     assert "ArgumentParser named" not in str(error.value)
-    with pytest.raises(FileNotFoundError, match="no such file; give the path of timm's train.py"):
+    with pytest.raises(FileNotFoundError, match="no such file.*; give the path of timm's train.py"):
         load_script(str(tmp_path / "none.py"))
 
 
@@ -268,7 +321,7 @@ def test_a_script_of_another_shape_or_none_ends_in_words_not_in_a_traceback(tmp_
     tool = ROOT / "tools/timm_train.py"
     (tmp_path / "old.py").write_text("import timm")
     said = launch(tool, tmp_path / "old.py", *AAL, ok=False)
-    assert "old.py is no train.py that AAL can be put into" in said and "Traceback" not in said
+    assert "old.py: AAL cannot be added to this script" in said and "Traceback" not in said
     assert "TRAIN_PY [train.py's options]" in launch(tool, ok=False)
 
 
@@ -286,5 +339,5 @@ def test_two_ranks_with_half_the_batch_each_end_as_one_rank_with_the_whole(tmp_p
 
 def test_a_loss_that_is_no_number_ends_the_run_before_a_checkpoint_is_made_of_it(tmp_path):
     with pytest.raises(FloatingPointError, match="step 2 of the epoch: task_loss is nan.*=3e"):
-        run(tmp_path, *AAL, "--aal-lambda", "3e38")
+        run(tmp_path, *AAL, "--aal-loss-weight", "3e38")
     assert not list(tmp_path.rglob("*.pth.tar"))
