@@ -1,18 +1,24 @@
-"""The method in plain torch: attention maps, teacher maps, links, distance and λ."""
+"""The method in plain torch: student's attention, teacher's activations, links, losses and λ."""
 
+from .attention_link_loss import AttentionLinkLoss
+from .linked_student import LinkedStudent
 from .losses.links import AttentionLinks, link_distance, link_ranges, mean_link_distance
 from .losses.resize import resize_maps
 from .losses.schedule import check_schedule, link_weight
 from .student.attention_recorder import AttentionRecorder
+from .student.feature_recorder import FeatureRecorder
 from .student.maps import class_token_attention, qkv_class_token_attention
 from .teacher.frozen_teacher import FrozenTeacher
 from .teacher.timm_teacher import TimmTeacher
 from .teacher.unregistered import Unregistered
 
 __all__ = [
+    "AttentionLinkLoss",
     "AttentionLinks",
     "AttentionRecorder",
+    "FeatureRecorder",
     "FrozenTeacher",
+    "LinkedStudent",
     "TimmTeacher",
     "Unregistered",
     "check_schedule",

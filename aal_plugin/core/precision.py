@@ -1,8 +1,8 @@
 """Matrix products to float32's own precision, where TF32 would round the factors.
 
-TF32 keeps 10 of float32's 23 mantissa bits. Disabled autocast does not switch it off, a flag that
-is set in a forward pass holds no longer in the backward pass, and a compiled graph reads neither:
-so each factor is taken apart into a leading part that TF32 holds exactly and the rest.
+TF32 keeps 10 of float32's 23 mantissa bits. Disabling autocast does not switch it off, a flag set
+in a forward pass is gone in the backward pass, and a compiled graph reads neither. So each factor
+is split into a leading part, which TF32 represents exactly, and the rest.
 """
 
 from __future__ import annotations
@@ -14,7 +14,19 @@ from torch import Tensor
 
 
 def precise_matmul(a: Tensor, b: Tensor) -> Tensor:
-    """A @ b for (B, I, K) and (B, K, J), and its gradients, whatever TF32 says."""
+    """Product and gradients in float32's own precision, also where TF32 is on.
+
+    Args:
+        a: (B, I, K).
+        b: (B, K, J).
+
+    Returns:
+        (B, I, J).
+
+    Example:
+        >>> precise_matmul(torch.ones(1, 2, 3), torch.ones(1, 3, 4)).shape
+        torch.Size([1, 2, 4])
+    """
     return _Product.apply(a, b)
 
 
@@ -42,19 +54,24 @@ def _product(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _leading(values: Tensor) -> Tensor:
-    """The sign, exponent and 10 mantissa bits that TF32 keeps: the rest are zero."""
+    """The sign, exponent and 10 mantissa bits that TF32 keeps; the other bits are zero."""
     return (values.view(torch.int32) & ~0x1FFF).view(torch.float32)
 
 
 @torch.compiler.assume_constant_result
 def rounds_factors(device: str) -> bool:
-    """Whether float32 products on such a device may round their factors to TF32."""
+    """Whether float32 products on a device of this type may round their factors to TF32.
+
+    Example:
+        >>> rounds_factors("cpu")
+        False
+    """
     if device != "cuda":
         return False
     settings = torch.backends.cuda.matmul
     if not hasattr(torch.backends, "fp32_precision"):  # before torch 2.9
         return settings.allow_tf32
-    # The nearest setting holds; 'none' leaves it to the one above.
+    # The nearest setting applies; 'none' defers to the one above.
     for precision in (settings.fp32_precision, torch.backends.fp32_precision):
         if precision != "none":
             return precision != "ieee"
@@ -62,5 +79,20 @@ def rounds_factors(device: str) -> bool:
 
 
 def wide_dtype(tensor: Tensor) -> torch.dtype:
-    """float64, or float32 on Apple's GPUs, which have none."""
+    """float64, or float32 on Apple's GPUs, which lack float64.
+
+    Example:
+        >>> wide_dtype(torch.zeros(1))
+        torch.float64
+    """
     return torch.float32 if tensor.device.type == "mps" else torch.float64
+
+
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """Half precision as float32; float32 and float64 unchanged.
+
+    Example:
+        >>> at_least_float32(torch.ones(2, dtype=torch.bfloat16)).dtype
+        torch.float32
+    """
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

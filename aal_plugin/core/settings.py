@@ -1,4 +1,4 @@
-"""Checks of what a user sets, each error with the key, what was given and what is allowed."""
+"""Checks of settings. Each error names the key, the value given, and what is allowed."""
 
 from __future__ import annotations
 
@@ -11,25 +11,53 @@ from typing import Any
 def check_number(
     key: str, value: Any, allowed: str, low: float = -math.inf, high: float = math.inf
 ) -> None:
-    """Raise ValueError unless value is a finite number from low to high; `allowed` says which."""
+    """Raise ValueError unless value is a finite number from low to high.
+
+    Args:
+        key: the config's name of the setting.
+        allowed: the allowed values in words, for the error.
+
+    Example:
+        >>> check_number("link_head.loss_weight", -1, "0 or more", low=0)
+        Traceback (most recent call last):
+        ValueError: link_head.loss_weight=-1; choose 0 or more
+    """
     number = isinstance(value, Real) and not isinstance(value, bool)
     if not number or not math.isfinite(value) or not low <= value <= high:
         raise ValueError(f"{key}={value!r}; choose {allowed}")
 
 
 def check_whole(key: str, value: Any, low: int) -> None:
-    """Raise ValueError unless value is a whole number, at least `low`."""
+    """Raise ValueError unless value is a whole number, at least `low`.
+
+    Example:
+        >>> check_whole("interval", 0.5, low=1)
+        Traceback (most recent call last):
+        ValueError: interval=0.5; choose a whole number, 1 or more
+    """
     if isinstance(value, bool) or not isinstance(value, Integral) or value < low:
         raise ValueError(f"{key}={value!r}; choose a whole number, {low} or more")
 
 
 def check_flag(key: str, value: Any) -> None:
-    """Raise ValueError unless value is True or False."""
+    """Raise ValueError unless value is True or False.
+
+    Example:
+        >>> check_flag("antialias", "yes")
+        Traceback (most recent call last):
+        ValueError: antialias='yes'; choose True or False
+    """
     if not isinstance(value, bool):
         raise ValueError(f"{key}={value!r}; choose True or False")
 
 
 def check_choice(key: str, value: Any, choices: Sequence[str]) -> None:
-    """Raise ValueError unless value is one of the choices."""
+    """Raise ValueError unless value is one of the choices.
+
+    Example:
+        >>> check_choice("kind", "sofd", ["soft", "hard"])
+        Traceback (most recent call last):
+        ValueError: kind='sofd'; choose one of ['soft', 'hard']
+    """
     if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{key}={value!r}; choose one of {list(choices)}")

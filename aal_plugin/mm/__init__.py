@@ -32,15 +32,17 @@ from .hooks.reset_momentum_hook import ResetMomentumHook
 from .hooks.safe_checkpoint_hook import SafeCheckpointHook
 from .hooks.stop_signal_hook import StopSignalHook
 from .hooks.teacher_accuracy_hook import TeacherAccuracyHook
-from .models.backbones.cifar_backbones import NetworkInNetwork, WideResNet
+from .models.backbones.network_in_network import NetworkInNetwork
 from .models.backbones.small_resnet import SmallResNet
 from .models.backbones.timm_pooled_backbone import TIMMPooledBackbone
+from .models.backbones.wide_resnet import WideResNet
 from .models.classifier import AALClassifier
 from .models.deit_init import DeiTInit
 from .models.heads.attention_link_head import AttentionLinkHead
 from .models.heads.distill_head import DistillHead
 from .models.heads.transfer_heads import ActivationTransferHead, GradientTransferHead, HintHead
 from .models.mm_teacher import MMTeacher
+from .models.module_teacher import ModuleTeacher
 from .runtime.deit_lr import DeiTLR
 from .runtime.resumable_loops import ResumableEpochLoop, ResumableIterLoop
 from .runtime.whole_fsdp_strategy import WholeFSDPStrategy
@@ -67,6 +69,7 @@ __all__ = [
     "LinkHeatmapHook",
     "LocalizationAccuracy",
     "MMTeacher",
+    "ModuleTeacher",
     "NetworkInNetwork",
     "PaddedRandomCrop",
     "RandomStateHook",

@@ -10,6 +10,6 @@ if _find_spec("timm") is None or _find_spec("timm.task") is None:
 
 from .attention_link_task import AttentionLinkTask
 from .distillation import Distillation
-from .linked_student import LinkedStudent
+from .linked_student import TimmLinkedStudent
 
-__all__ = ["AttentionLinkTask", "Distillation", "LinkedStudent"]
+__all__ = ["AttentionLinkTask", "Distillation", "TimmLinkedStudent"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ from aal_plugin.core.settings import check_number
 from aal_plugin.core.student.by_name import AttentionLayers
 
 from .distillation import Distillation
-from .linked_student import LinkedStudent
+from .linked_student import TimmLinkedStudent
 
 _logger = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ _logger = logging.getLogger(__name__)
 class AttentionLinkTask(ClassificationTask):
     """Trains a ViT with attention links to a frozen CNN (AAL, Eq. 6) in timm's trainer.
 
-    The trainable module is a `LinkedStudent`; the teacher is in no state dict, no optimizer and
+    The trainable module is a `TimmLinkedStudent`; the teacher is in no state dict, no optimizer and
     no EMA copy. A checkpoint's `state_dict` is the plain student's, and `task_state` holds the
     links. Tell the task every epoch (`set_epoch`): λ follows from it.
 
@@ -38,7 +39,7 @@ class AttentionLinkTask(ClassificationTask):
         links: 'full', 'alpha', 'beta', or one (first, last) pair of student blocks for each
             teacher level, 1-based and inclusive.
         loss_weight: λ of epoch 0.
-        gammas, milestones, stop_epoch: λ's decay, see `link_weight`.
+        gammas, milestones, stop_epoch, start_epoch: λ's decay, see `link_weight`.
         map_size: side, or (h, w), of the grid on which maps are compared; by default the
             student's patch grid, or 14 where its blocks have several.
         antialias: smooth teacher maps before they are made smaller; the paper does not.
@@ -63,6 +64,7 @@ class AttentionLinkTask(ClassificationTask):
         gammas: Gammas = (0.99, 0.98),
         milestones: Sequence[int] = (200,),
         stop_epoch: int | None = None,
+        start_epoch: int = 0,
         map_size: int | tuple[int, int] | None = None,
         antialias: bool = False,
         attention_layers: AttentionLayers | None = None,
@@ -73,16 +75,16 @@ class AttentionLinkTask(ClassificationTask):
     ) -> None:
         super().__init__(model, criterion, **task_kwargs)
         check_loss_weight(loss_weight)
-        check_schedule(gammas, milestones, stop_epoch)
+        check_schedule(gammas, milestones, stop_epoch, start_epoch)
         self.loss_weight = float(loss_weight)
-        self._schedule = (gammas, milestones, stop_epoch)
+        self._schedule = (gammas, milestones, stop_epoch, start_epoch)
         self.distill = distill
         if distill is not None:
             distill.check(model, teacher)
         if hasattr(model, "set_distilled_training"):
             model.set_distilled_training(distill is not None and distill.token)
 
-        linked = LinkedStudent(
+        linked = TimmLinkedStudent(
             model, teacher.channels, links, map_size, antialias, attention_layers
         )
         # The links stay in float32, and may well do so beside a student in bfloat16.
@@ -111,13 +113,29 @@ class AttentionLinkTask(ClassificationTask):
         # A Python number: it meets the loss outside of the compiled module, so that a new λ makes
         # nothing compile again, and no step waits for the device to learn that λ is 0.
         self.link_weight = link_weight(epoch, self.loss_weight, *self._schedule)
-        self._distance_sum, self._steps = 0.0, 0
+        self._sums: dict[str, Tensor] = {}
+        self._steps: dict[str, int] = {}
         self._marks = FiniteMarks()
 
     def epoch_metrics(self) -> dict[str, float]:
-        """λ, and the mean L_att of this rank's steps in the epoch so far (NaN without any)."""
-        mean = float(self._distance_sum) / self._steps if self._steps else float("nan")
-        return dict(link_weight=self.link_weight, link_distance=mean)
+        """λ, and means over this rank's steps in the epoch so far (NaN without any).
+
+        The means are L_att, the task loss and, with distillation, the distillation loss before
+        its weight.
+        """
+        names = ["link_distance", "task_loss"]
+        if self.distill is not None:
+            names.append("distill_loss")
+        means = {
+            name: float(self._sums[name]) / self._steps[name] if name in self._sums else math.nan
+            for name in names
+        }
+        return dict(link_weight=self.link_weight, **means)
+
+    def _count(self, name: str, value: Tensor) -> None:
+        value = value.detach()
+        self._sums[name] = self._sums[name] + value if name in self._sums else value
+        self._steps[name] = self._steps.get(name, 0) + 1
 
     def check_finite(self) -> None:
         """Raise where a loss of the epoch so far was NaN or infinite; waits for the device.
@@ -139,7 +157,7 @@ class AttentionLinkTask(ClassificationTask):
         """Images (B, 3, H, W) and targets → `loss`, `output` (logits) and the parts of the loss.
 
         `task_loss` is the criterion's, `link_loss` is λ · L_att, and with distillation alone there
-        is `distill_loss`, before its share.
+        is `distill_loss`, before its weight.
         """
         active, distill = self.link_weight > 0, self.distill
         activations = teacher_logits = None
@@ -148,11 +166,10 @@ class AttentionLinkTask(ClassificationTask):
         try:
             output, distance = self.trainable_module(input, activations if active else None)
         except BaseException:  # out here, for the module may be compiled
-            unwrap_model(self.trainable_module).recorder.discard()
+            unwrap_model(self.trainable_module).link_loss.discard()
             raise
         if active:
-            self._distance_sum = self._distance_sum + distance.detach()
-            self._steps += 1
+            self._count("link_distance", distance)
         link_loss = self.link_weight * distance
         logits, distilled = (output, None) if distill is None else distill.split(output)
         task_loss = self.criterion(logits, target)
@@ -162,6 +179,9 @@ class AttentionLinkTask(ClassificationTask):
             loss, result["distill_loss"] = distill(task_loss, distilled, teacher_logits)
         result["loss"] = loss + link_loss
         if self.training:
+            for name in ("task_loss", "distill_loss"):
+                if name in result:
+                    self._count(name, result[name])
             self._marks.mark({name: result[name] for name in result if "loss" in name})
         return result
 
@@ -192,7 +212,7 @@ class AttentionLinkTask(ClassificationTask):
         """The plain student, or its EMA copy; None before `setup_ema`."""
         resolved = super().get_eval_model(module=module, ema=ema)
         linked = unwrap_model(resolved)
-        return linked.student if isinstance(linked, LinkedStudent) else resolved
+        return linked.student if isinstance(linked, TimmLinkedStudent) else resolved
 
     def get_clip_parameters(self, exclude_head: bool = False) -> list[nn.Parameter]:
         """Student and links; `exclude_head` leaves the student's last two parameters out."""
@@ -202,7 +222,7 @@ class AttentionLinkTask(ClassificationTask):
 
     def get_task_state(self, module: nn.Module | None = None, ema: bool = False) -> dict[str, Any]:
         module = module if module is not None else self.get_trainable_module(ema=ema)
-        return {} if module is None else dict(links=unwrap_model(module).links_state())
+        return {} if module is None else dict(links=unwrap_model(module).link_loss.links_state())
 
     def load_task_state(
         self,
@@ -215,7 +235,7 @@ class AttentionLinkTask(ClassificationTask):
         if not state or "links" not in state:
             _logger.warning("the checkpoint holds no links (task_state), so they stay as they are")
             return
-        unwrap_model(module).load_links_state(state["links"], strict=strict)
+        unwrap_model(module).link_loss.load_links_state(state["links"], strict=strict)
 
     def _apply(
         self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any

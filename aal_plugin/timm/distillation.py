@@ -8,22 +8,18 @@ from typing import Any
 from torch import Tensor, nn
 
 from aal_plugin.core import FrozenTeacher
-from aal_plugin.core.losses.distillation import DISTILLATIONS, REDUCTIONS, check_temperature
-from aal_plugin.core.settings import check_choice, check_flag, check_number
-
-# DeiT's usual shares of the loss.
-SHARES = dict(soft=0.1, hard=0.5)
+from aal_plugin.core.losses.distillation import DISTILLATIONS, check_distillation
 
 
 @dataclass
 class Distillation:
-    """(1 - share) · task loss + share · loss on the teacher's logits.
+    """(1 - λ) · task loss + λ · loss on the teacher's logits.
 
     Args:
         kind: 'soft', KL divergence at a temperature, or 'hard', the teacher's preferred class.
         token: the distillation token's logits take that loss, and the class token's the task
             loss; for students with such a token, timm's distilled DeiT and PiT.
-        share: by default 0.1 for 'soft' and 0.5 for 'hard'.
+        loss_weight: λ; by default DeiT's, 0.1 for 'soft' and 0.5 for 'hard'.
         temperature: τ of 'soft'.
         reduction: of 'soft'. 'batch' divides the sum over batch and classes by the batch, as the
             paper has it. DeiT's published code divides by batch times classes ('elements'), which
@@ -35,22 +31,13 @@ class Distillation:
 
     kind: str
     token: bool = False
-    share: float | None = None
+    loss_weight: float | None = None
     temperature: float = 3.0
     reduction: str = "batch"
 
     def __post_init__(self) -> None:
-        check_choice("distill.kind", self.kind, list(DISTILLATIONS))
-        check_flag("distill.token", self.token)
-        self.share = SHARES[self.kind] if self.share is None else self.share
-        check_number("distill.share", self.share, "a share in [0, 1]", low=0, high=1)
-        check_temperature("distill.temperature", self.temperature)
-        check_choice("distill.reduction", self.reduction, REDUCTIONS)
-        if self.reduction != "batch" and self.kind != "soft":
-            raise ValueError(
-                f"distill.reduction={self.reduction!r} is of no use: distill.kind={self.kind!r} "
-                "has no sum over classes"
-            )
+        settings = (self.token, self.loss_weight, self.temperature, self.reduction)
+        self.loss_weight = check_distillation("distill", self.kind, *settings)
 
     def check(self, student: nn.Module, teacher: FrozenTeacher) -> None:
         """Raise ValueError unless the two have the same classes, and the student its token."""
@@ -75,8 +62,9 @@ class Distillation:
     def __call__(
         self, task_loss: Tensor, logits: Tensor, teacher_logits: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Both losses by their shares, and the loss on the teacher's logits alone."""
+        """Both losses, weighted by 1 - λ and λ, and the loss on the teacher's logits alone."""
         distill_loss = DISTILLATIONS[self.kind](
             logits, teacher_logits, self.temperature, self.reduction
         )
-        return (1 - self.share) * task_loss + self.share * distill_loss, distill_loss
+        weight = self.loss_weight
+        return (1 - weight) * task_loss + weight * distill_loss, distill_loss

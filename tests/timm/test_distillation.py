@@ -34,7 +34,7 @@ def test_soft_distillation_is_timms_at_zero_weight():
     )
     other = student()
     other.pretrained_cfg = model.pretrained_cfg
-    soft = Distillation("soft", share=0.3, temperature=2.0)
+    soft = Distillation("soft", loss_weight=0.3, temperature=2.0)
     results = compare(task(other, loss_weight=0.0, distill=soft), theirs)
     torch.testing.assert_close(results[0]["distill_loss"], results[1]["kd_loss"])
 
@@ -50,7 +50,7 @@ def test_token_distillation_is_timms_at_zero_weight(kind):
         temperature=3.0,
         verbose=False,
     )
-    token = Distillation(kind, token=True, share=0.5)
+    token = Distillation(kind, token=True, loss_weight=0.5)
     results = compare(task(student(DISTILLED), loss_weight=0.0, distill=token), theirs)
     torch.testing.assert_close(results[0]["distill_loss"], results[1]["distill_loss"])
 
@@ -88,17 +88,17 @@ def test_distilled_student_without_token_distillation_averages_its_heads():
     "settings, words",
     [
         (dict(kind="warm"), r"distill.kind='warm'; choose one of \['soft', 'hard'\]"),
-        (dict(kind="soft", share=2.0), r"distill.share=2.0; choose a share in \[0, 1\]"),
-        (dict(kind="soft", temperature=0), "distill.temperature=0; choose more than 0"),
-        (dict(kind="soft", temperature=float("nan")), "distill.temperature=nan; choose more than"),
-        (dict(kind="soft", share=float("nan")), "distill.share=nan; choose a share"),
+        (dict(kind="soft", loss_weight=2.0), r"distill.loss_weight=2.0; choose 0 to 1"),
+        (dict(kind="soft", temperature=0), "distill.temperature=0; choose a number above 0"),
+        (dict(kind="soft", temperature=float("nan")), "distill.temperature=nan; choose a number"),
+        (dict(kind="soft", loss_weight=float("nan")), "distill.loss_weight=nan; choose 0 to 1"),
         (
             dict(kind="soft", reduction="mean"),
             r"distill.reduction='mean'; choose one of \['batch', 'elements'\]",
         ),
         (
             dict(kind="hard", reduction="elements"),
-            "distill.reduction='elements' is of no use: distill.kind='hard'",
+            "distill.reduction='elements' has no effect, because kind='hard'",
         ),
     ],
 )

@@ -11,23 +11,36 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor
 
-from .links import resize_maps
+from aal_plugin.core.precision import at_least_float32
 
-# Scales a loss while it is differentiated by the image, and the gradient back: in half precision
-# the gradient at a pixel would underflow. A power of two, so that float32 is not rounded.
+from .resize import resize_maps
+
+# The loss is multiplied by this before it is differentiated by the image, and the gradient is
+# divided by it: in half precision the gradient at a pixel would underflow. A power of two does not
+# round float32.
 _GRADIENT_SCALE = 1024.0
 
-# Under a norm, as in the authors' code. Squares of small features are smaller by far: with a
-# floor of 1e-6 features of 1e-4 would no longer be normalised.
+# Smallest norm to divide by, as in the authors' code. Squares of small features are much smaller:
+# with a floor of 1e-6, features of 1e-4 would no longer be normalised.
 _NORM_FLOOR = 1e-12
 
 
 def attention_map(features: Tensor, kind: str = "sum", power: float = 2) -> Tensor:
-    """Spatial attention of a CNN's features: Σ|A_i|^p or max|A_i|^p over channels (section 3.1).
+    """Spatial attention of a CNN: Σ|A_i|^p or max|A_i|^p over channels (AT, section 3.1).
 
-    (B, C, h, w) → (B, h, w). `kind` is 'sum' or 'max'; power 1 gives F_sum and F_max.
+    Args:
+        features: (B, C, h, w).
+        kind: 'sum' or 'max'.
+        power: p; 1 gives F_sum and F_max.
+
+    Returns:
+        (B, h, w), in float32 or wider.
+
+    Example:
+        >>> attention_map(torch.tensor([[[[1.0, -2.0]], [[3.0, 0.0]]]])).tolist()
+        [[[10.0, 4.0]]]
     """
-    powers = _wide(features).abs() ** power
+    powers = at_least_float32(features).abs() ** power
     return ATTENTION_MAPS[kind](powers)
 
 
@@ -38,11 +51,22 @@ ATTENTION_MAPS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def attention_transfer(student: Tensor, teacher: Tensor, reduction: str = "mean") -> Tensor:
-    """Gap between two attention maps, each divided by its l2 norm. (B, h, w) each → scalar.
+    """Difference of two attention maps, each divided by its l2 norm (AT, Eq. 2, without its β).
 
-    'paper' is ½ ‖Q_S/‖Q_S‖ − Q_T/‖Q_T‖‖_2, mean over the batch (Eq. 2, without its β). 'mean'
-    is the mean of squares over batch and positions, to which the authors' β = 10³ belongs.
-    The teacher's map is resized to the student's grid where they differ.
+    Args:
+        student: Q_S, (B, h, w).
+        teacher: Q_T, (B, h', w'); resized to the student's grid if the grids differ.
+        reduction: 'paper' is ½ ‖Q_S/‖Q_S‖ − Q_T/‖Q_T‖‖_2, averaged over the batch. 'mean' is the
+            mean of squares over batch and positions, as in the authors' code; their β = 10³
+            belongs to it.
+
+    Returns:
+        A scalar.
+
+    Example:
+        >>> maps = torch.tensor([[[3.0, 4.0]]])
+        >>> round(attention_transfer(maps, maps.flip(2)).item(), 4)
+        0.04
     """
     teacher = resize_maps(teacher.unsqueeze(1), tuple(student.shape[-2:])).squeeze(1)
     gap = _unit(student) - _unit(teacher)
@@ -56,56 +80,121 @@ REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def hint_distance(student: Tensor, teacher: Tensor) -> Tensor:
-    """Mean squared gap of whole features, l2-normalised per image (FitNets hints; section 4.1.2).
+    """Squared difference of features, l2-normalised per image (FitNets hints; AT, section 4.1.2).
 
-    (B, C, h, w) each, the student's already brought to the teacher's channels → scalar. The
-    sum of squares per image, since a mean over C·h·w positions would vanish with their number.
-    The teacher's features are resized to the student's grid where they differ.
+    The squares are summed per image and averaged over the batch: a mean over the C·h·w positions
+    would shrink with their number.
+
+    Args:
+        student: (B, C, h, w), already projected to the teacher's channels.
+        teacher: (B, C, h', w'); resized to the student's grid if the grids differ.
+
+    Returns:
+        A scalar.
+
+    Example:
+        >>> features = torch.ones(2, 3, 4, 4)
+        >>> round(hint_distance(features, -features).item(), 4)
+        4.0
     """
-    teacher = resize_maps(_wide(teacher), tuple(student.shape[-2:]))
+    teacher = resize_maps(at_least_float32(teacher), tuple(student.shape[-2:]))
     return (_unit(student) - _unit(teacher)).square().sum(dim=1).mean()
 
 
 def input_gradient(loss: Tensor, images: Tensor, differentiable: bool = True) -> Tensor:
-    """J = ∂L/∂x (Eq. 3), of a loss summed over the images, (B, 3, H, W).
+    """J = ∂L/∂x (AT, Eq. 3).
 
     Args:
         loss: scalar, a sum over the batch, so that each image's J is that of its own loss.
-        images: the leaf that the loss was computed from.
+        images: (B, 3, H, W), the leaf from which the loss was computed.
         differentiable: keep the graph, for double back-propagation through J.
+
+    Returns:
+        (B, 3, H, W), in float32 or wider.
+
+    Example:
+        >>> images = torch.ones(1, 3, 2, 2, requires_grad=True)
+        >>> input_gradient(images.square().sum(), images).unique().item()
+        2.0
     """
     (gradient,) = torch.autograd.grad(
         loss * _GRADIENT_SCALE, images, create_graph=differentiable, retain_graph=differentiable
     )
-    return _wide(gradient) / _GRADIENT_SCALE
+    return at_least_float32(gradient) / _GRADIENT_SCALE
 
 
 def twice_differentiable_attention() -> AbstractContextManager:
-    """Attention in plain operations: the fused kernels cannot be differentiated twice."""
+    """Context in which attention uses plain operations: fused kernels have no second derivative.
+
+    Example:
+        >>> import torch.nn.functional as F
+        >>> x = torch.rand(1, 1, 4, 8, requires_grad=True)
+        >>> with twice_differentiable_attention():
+        ...     y = F.scaled_dot_product_attention(x, x, x).sum()
+        >>> (gradient,) = torch.autograd.grad(y, x, create_graph=True)
+        >>> gradient.requires_grad
+        True
+    """
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
     return sdpa_kernel(SDPBackend.MATH)
 
 
 def gradient_transfer(student: Tensor, teacher: Tensor) -> Tensor:
-    """½ ‖J_S − J_T‖_2, mean over the batch (Eq. 4, without its β). (B, 3, H, W) each → scalar."""
+    """½ ‖J_S − J_T‖_2, averaged over the batch (AT, Eq. 4, without its β).
+
+    Args:
+        student: J_S, (B, 3, H, W).
+        teacher: J_T, (B, 3, H, W).
+
+    Example:
+        >>> gradient_transfer(torch.ones(1, 1, 2, 2), torch.zeros(1, 1, 2, 2)).item()
+        1.0
+    """
     return 0.5 * _norms(student - teacher).mean()
 
 
 def symmetry(gradient: Tensor, gradient_of_flipped: Tensor) -> Tensor:
-    """½ ‖J(x) − flip(J(flip x))‖_2, mean over the batch (Eq. 6, without its β)."""
+    """½ ‖J(x) − flip(J(flip x))‖_2, averaged over the batch (AT, Eq. 6, without its β).
+
+    Args:
+        gradient: J(x), (B, 3, H, W).
+        gradient_of_flipped: J of the horizontally flipped images, (B, 3, H, W).
+
+    Example:
+        >>> gradient = torch.rand(1, 3, 2, 2)
+        >>> symmetry(gradient, gradient.flip(-1)).item()
+        0.0
+    """
     return 0.5 * _norms(gradient - gradient_of_flipped.flip(-1)).mean()
 
 
 def output_symmetry(logits: Tensor, logits_of_flipped: Tensor) -> Tensor:
-    """½ ‖z(x) − z(flip x)‖_2, mean over the batch: the losses on outputs that the text beside
-    Eq. 6 adds to those on gradients. (B, K) each → scalar, without its β.
+    """½ ‖z(x) − z(flip x)‖_2, averaged over the batch, without its β.
+
+    The text beside AT's Eq. 6 adds this loss on outputs to the one on gradients.
+
+    Args:
+        logits: z(x), (B, K).
+        logits_of_flipped: z of the horizontally flipped images, (B, K).
+
+    Example:
+        >>> output_symmetry(torch.tensor([[3.0, 4.0]]), torch.zeros(1, 2)).item()
+        2.5
     """
-    return 0.5 * _norms(_wide(logits) - _wide(logits_of_flipped)).mean()
+    return 0.5 * _norms(at_least_float32(logits) - at_least_float32(logits_of_flipped)).mean()
 
 
 def gradient_norm(gradient: Tensor) -> Tensor:
-    """‖J_S‖_2, mean over the batch: min-l2 (Drucker and LeCun, 1992), without its β."""
+    """‖J_S‖_2, averaged over the batch: min-l2 (Drucker and LeCun, 1992), without its β.
+
+    Args:
+        gradient: J_S, (B, 3, H, W).
+
+    Example:
+        >>> gradient_norm(torch.tensor([[[[3.0, 4.0]]]])).item()
+        5.0
+    """
     return _norms(gradient).mean()
 
 
@@ -114,9 +203,5 @@ def _norms(gradient: Tensor) -> Tensor:
 
 
 def _unit(maps: Tensor) -> Tensor:
-    maps = _wide(maps).flatten(1)
+    maps = at_least_float32(maps).flatten(1)
     return maps / maps.norm(dim=1, keepdim=True).clamp_min(_NORM_FLOOR)
-
-
-def _wide(tensor: Tensor) -> Tensor:
-    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

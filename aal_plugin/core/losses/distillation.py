@@ -7,34 +7,49 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from aal_plugin.core.settings import check_number
+from aal_plugin.core.precision import at_least_float32
+from aal_plugin.core.settings import check_choice, check_flag, check_number
 
 REDUCTIONS = ("batch", "elements")
+
+# λ of the distillation loss, as DeiT sets it; the label's loss has 1 - λ.
+LOSS_WEIGHTS = dict(soft=0.1, hard=0.5)
 
 
 def soft_distillation(
     logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0, reduction: str = "batch"
 ) -> Tensor:
-    """τ² · KL(ψ(Z_t/τ) ‖ ψ(Z_s/τ)), summed over classes, mean over the batch. (B, K) → scalar.
+    """τ² · KL(ψ(Z_t/τ) ‖ ψ(Z_s/τ)), summed over classes, mean over the batch (DeiT, Eq. 2).
 
-    The factor τ² keeps the gradient's size whatever the temperature. In float32 or wider.
+    The factor τ² keeps the size of the gradient at every temperature. In float32 or wider.
 
     Args:
-        reduction: 'batch' divides the sum by B, as the paper has it. DeiT's published code
-            divides it by B · K ('elements'), so that at 1000 classes the term, and its gradient,
-            are a thousandth: choose that to compare with runs of DeiT's code.
+        logits: the student's, (B, K).
+        teacher_logits: (B, K).
+        temperature: τ.
+        reduction: 'batch' divides the sum by B, as in the paper. 'elements' divides it by B · K,
+            as in DeiT's published code: with 1000 classes the loss and its gradient are then a
+            thousand times smaller. Choose it to compare with runs of DeiT's code.
+
+    Returns:
+        A scalar.
 
     Raises:
         ValueError: another reduction.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[2.0, 0.0], [0.0, 1.0]])
+        >>> soft_distillation(logits, logits, temperature=3.0).item()
+        0.0
     """
-    if reduction not in REDUCTIONS:
-        raise ValueError(f"reduction={reduction!r}; choose one of {list(REDUCTIONS)}")
-    student = _wide(logits) / temperature
-    teacher = _wide(teacher_logits) / temperature
+    check_choice("reduction", reduction, REDUCTIONS)
+    # In half precision the small probabilities, which carry the information, are lost.
+    student = at_least_float32(logits) / temperature
+    teacher = at_least_float32(teacher_logits) / temperature
     divergence = F.kl_div(
         student.log_softmax(dim=-1),
         teacher.log_softmax(dim=-1),
@@ -48,11 +63,22 @@ def soft_distillation(
 def hard_distillation(
     logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0, reduction: str = "batch"
 ) -> Tensor:
-    """CE(ψ(Z_s), argmax Z_t), mean over the batch. (B, K) → scalar.
+    """CE(ψ(Z_s), argmax Z_t), mean over the batch (DeiT, Eq. 3).
 
-    Temperature and reduction are those of `soft_distillation`, and are not used.
+    Args:
+        logits: the student's, (B, K).
+        teacher_logits: (B, K).
+        temperature, reduction: not used; they are those of `soft_distillation`.
+
+    Returns:
+        A scalar.
+
+    Example:
+        >>> import torch
+        >>> round(hard_distillation(torch.zeros(1, 2), torch.tensor([[0.0, 1.0]])).item(), 4)
+        0.6931
     """
-    return F.cross_entropy(_wide(logits), teacher_logits.argmax(dim=-1))
+    return F.cross_entropy(at_least_float32(logits), teacher_logits.argmax(dim=-1))
 
 
 DISTILLATIONS: dict[str, Callable[[Tensor, Tensor, float, str], Tensor]] = {
@@ -61,13 +87,42 @@ DISTILLATIONS: dict[str, Callable[[Tensor, Tensor, float, str], Tensor]] = {
 }
 
 
-def check_temperature(key: str, temperature: float) -> None:
-    """Raise ValueError unless τ is a number above 0."""
-    check_number(key, temperature, "more than 0")
+def check_distillation(
+    key: str,
+    kind: str,
+    token: bool,
+    loss_weight: float | None,
+    temperature: float,
+    reduction: str,
+) -> float:
+    """Check the settings of a distillation loss, and return its weight.
+
+    Args:
+        key: the config's key of these settings, for the error, such as 'distill_head'.
+        kind: 'soft' or 'hard'.
+        token: whether the distillation token learns from the teacher.
+        loss_weight: λ, 0 to 1, or None for DeiT's: 0.1 for 'soft', 0.5 for 'hard'.
+        temperature: τ of 'soft', more than 0.
+        reduction: of 'soft', see `soft_distillation`.
+
+    Raises:
+        ValueError: a setting is out of range; the error names it.
+
+    Example:
+        >>> check_distillation("distill_head", "hard", False, None, 3.0, "batch")
+        0.5
+    """
+    check_choice(f"{key}.kind", kind, list(DISTILLATIONS))
+    check_flag(f"{key}.token", token)
+    check_number(f"{key}.temperature", temperature, "a number above 0")
     if temperature <= 0:
-        raise ValueError(f"{key}={temperature!r}; choose more than 0")
-
-
-def _wide(logits: Tensor) -> Tensor:
-    # float32: in half precision the small probabilities, which distil, are lost.
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+        raise ValueError(f"{key}.temperature={temperature!r}; choose a number above 0")
+    check_choice(f"{key}.reduction", reduction, REDUCTIONS)
+    if reduction != "batch" and kind != "soft":
+        raise ValueError(
+            f"{key}.reduction={reduction!r} has no effect, because kind={kind!r} does not sum over "
+            "classes; choose kind='soft', or remove reduction"
+        )
+    weight = LOSS_WEIGHTS[kind] if loss_weight is None else loss_weight
+    check_number(f"{key}.loss_weight", weight, "0 to 1, or None", low=0, high=1)
+    return float(weight)

@@ -1,4 +1,4 @@
-"""Losses that are no numbers, marked on the device so that no step waits for it."""
+"""`FiniteMarks`: remembers a loss that became NaN or infinite, without waiting for the device."""
 
 from __future__ import annotations
 
@@ -7,37 +7,47 @@ from torch import Tensor
 
 
 class FiniteMarks:
-    """Keeps the values of the first step in which one of several was NaN or infinite."""
+    """Stores the losses of the first step in which one of them was NaN or infinite.
+
+    Example:
+        >>> marks = FiniteMarks()
+        >>> for value in (1.0, float("inf"), float("nan")):
+        ...     marks.mark(dict(loss=torch.tensor(value)))
+        >>> marks.first_bad()
+        (2, {'loss': inf})
+    """
 
     def __init__(self) -> None:
         self.names: list[str] = []
-        self._values: Tensor | None = None
-        self._step: Tensor | None = None  # its number, or -1
         self._count = 0
+        # Of the first bad step, or of any step before it: its losses, (names,), and its number, or
+        # -1 while all losses were finite. Both stay on the device.
+        self._marked: tuple[Tensor, Tensor] | None = None
 
     def mark(self, values: dict[str, Tensor], step: int | None = None) -> None:
-        """Look at a step's values without waiting for them.
+        """Examine the losses of a step; no value is read from the device.
 
         Args:
-            values: of the same names each time, until `first_bad` was asked.
+            values: the step's losses, under the same names in every step until `forget`.
             step: its number, counted from 1; by default the number of calls.
         """
         self._count += 1
-        step = self._count if step is None else step
         given = torch.stack([value.detach().float().mean() for value in values.values()])
-        if self._values is None:
-            self.names, self._values = list(values), given
-            self._step = torch.full((), -1, device=given.device)
-        first = (self._step < 0) & ~given.isfinite().all()
-        self._values = torch.where(first, given, self._values)
-        self._step = torch.where(first, step, self._step)
+        if self._marked is None:
+            self.names = list(values)
+            self._marked = given, torch.full((), -1, device=given.device)
+        marked, number = self._marked
+        first = (number < 0) & ~given.isfinite().all()
+        step = self._count if step is None else step
+        self._marked = torch.where(first, given, marked), torch.where(first, step, number)
 
     def first_bad(self) -> tuple[int, dict[str, float]] | None:
-        """The first step that was not finite, and all its values; None where there is none."""
-        if self._step is None or int(self._step) < 0:
+        """The first step that was not finite, and its losses, or None; waits for the device."""
+        if self._marked is None or int(self._marked[1]) < 0:
             return None
-        return int(self._step), dict(zip(self.names, self._values.tolist()))
+        values, number = self._marked
+        return int(number), dict(zip(self.names, values.tolist()))
 
     def forget(self) -> None:
-        """Begin anew, with other names."""
-        self.names, self._values, self._step = [], None, None
+        """Start again, with losses of other names."""
+        self.names, self._marked = [], None

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from aal_plugin.core.precision import precise_matmul, wide_dtype
+from aal_plugin.core.precision import at_least_float32, precise_matmul, wide_dtype
 
 from .resize import resize_maps
 
@@ -28,20 +28,27 @@ TABLE_1 = {
     "beta": ((1, 2), (1, 5), (3, 5), (4, 6), (4, 7), (6, 10), (7, 10)),
 }
 
-# Under a norm: keeps a map of zeros (a dead channel) at zero, with a finite gradient.
+# Smallest norm to divide by: a map of zeros (a dead channel) stays zero, with a finite gradient.
 _FLOOR = 1e-6
 
 
 def link_ranges(links: Links, num_levels: int, num_blocks: int) -> list[Range]:
-    """(first, last) student block of every teacher level, 1-based and inclusive.
+    """(first, last) student block of every teacher level, 1-based and inclusive (AAL, Table 1).
 
-    'full' links every block to every level. 'alpha' and 'beta' are the paper's selective links
-    (Table 1), stretched over other depths: level l of L takes Table 1's level
-    round((l-1)/(L-1)·6)+1, and its range a–b becomes floor((a-1)·N/12)+1 – ceil(b·N/12).
-    A sequence of pairs is taken as it stands.
+    Args:
+        links: 'full' links every block to every level. 'alpha' and 'beta' are the paper's
+            selective links, stretched over other depths: level l of L uses Table 1's level
+            round((l-1)/(L-1)·6)+1, and its range a–b becomes floor((a-1)·N/12)+1 – ceil(b·N/12).
+            Or one (first, last) pair per level.
+        num_levels: L.
+        num_blocks: N.
 
     Raises:
         ValueError: an unknown name, a pair outside 1–num_blocks, or not one pair per level.
+
+    Example:
+        >>> link_ranges("alpha", num_levels=4, num_blocks=12)
+        [(1, 3), (3, 5), (4, 6), (7, 12)]
     """
     if isinstance(links, str):
         if links == "full":
@@ -94,14 +101,22 @@ def _as_pair(pair: Sequence[int]) -> Range:
 class AttentionLinks(nn.ModuleList):
     """One 1×1 convolution per teacher level, from linked attention maps to channels (AAL, Eq. 4).
 
-    A selective link is a smaller convolution, so what is not linked costs nothing. Parameters
-    are `<level>.weight` (C, maps, 1, 1) and `<level>.bias` (C,), levels counted from 0; the maps
-    of a weight are the heads of its blocks, block after block.
+    A selective link is a smaller convolution, so blocks that are not linked cost nothing.
+    Parameters are `<level>.weight` (C, maps, 1, 1) and `<level>.bias` (C,), levels counted from 0;
+    the maps of a weight are the heads of its blocks, block after block.
 
     Args:
         ranges: (first, last) student block per level, see `link_ranges`.
-        heads: heads of each student block.
+        heads: number of heads of each student block.
         channels: channels of each teacher level.
+
+    Example:
+        >>> links = AttentionLinks([(1, 1), (1, 2)], heads=[3, 3], channels=[8, 16])
+        >>> [tuple(link.weight.shape) for link in links]
+        [(8, 3, 1, 1), (16, 6, 1, 1)]
+        >>> maps = [torch.rand(2, 3, 14, 14)] * 2
+        >>> [tuple(level.shape) for level in links(maps)]
+        [(2, 8, 14, 14), (2, 16, 14, 14)]
     """
 
     def __init__(
@@ -121,20 +136,23 @@ class AttentionLinks(nn.ModuleList):
         size: tuple[int, int] | None = None,
         antialias: bool = False,
     ) -> Tensor:
-        """L_att (AAL, Eq. 4 and 5) in float32, whatever autocast says.
+        """L_att (AAL, Eq. 4 and 5), a scalar in float32 or wider, also under autocast.
 
         Args:
             maps: attention maps of every student block, (B, M, h, w) each.
             activations: teacher maps of every level, (B, C, H, W) each.
-            size: the common grid (h, w); by default the student's, or 14×14 where its blocks
-                have several.
+            size: the common grid (h, w). Default: the student's, or 14×14 if its blocks have
+                several grids.
             antialias: smooth before a teacher map is made smaller.
+
+        Raises:
+            ValueError: a grid of one position.
         """
         size = size or map_grid(maps)
         if size[0] * size[1] < 2:
             raise ValueError(
-                "the student's attention maps have one position each, and say nothing once they "
-                "are divided by their norm; choose larger images, a smaller patch, or map_size"
+                "the student's attention maps have one position each, so they carry no information "
+                "after division by their norm; choose larger images, a smaller patch, or map_size"
             )
         dtype = torch.promote_types(maps[0].dtype, torch.float32)
         with torch.autocast(maps[0].device.type, enabled=False):
@@ -153,7 +171,7 @@ class AttentionLinks(nn.ModuleList):
             return total / (len(stack) * channels * size[0] * size[1])
 
     def _groups(self) -> list[tuple[Range, list[int]]]:
-        """Levels that read the same blocks, and so need one product together."""
+        """Levels that are linked to the same blocks share one product."""
         groups: dict[Range, list[int]] = {}
         for level, linked in enumerate(self.ranges):
             groups.setdefault(linked, []).append(level)
@@ -171,11 +189,19 @@ class AttentionLinks(nn.ModuleList):
 
 
 def as_grid(size: int | Sequence[int] | None, key: str = "map_size") -> tuple[int, int] | None:
-    """(h, w) of a setting that is a side, (h, w) or None; `key` is its name, for the error.
+    """The grid (h, w) of a setting.
+
+    Args:
+        size: a side, (h, w) or None.
+        key: the config's name of the setting, for the error.
 
     Raises:
-        ValueError: no grid, or a grid of one position: a map of one number, divided by its norm,
-            is 1 or -1 whatever the attention was.
+        ValueError: not a grid, or a grid of one position: a map of one number, divided by its
+            norm, is always 1 or -1.
+
+    Example:
+        >>> as_grid(14), as_grid((7, 14)), as_grid(None)
+        ((14, 14), (7, 14), None)
     """
     if size is None:
         return None
@@ -183,29 +209,62 @@ def as_grid(size: int | Sequence[int] | None, key: str = "map_size") -> tuple[in
     whole = all(isinstance(side, Integral) and not isinstance(side, bool) for side in grid)
     if len(grid) != 2 or not whole or min(grid) < 1 or grid[0] * grid[1] < 2:
         raise ValueError(
-            f"{key}={size!r}; choose a positive side, (h, w), or None; a grid has two positions "
-            "or more"
+            f"{key}={size!r}; choose a positive side, (h, w), or None; a grid needs at least two "
+            "positions"
         )
     return int(grid[0]), int(grid[1])
 
 
 def map_grid(maps: Sequence[Tensor], fallback: int = 14) -> tuple[int, int]:
-    """The grid that all maps share, else `fallback` × `fallback` (hierarchical students)."""
+    """The grid that all maps share, or `fallback` × `fallback` if they have several.
+
+    Args:
+        maps: attention maps of every student block, (B, M, h, w) each.
+
+    Example:
+        >>> map_grid([torch.rand(1, 3, 7, 7)] * 2)
+        (7, 7)
+    """
     grids = {tuple(block.shape[-2:]) for block in maps}
     return grids.pop() if len(grids) == 1 else (fallback, fallback)
 
 
 def link_distance(augmented: Tensor, activation: Tensor) -> Tensor:
-    """Mean squared gap between l2-normalised maps (AAL, Eq. 5). (B, C, h, w) each → scalar.
+    """Mean squared difference of l2-normalised maps (AAL, Eq. 5).
 
     Each map is divided by its own l2 norm over the h*w positions; the mean runs over batch,
     channels and positions. Computed in float32 or wider.
+
+    Args:
+        augmented: A⁺, (B, C, h, w).
+        activation: B, (B, C, h, w).
+
+    Returns:
+        A scalar.
+
+    Example:
+        >>> maps = torch.ones(1, 1, 2, 2)
+        >>> link_distance(maps, 3 * maps).item(), link_distance(maps, -maps).item()
+        (0.0, 1.0)
     """
     return F.mse_loss(_unit(augmented), _unit(activation))
 
 
 def mean_link_distance(augmented: Sequence[Tensor], activations: Sequence[Tensor]) -> Tensor:
-    """L_att over all teacher levels: `link_distance`, every channel weighing the same."""
+    """L_att over all teacher levels: the mean of `link_distance` over all channels (AAL, Eq. 5).
+
+    Args:
+        augmented: (B, C, h, w) of every level.
+        activations: (B, C, h, w) of every level.
+
+    Returns:
+        A scalar.
+
+    Example:
+        >>> levels = [torch.rand(1, 8, 14, 14), torch.rand(1, 16, 14, 14)]
+        >>> mean_link_distance(levels, levels).item()
+        0.0
+    """
     channels = [level.shape[1] for level in activations]
     distances = [
         link_distance(a, b) * count for a, b, count in zip(augmented, activations, channels)
@@ -216,21 +275,26 @@ def mean_link_distance(augmented: Sequence[Tensor], activations: Sequence[Tensor
 def augmented_gap(weight: Tensor, bias: Tensor, maps: Tensor, activation: Tensor) -> Tensor:
     """‖A⁺/‖A⁺‖ − B/‖B‖‖² of every augmented map A⁺ = Σ wA + b, without A⁺ (AAL, Eq. 4 and 5).
 
-    Only ‖A⁺‖² = wᵀ(AAᵀ)w and ⟨A⁺, B⟩ = wᵀ(AB) are needed; neither A⁺ nor its gradient, C maps for
-    every image, comes to be. Heads that are nearly alike, with weights that cancel, leave little
-    of the terms of these sums, so that
+    It needs only ‖A⁺‖² = wᵀ(AAᵀ)w and ⟨A⁺, B⟩ = wᵀ(AB), so neither A⁺ nor its gradient, C maps per
+    image, is created. Where heads are nearly alike and their weights cancel, these sums lose
+    digits. Therefore
 
-    - ‖A⁺‖², which loses twice the digits that A⁺ loses, is summed in float64: AAᵀ is small;
-    - in ⟨A⁺, B⟩ what all heads share, r, is set apart: wᵀ(AB) = wᵀ((A - r)B) + (Σw)⟨r, B⟩.
+    - ‖A⁺‖², which loses twice as many digits as A⁺ itself, is summed in float64: AAᵀ is small;
+    - in ⟨A⁺, B⟩ the part r that all heads share is separated: wᵀ(AB) = wᵀ((A - r)B) + (Σw)⟨r, B⟩.
 
     Args:
         weight: (C, M).
         bias: (C,).
-        maps: (B, M, N), N = h*w, in float64 where they were resized.
+        maps: (B, M, N), N = h*w; in float64 if they were resized.
         activation: (B, C, N).
 
     Returns:
-        (B, C), of the activation's dtype, not negative.
+        (B, C), in the activation's dtype, never negative.
+
+    Example:
+        >>> maps, weight = torch.rand(1, 2, 9), torch.eye(2)
+        >>> augmented_gap(weight, torch.zeros(2), maps, 5 * maps).round(decimals=5).tolist()
+        [[0.0, 0.0]]
     """
     dtype = activation.dtype
     wide = wide_dtype(maps)
@@ -238,7 +302,7 @@ def augmented_gap(weight: Tensor, bias: Tensor, maps: Tensor, activation: Tensor
     mean = maps.mean(dim=-1)
     centred = maps - mean[..., None]
     level = F.linear(mean, wide_weight, bias.to(wide))  # the mean of A⁺ over positions
-    # Whatever r is, the sum stays the same: it takes no gradient.
+    # The sum is the same for every r, so r needs no gradient.
     shared = centred.detach().mean(dim=1, keepdim=True)
     parts = torch.cat((centred - shared, shared), dim=1).to(dtype)  # (B, M + 1, N)
     factors = torch.cat((wide_weight.mT, wide_weight.sum(1)[None])).to(dtype)  # (M + 1, C)
@@ -256,8 +320,9 @@ def augmented_gap(weight: Tensor, bias: Tensor, maps: Tensor, activation: Tensor
 class _Energy(torch.autograd.Function):
     """wᵀ(AAᵀ)w, (B, C), summed in float64, with a backward pass in the weight's own dtype.
 
-    The gradients lose no more digits than A⁺ itself does, once r is set apart: that for A is
-    2w·A⁺ = 2w·(wᵀ(A - r) + (Σw)r), and that for w is twice the product AAᵀw that is there already.
+    Once r is separated, the gradients lose no more digits than A⁺ itself: the gradient for A is
+    2w·A⁺ = 2w·(wᵀ(A - r) + (Σw)r), and the gradient for w is twice the product AAᵀw, which the
+    forward pass has computed.
     """
 
     @staticmethod
@@ -269,7 +334,7 @@ class _Energy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         weight, maps, factors, parts, spread = ctx.saved_tensors
-        if torch.is_grad_enabled():  # to be differentiated once more
+        if torch.is_grad_enabled():  # double back-propagation
             spread = _spread(weight, maps).to(weight.dtype)
         grad = 2 * grad.to(weight.dtype)[:, None]  # (B, 1, C)
         maps_grad = None
@@ -281,12 +346,10 @@ class _Energy(torch.autograd.Function):
 
 
 def _spread(weight: Tensor, maps: Tensor) -> Tensor:
-    """AAᵀw, (B, M, C), in which order a sum over M runs as the memory lies."""
+    """AAᵀw, (B, M, C); a sum over M then runs along the memory."""
     return F.linear(maps @ maps.mT, weight.to(maps.dtype))
 
 
 def _unit(maps: Tensor) -> Tensor:
-    # float32: half-precision sums of squares over- and underflow.
-    maps = maps.flatten(2)
-    maps = maps.to(torch.promote_types(maps.dtype, torch.float32))
+    maps = at_least_float32(maps.flatten(2))  # sums of squares over- and underflow in float16
     return maps / maps.norm(dim=-1, keepdim=True).clamp_min(_FLOOR)

@@ -1,29 +1,30 @@
-"""`AALClassifier`: ImageClassifier with a teacher that is there in training alone."""
+"""`AALClassifier`: ImageClassifier with a teacher, which only training uses."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
-from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from mmengine.logging import MessageHub, print_log
 from mmpretrain.models import ImageClassifier
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from aal_plugin.core import AttentionRecorder, FrozenTeacher, Unregistered
 from aal_plugin.core.losses.attention_transfer import twice_differentiable_attention
 from aal_plugin.core.student.by_name import AttentionLayers
-from aal_plugin.core.student.families import image_size_of
-from aal_plugin.core.student.feature_recorder import FeatureRecorder
-from aal_plugin.mm.models.heads.student_logits import is_distilled, predicted
-from aal_plugin.mm.models.heads.teacher_head import (
+
+from .compatibility import (
+    make_checkpoints_nonreentrant,
+    make_drop_rates_compilable,
+    reject_sharded_heads,
+)
+from .heads.student_logits import is_distilled, predicted
+from .heads.teacher_head import (
     ACTIVATIONS,
     ATTENTION,
     FEATURES,
@@ -41,29 +42,30 @@ class AALClassifier(ImageClassifier):
     """Trains a student with losses that a frozen teacher drives: attention links (AAL, Eq. 6),
     distillation, attention transfer, or several of them.
 
-    Outputs, and the cost of them, are ImageClassifier's; so are the parameters, but for those of
-    the heads named below. The teacher is in neither state dict nor parameters. It is run once a
-    step, and only what the losses ask for is looked at.
+    Predictions, and their cost, are those of ImageClassifier. The parameters are ImageClassifier's
+    and those of the heads below; the teacher is in neither parameters nor state dict. The teacher
+    runs once per step, and only what the active losses need is recorded.
 
     Args:
         backbone: for links, a ViT of a family in `aal_plugin.core.student.families`, or with
             `attention_layers`.
-        teacher: a `TimmTeacher` or `MMTeacher`. None where no loss needs one.
+        teacher: a `TimmTeacher` or `MMTeacher`; None if no loss needs one.
         link_head: an `AttentionLinkHead`.
         distill_head: a `DistillHead`.
         transfer_head: an `ActivationTransferHead`, `HintHead` or `GradientTransferHead`.
         attention_layers: names of the attention modules, for a backbone of no known family; see
             `aal_plugin.core.student.by_name.reader_by_name`.
-        student_layers: the modules of the backbone that are the levels of `transfer_head`, by
-            their names; by default a CNN's stages or a transformer's blocks.
-        images_rgb: whether the student sees RGB images; by default True where
-            `data_preprocessor.to_rgb` is. Where that is False it must be given for a teacher of
-            RGB images: CIFAR's are RGB as they are read, files that mmcv loads are BGR. An
-            MMTeacher with to_rgb=False too is taken to have learned from images like these.
+        student_layers: names of the backbone's modules that are the student's levels in
+            `transfer_head`; by default a CNN's stages or a transformer's blocks.
+        images_rgb: whether the student's images are RGB; by default what
+            `data_preprocessor.to_rgb` says. If that is False, the setting is required for a
+            teacher of RGB images: CIFAR's images are RGB on disk, files loaded by mmcv are BGR.
+            An MMTeacher that also has to_rgb=False is assumed to have been trained on the same
+            kind of images.
         neck, head, **kwargs: ImageClassifier's own.
 
     Raises:
-        ValueError: backbone, teacher and heads do not fit together; the message names the key.
+        ValueError: backbone, teacher and heads do not fit together; the error names the key.
     """
 
     def __init__(
@@ -81,48 +83,38 @@ class AALClassifier(ImageClassifier):
         **kwargs: Any,
     ) -> None:
         super().__init__(backbone=backbone, neck=neck, head=head, **kwargs)
-        _make_drop_rates_compilable(self)
-        # Random numbers of their own: with one seed the student starts, sees batches and drops as
-        # it would without a teacher.
+        make_drop_rates_compilable(self)
+        self.attention_layers = attention_layers
+        self.student_layers = student_layers
+        # A random stream of their own: with one seed the student starts, sees batches and drops
+        # units as it would without a teacher.
         with torch.random.fork_rng(devices=[]):
-            self._add_teacher_and_heads(
-                teacher,
-                dict(zip(HEADS, (link_head, distill_head, transfer_head))),
-                attention_layers,
-                student_layers,
-                images_rgb,
-            )
+            heads = dict(zip(HEADS, (link_head, distill_head, transfer_head)))
+            self._add_teacher_and_heads(teacher, heads, images_rgb)
 
     def _add_teacher_and_heads(
         self,
         teacher: dict | FrozenTeacher | None,
-        heads: dict[str, dict | TeacherHead | None],
-        attention_layers: AttentionLayers | None,
-        student_layers: Sequence[str] | None,
+        given_heads: dict[str, dict | TeacherHead | None],
         images_rgb: bool | None,
     ) -> None:
-        heads = {
+        heads: dict[str, TeacherHead] = {
             name: given if isinstance(given, nn.Module) else MODELS.build(given)
-            for name, given in heads.items()
+            for name, given in given_heads.items()
             if given is not None
         }
         if not heads:
             raise ValueError(
-                "AALClassifier got no link_head, distill_head or transfer_head, so its teacher "
-                "would teach nothing; give link_head=dict(type='AttentionLinkHead'), or use "
+                "AALClassifier has no link_head, distill_head or transfer_head, so its teacher "
+                "would have no effect; add link_head=dict(type='AttentionLinkHead'), or use "
                 "ImageClassifier"
             )
-        needs = frozenset().union(*(loss.needs for loss in heads.values()))
-        _check_of_use("attention_layers", attention_layers, ATTENTION, needs)
-        _check_of_use("student_layers", student_layers, FEATURES, needs)
+        needs = _needs_of(heads.values())
+        _check_used("attention_layers", self.attention_layers, ATTENTION, needs)
+        _check_used("student_layers", self.student_layers, FEATURES, needs)
         self._teacher = Unregistered(
             _built_teacher(teacher, needs, self.data_preprocessor, images_rgb)
         )
-        self._recorders: dict[str, AttentionRecorder | FeatureRecorder] = {}
-        if ATTENTION in needs:
-            self._recorders[ATTENTION] = AttentionRecorder(self.backbone, attention_layers)
-        if FEATURES in needs:
-            self._recorders[FEATURES] = FeatureRecorder(self.backbone, student_layers)
         for name, loss in heads.items():
             _check_slot(name, loss)
             loss.connect(self)
@@ -130,49 +122,42 @@ class AALClassifier(ImageClassifier):
 
     @property
     def teacher(self) -> FrozenTeacher | None:
+        """The frozen teacher, or None if no loss needs one."""
         return self._teacher.module
 
     @property
     def attention_recorder(self) -> AttentionRecorder | None:
-        """The student's attention recorder, or None where no loss needs them."""
-        return self._recorders.get(ATTENTION)
+        """The recorder of the student's attention, or None without a `link_head`."""
+        return self.link_head.link_loss.recorder if hasattr(self, "link_head") else None
 
     @property
     def teacher_heads(self) -> Iterator[TeacherHead]:
+        """The heads whose losses the teacher drives."""
         return (getattr(self, name) for name in HEADS if hasattr(self, name))
 
-    def student_channels(self) -> list[int]:
-        """Channels of the student's levels."""
-        size = image_size_of(self.backbone) or (64, 64)
-        return self._recorders[FEATURES].channels(self.backbone, size)
-
     def loss(self, inputs: Tensor, data_samples: list[DataSample]) -> dict:
-        """The losses of the head and of all that the teacher drives; inputs (B, 3, H, W)."""
+        """The label's loss and the losses that the teacher drives; inputs (B, 3, H, W)."""
         active = [loss for loss in self.teacher_heads if loss.active]
-        needs = frozenset().union(*(loss.needs for loss in active))
+        needs = _needs_of(active)
         if INPUT_GRADIENT in needs:
             inputs = inputs.detach().requires_grad_()
         step = Step(self, inputs, data_samples)
         with twice_differentiable_attention() if INPUT_GRADIENT in needs else nullcontext():
-            # The teacher first: what it needs for a moment is free again when the student's
-            # activations, which live until the backward pass, come to be.
+            # The teacher first: its memory is free again before the student's activations,
+            # which live until the backward pass, are created.
             if needs & {ACTIVATIONS, TEACHER_LOGITS, TEACHER_GRADIENT}:
                 step.activations, step.teacher_logits = self.teacher(
                     inputs,
                     with_logits=bool(needs & {TEACHER_LOGITS, TEACHER_GRADIENT}),
                     with_gradient=TEACHER_GRADIENT in needs,
                 )
-            recorders = {
-                need: recorder for need, recorder in self._recorders.items() if need in needs
-            }
             try:
-                for recorder in recorders.values():
-                    recorder.start(inputs.shape[-2:])
+                for loss in active:
+                    loss.start(inputs.shape[-2:])
                 step.feats = self.extract_feat(inputs)
-                step.seen = {need: recorder.stop() for need, recorder in recorders.items()}
             except BaseException:
-                for recorder in recorders.values():
-                    recorder.discard()
+                for loss in active:
+                    loss.discard()
                 raise
             losses = self._label_loss(step, active)
             for loss in self.teacher_heads:
@@ -181,23 +166,23 @@ class AALClassifier(ImageClassifier):
 
     def train(self, mode: bool = True) -> AALClassifier:
         super().train(mode)
-        _refuse_sharded_heads(self)
-        _make_checkpoints_nonreentrant(self)
+        reject_sharded_heads(self)
+        make_checkpoints_nonreentrant(self)
         if mode:
             self._warn_of_constant_weight()
         return self
 
     def _warn_of_constant_weight(self) -> None:
-        """Once a training, when its hooks have begun and none of them lowers λ."""
+        """Warn once per training, after its hooks have started, if none of them lowers λ."""
         head = getattr(self, "link_head", None)
         if head is None or head.scheduled:
             return
         if "loop_stage" not in MessageHub.get_current_instance().runtime_info:
-            return  # no runner trains it
-        head.scheduled = True  # said once
+            return  # not trained by a runner
+        head.scheduled = True  # warn once
         print_log(
-            f"model.link_head.loss_weight (λ) stays {head.loss_weight:g} in every epoch, for no "
-            "LambdaDecayHook lowers it; the paper's is default_hooks=dict(aal=dict("
+            f"model.link_head.loss_weight (λ) stays {head.loss_weight:g} in every epoch, because "
+            "no LambdaDecayHook lowers it; the paper uses default_hooks=dict(aal=dict("
             "type='LambdaDecayHook', gammas=(0.99, 0.98), milestones=(200,))). For a constant λ "
             "without this warning, set gammas=1.0",
             logger="current",
@@ -209,7 +194,7 @@ class AALClassifier(ImageClassifier):
             changed = loss.label_loss(step)
             if changed is not None:
                 return changed
-        if is_distilled(self.head):  # MMPretrain warns or refuses to train these itself
+        if is_distilled(self.head):  # MMPretrain itself cannot train these heads
             return dict(loss=step.label_loss(predicted(step.student_logits())))
         return dict(self.head.loss(step.feats, step.data_samples))
 
@@ -221,7 +206,7 @@ class AALClassifier(ImageClassifier):
 
 def _built_teacher(
     teacher: dict | FrozenTeacher | None,
-    needs: frozenset,
+    needs: frozenset[str],
     pixels: nn.Module,
     rgb: bool | None,
 ) -> FrozenTeacher | None:
@@ -231,8 +216,8 @@ def _built_teacher(
         of_teacher = needs & {ACTIVATIONS, TEACHER_LOGITS, TEACHER_GRADIENT}
         if of_teacher:
             raise ValueError(
-                f"AALClassifier got no teacher, and its heads need the teacher's "
-                f"{', '.join(sorted(of_teacher))}; give teacher=dict(type='TimmTeacher', …)"
+                f"AALClassifier has no teacher, but its heads need the teacher's "
+                f"{', '.join(sorted(of_teacher))}; add teacher=dict(type='TimmTeacher', …)"
             )
         return None
     if not isinstance(teacher, nn.Module):
@@ -240,11 +225,11 @@ def _built_teacher(
     if rgb is None:
         rgb = getattr(pixels, "to_rgb", True)
         if not rgb and not getattr(teacher, "to_rgb", True):
-            rgb = teacher.rgb  # trained on images as this one's are
+            rgb = teacher.rgb  # both were given the same kind of images
         elif not rgb and teacher.normalises and teacher.rgb and hasattr(pixels, "mean"):
             raise ValueError(
-                "data_preprocessor.to_rgb=False does not tell the teacher whether the images are "
-                "RGB: CIFAR's are as they are read, files that mmcv loads are BGR; give "
+                "data_preprocessor.to_rgb=False does not say whether the teacher's images are RGB "
+                "(CIFAR's are RGB on disk, files loaded by mmcv are BGR); set "
                 "model.images_rgb=True or False"
             )
     mean, std = getattr(pixels, "mean", None), getattr(pixels, "std", None)
@@ -252,48 +237,20 @@ def _built_teacher(
     return teacher
 
 
-def _check_of_use(key: str, given: Any, need: str, needs: frozenset) -> None:
-    if given is not None and need not in needs:
-        raise ValueError(f"{key}={given!r} is of no use: no loss looks at the student's {need}")
+def _needs_of(heads: Iterable[TeacherHead]) -> frozenset[str]:
+    return frozenset().union(*(head.needs for head in heads))
+
+
+def _check_used(key: str, given: Any, need: str, needs: frozenset[str]) -> None:
+    if given is None or need in needs:
+        return
+    head = "link_head" if need == ATTENTION else "transfer_head"
+    raise ValueError(
+        f"model.{key}={given!r} is set, but no active loss uses the student's {need}; remove it "
+        f"or add {head}"
+    )
 
 
 def _check_slot(name: str, loss: nn.Module) -> None:
     if not isinstance(loss, TeacherHead) or loss.key != name:
         raise ValueError(f"{name}: {type(loss).__name__} does not belong there")
-
-
-def _refuse_sharded_heads(model: AALClassifier) -> None:
-    """Raise ValueError if FSDP wraps a head, or a part of one, by itself.
-
-    FSDP gathers what it wraps for the forward method of that alone; the losses read elsewhere.
-    """
-    for name, module in model.named_modules():
-        kinds = {kind.__name__ for kind in type(module).__mro__}
-        if name.startswith(HEADS) and "FullyShardedDataParallel" in kinds:
-            raise ValueError(
-                f"model_wrapper_cfg.auto_wrap_policy wraps {name!r} by itself, and its "
-                "weights could not be read; choose None, or a policy for the backbone's blocks"
-            )
-
-
-def _make_drop_rates_compilable(model: nn.Module) -> None:
-    """Make plain numbers of the NumPy ones that MMPretrain's backbones give to their blocks.
-
-    `torch.compile` takes those for tensors and breaks the graph in every block.
-    """
-    for module in model.modules():
-        if isinstance(getattr(module, "drop_prob", None), np.floating):
-            module.drop_prob = float(module.drop_prob)
-
-
-def _make_checkpoints_nonreentrant(model: nn.Module) -> None:
-    """Let gradients reach the recorders inside MMEngine's `activation_checkpointing`.
-
-    It wraps forward methods in reentrant checkpoints, whose first pass runs without gradients:
-    attention kept from there would teach the links but never the student.
-    """
-    for module in model.modules():
-        forward = vars(module).get("forward")
-        scope = getattr(forward, "__globals__", {}).get("__name__")
-        if scope == "mmengine.runner.activation_checkpointing":
-            module.forward = partial(checkpoint, forward.__wrapped__, use_reentrant=False)

@@ -1,4 +1,4 @@
-"""`DeiTInit`: a ViT's first weights as DeiT's published code draws them."""
+"""`DeiTInit`: draws a ViT's first weights as DeiT's published code does."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ TOKENS = ("cls_token", "dist_token", "pos_embed")
 class DeiTInit:
     """Linear layers, tokens and position embedding from a normal of std 0.02, cut at ±2; biases 0.
 
-    For a classifier with MMPretrain's VisionTransformer, which has another start: Xavier for the
-    MLPs, zeros for the class token and for the classifier. The patch embedding keeps PyTorch's.
+    Use it for a classifier with MMPretrain's VisionTransformer, which otherwise starts with Xavier
+    weights in the MLPs and zeros in class token and classifier. The patch embedding keeps
+    PyTorch's own first weights.
 
     Example:
         >>> model = dict(init_cfg=dict(type="DeiTInit"))
@@ -29,7 +30,7 @@ class DeiTInit:
             for name in TOKENS:
                 if isinstance(getattr(part, name, None), nn.Parameter):
                     trunc_normal_(getattr(part, name), std=0.02)
-            part._is_init = True  # or MMPretrain's own start would follow and overwrite this one
+            part._is_init = True  # otherwise MMPretrain's own weights would overwrite these
         if hasattr(module, "_params_init_info"):
             update_init_info(module, init_info="Initialized by DeiTInit")
         module._is_init = False  # the caller sets it

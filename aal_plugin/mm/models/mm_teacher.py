@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
-from mmengine.runner import CheckpointLoader
 from mmpretrain import get_model
 from mmpretrain.apis import list_models
+from mmpretrain.apis.model import ModelHub
 from mmpretrain.registry import MODELS
-from torch import Tensor, nn
 
 from aal_plugin.core import FrozenTeacher
 from aal_plugin.core.student.families import image_size_of
 from aal_plugin.core.teacher.weights import check_weights, load_weights
 from aal_plugin.mm.configs.types import parts_of, type_name
+
+from .teacher_weights import load_published, read_weights
 
 _READ_AS_RGB = ("CIFAR10", "CIFAR100")
 
@@ -28,11 +30,14 @@ class MMTeacher(FrozenTeacher):
     It re-normalises images to the mean, std and channel order of its own config.
 
     Args:
-        config: a config file, a config, or a name of MMPretrain's model zoo.
-        checkpoint: a file of weights; for a name of the zoo, True fetches the zoo's.
+        config: a config file, a config, or a name from MMPretrain's model zoo, such as
+            'resnet34_8xb32_in1k'.
+        checkpoint: a file of weights; True: the weights that the zoo publishes for the name, or
+            those of the config's `load_from`.
         layers: dotted names within the classifier, such as 'backbone.layer1'; by default the
-            stages of its backbone.
+            stages or blocks of its backbone, see `FrozenTeacher`.
         allow_random_weights: see `aal_plugin.core.TimmTeacher`.
+        image_size: see `aal_plugin.core.FrozenTeacher`.
         channels_last, fold_norms, dtype, compile: see `aal_plugin.core.FrozenTeacher`.
 
     Raises:
@@ -50,16 +55,22 @@ class MMTeacher(FrozenTeacher):
         fold_norms: bool = True,
         dtype: str | None = None,
         compile: bool = False,
+        image_size: int | Sequence[int] | None = None,
     ) -> None:
-        check_weights(False, checkpoint or None, allow_random_weights)
+        check_weights(False, str(checkpoint) if checkpoint else None, allow_random_weights)
         if isinstance(config, str) and not Path(config).is_file() and not list_models(config):
             raise FileNotFoundError(
-                f"teacher.config={config!r} is neither a file nor a name of MMPretrain's model zoo"
+                f"teacher.config={config!r} is neither a file nor a name from MMPretrain's model "
+                "zoo"
             )
-        fetch = checkpoint is True
-        classifier = _fetched(config) if fetch else get_model(without_own_weights(config))
-        if checkpoint and not fetch:
-            load_weights(classifier, checkpoint, _read, "in teacher.config, model.head.num_classes")
+        classifier: Any = get_model(without_own_weights(config))
+        name = config if isinstance(config, str) else type(classifier.backbone).__name__
+        if checkpoint is True:
+            load_published(classifier, _published(config), name)
+        elif checkpoint:
+            load_weights(
+                classifier, checkpoint, read_weights, "in teacher.config, model.head.num_classes"
+            )
         pixels = classifier.data_preprocessor
         normalised = hasattr(pixels, "mean")
         super().__init__(
@@ -73,26 +84,24 @@ class MMTeacher(FrozenTeacher):
             fold_norms=fold_norms,
             dtype=dtype,
             compile=compile,
-            name=config if isinstance(config, str) else type(classifier.backbone).__name__,
+            name=name,
             input_size=image_size_of(classifier.backbone) or (224, 224),
+            image_size=image_size,
         )
-        self.to_rgb: bool = pixels.to_rgb  # what its preprocessor was told
+        self.to_rgb: bool = pixels.to_rgb  # as its preprocessor was configured
 
 
-def _fetched(config: str | Config) -> nn.Module:
-    """A model of MMPretrain's zoo with its weights."""
-    try:
-        return get_model(config, pretrained=True)
-    except OSError as error:  # URLError and what is below it
-        error.__cause__ = error.__context__ = None
-        raise ValueError(
-            f"teacher.checkpoint=True: MMPretrain's weights of {config!r} could not be fetched; "
-            "give teacher.checkpoint=FILE, a file of them, or a machine with a network"
-        ) from error.with_traceback(None)
+def _published(config: str | Config) -> str | None:
+    """Where the weights of a zoo's name are, or those that a config starts from."""
+    if isinstance(config, str) and not Path(config).is_file():
+        weights = ModelHub.get(config).weights
+    else:
+        weights = (Config.fromfile(config) if isinstance(config, str) else config).get("load_from")
+    return None if weights is None else str(weights)
 
 
 def reads_rgb(config: str | Config) -> bool:
-    """Whether a config's training images are RGB as they are read, not BGR as mmcv's files."""
+    """Whether a config's training images are RGB when they are read; mmcv reads files as BGR."""
     if isinstance(config, str):
         if not Path(config).is_file():
             return False
@@ -102,7 +111,7 @@ def reads_rgb(config: str | Config) -> bool:
 
 
 def without_own_weights(config: str | Config) -> str | Config:
-    """The config of a file, whose backbone does not fetch the weights that it started from."""
+    """The config, without the weights that its backbone would download."""
     if isinstance(config, str):
         if not Path(config).is_file():
             return config
@@ -115,8 +124,3 @@ def without_own_weights(config: str | Config) -> str | Config:
     if isinstance(start, dict) and start.get("type") == "Pretrained":
         backbone.init_cfg = None
     return config
-
-
-def _read(checkpoint: str) -> dict[str, Tensor]:
-    saved = CheckpointLoader.load_checkpoint(checkpoint, map_location="cpu")
-    return saved.get("state_dict", saved)

@@ -1,4 +1,4 @@
-"""`TIMMPooledBackbone`: a timm model with the pooling that it was designed with."""
+"""`TIMMPooledBackbone`: a timm model that keeps its own pooling."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Pooled = Tensor | tuple[Tensor, Tensor]
 
 @MODELS.register_module()
 class TIMMPooledBackbone(BaseBackbone):
-    """A TIMMBackbone whose output MMPretrain's classification heads take as it is.
+    """A timm model whose output fits MMPretrain's classification heads.
 
-    TIMMBackbone switches a model's pooling off: a ViT then answers with all its tokens, Swin with
-    (B, h, w, C), and PiT's distilled variants cannot be built. This one keeps the pooling, so
-    its output is (B, C), or for distilled variants the class and the distillation token,
-    (B, C) each, as MMPretrain's `DistilledVisionTransformer` has them for `DeiTClsHead`.
+    MMPretrain's TIMMBackbone switches a model's pooling off: a ViT then returns all its tokens,
+    Swin returns (B, h, w, C), and PiT's distilled variants cannot be built. This backbone keeps
+    the pooling. Its output is (B, C), or for distilled variants the class token and the
+    distillation token, (B, C) each, as `DeiTClsHead` expects them.
 
     Parameters are named as in TIMMBackbone: `timm_model.*`.
 
@@ -28,7 +28,7 @@ class TIMMPooledBackbone(BaseBackbone):
         pretrained: load timm's weights of that name.
         checkpoint_path: or a file of weights for it.
         in_channels: channels of the images.
-        **kwargs: passed on to `timm.create_model`.
+        **kwargs: passed to `timm.create_model`.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class TIMMPooledBackbone(BaseBackbone):
             in_chans=in_channels,
             **kwargs,
         )
-        # LeViT has a second head too, but no second token.
+        # LeViT has a second head, but no second token.
         self._has_distillation_token = (
             getattr(self.timm_model, "dist_token", None) is not None
             or getattr(self.timm_model, "num_tokens", 1) == 2

@@ -1,12 +1,13 @@
-"""`AttentionLinkHead`: the trainable links and λ."""
+"""`AttentionLinkHead`: the trainable links, and λ."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mmpretrain.registry import MODELS
 
-from aal_plugin.core import AttentionLinks, link_ranges
+from aal_plugin.core import AttentionLinkLoss
 from aal_plugin.core.losses.links import Links, as_grid
 from aal_plugin.core.settings import check_flag
 
@@ -20,19 +21,20 @@ if TYPE_CHECKING:
 class AttentionLinkHead(TeacherHead):
     """AAL's attention augmentation module and its loss (AAL, Eq. 4 to 6).
 
-    Training state is the links alone, `links.<level>.weight|bias`; λ follows from the epoch and
-    is not saved.
+    It is thin over `aal_plugin.core.AttentionLinkLoss`. A checkpoint holds the links alone,
+    `link_head.links.<level>.weight|bias`; λ follows from the epoch and is not saved.
 
     Args:
         links: 'full', 'alpha', 'beta', or one (first, last) pair of student blocks for each
             teacher level, 1-based and inclusive.
         loss_weight: λ of epoch 0; `LambdaDecayHook` lowers it.
-        map_size: side, or (h, w), of the grid on which maps are compared; by default the
-            student's patch grid, or 14 where its blocks have several.
+        map_size: side, or (h, w), of the grid on which maps are compared. Default: the student's
+            patch grid, or 14×14 if its blocks have several grids.
         antialias: smooth teacher maps before they are made smaller; the paper does not.
 
     Raises:
-        ValueError: a setting out of its range; unknown links once connected.
+        ValueError: a setting is out of range; on `connect`, links that do not fit student and
+            teacher.
     """
 
     name = "link"
@@ -54,14 +56,27 @@ class AttentionLinkHead(TeacherHead):
         self.antialias = antialias
 
     def connect(self, classifier: AALClassifier) -> None:
-        """Make the links, from the heads of each student block and the channels of each level."""
-        heads, channels = classifier.attention_recorder.heads, classifier.teacher.channels
-        ranges = link_ranges(self.topology, len(channels), len(heads))
-        self.links = AttentionLinks(ranges, heads, channels)
+        """Create the links, from the student's attention heads to the teacher's channels."""
+        link_loss = AttentionLinkLoss(
+            classifier.backbone,
+            classifier.teacher.channels,
+            self.topology,
+            self.map_size,
+            self.antialias,
+            classifier.attention_layers,
+        )
+        self.links = link_loss.links
+        # Not a submodule: a checkpoint names the links `link_head.links.<level>.*`, and once.
+        object.__setattr__(self, "link_loss", link_loss)
+
+    def start(self, image_size: Sequence[int]) -> None:
+        """Record the student's attention, in a forward pass on images of (H, W) pixels."""
+        self.link_loss.start(image_size)
+
+    def discard(self) -> None:
+        """Forget what was recorded, after a forward pass that failed."""
+        self.link_loss.discard()
 
     def loss(self, step: Step) -> dict:
         """`loss_link` = λ · L_att, `link_distance` = L_att and `link_weight` = λ."""
-        distance = self.links.distance(
-            step.seen[ATTENTION], step.activations, self.map_size, self.antialias
-        )
-        return self.weighted(distance)
+        return self.weighted(self.link_loss(step.activations))

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from mmpretrain.models.heads import ClsHead
 from mmpretrain.registry import MODELS
 
-from aal_plugin.core.losses.distillation import DISTILLATIONS, REDUCTIONS, check_temperature
-from aal_plugin.core.settings import check_choice, check_flag, check_number
+from aal_plugin.core.losses.distillation import DISTILLATIONS, check_distillation
 
 from .student_logits import predicted
 from .teacher_head import (
@@ -27,22 +26,22 @@ if TYPE_CHECKING:
 class DistillHead(TeacherHead):
     """Distils the teacher's logits: (1 − λ) · CE(label) + λ · D(teacher) (DeiT, section 4).
 
-    D is τ² · KL for 'soft' and the cross-entropy against the teacher's argmax for 'hard'. With
-    `token`, the class token learns the label and the distillation token the teacher, and the
-    prediction averages the two; else both terms are of the logits that are predicted from.
+    D is τ² · KL for 'soft', and the cross-entropy with the teacher's argmax for 'hard'. With
+    `token`, the class token learns the label, the distillation token learns the teacher, and the
+    prediction averages both; otherwise both terms use the logits of the prediction.
 
     Args:
         kind: 'soft' or 'hard'.
-        token: for students with a distillation token (or a second head) of its own.
-        loss_weight: λ; DeiT takes 0.5 for 'hard' and 0.1 for 'soft'. By default that.
-        temperature: τ of 'soft'; DeiT takes 3.
-        reduction: of 'soft'. 'batch' divides the sum over batch and classes by the batch, as the
-            paper has it. DeiT's published code divides by batch times classes ('elements'), which
-            makes the term a thousandth at 1000 classes.
+        token: the distillation token (or second head) learns from the teacher.
+        loss_weight: λ; by default DeiT's, 0.5 for 'hard' and 0.1 for 'soft'.
+        temperature: τ of 'soft'; DeiT uses 3.
+        reduction: of 'soft'. 'batch' divides the sum over batch and classes by the batch size, as
+            in the paper. 'elements' divides it by batch size times classes, as in DeiT's published
+            code: with 1000 classes the loss is then a thousand times smaller.
 
     Raises:
-        ValueError: a setting out of its range; once connected: classes that differ, no
-            distillation token, a head whose label loss cannot be told apart.
+        ValueError: a setting is out of range; on `connect`, student and teacher have different
+            classes, the student has no distillation token, or its head has a loss of its own.
     """
 
     name = "distill"
@@ -58,18 +57,8 @@ class DistillHead(TeacherHead):
         reduction: str = "batch",
         init_cfg: dict | None = None,
     ) -> None:
-        check_choice("distill_head.kind", kind, list(DISTILLATIONS))
-        check_flag("distill_head.token", token)
-        check_temperature("distill_head.temperature", temperature)
-        check_choice("distill_head.reduction", reduction, REDUCTIONS)
-        if reduction != "batch" and kind != "soft":
-            raise ValueError(
-                f"distill_head.reduction={reduction!r} is of no use: kind={kind!r} has no sum over "
-                "classes; choose kind='soft', or reduction='batch'"
-            )
-        weight = loss_weight if loss_weight is not None else dict(soft=0.1, hard=0.5)[kind]
-        check_number("distill_head.loss_weight", weight, "0 to 1, or None", low=0, high=1)
-        super().__init__(weight, init_cfg)
+        settings = (kind, token, loss_weight, temperature, reduction)
+        super().__init__(check_distillation(self.key, *settings), init_cfg)
         self.kind = kind
         self.token = token
         self.temperature = temperature
@@ -92,7 +81,7 @@ class DistillHead(TeacherHead):
     def loss(self, step: Step) -> dict:
         """`loss_distill` = λ · D, `distill_distance` = D and `distill_weight` = λ."""
         distilled = step.student_logits()[1] if self.token else predicted(step.student_logits())
-        # Detached: gradient transfer asks for logits with the teacher's graph, and frees it.
+        # Detached: gradient transfer needs these logits with the teacher's graph, and frees it.
         distance = DISTILLATIONS[self.kind](
             distilled, step.teacher_logits.detach(), self.temperature, self.reduction
         )

@@ -1,4 +1,4 @@
-"""The logits of MMPretrain's heads, those of the distillation token apart."""
+"""Logits of MMPretrain's heads: class token and distillation token separately."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ Logits = tuple[Tensor, Tensor | None]
 
 
 def student_logits(head: ClsHead, feats: Any) -> Logits:
-    """Logits (B, K) of the class token, and of the distillation token where the head has one.
+    """Logits (B, K) of the class token, and of the distillation token if the head has one.
 
-    The heads of distilled models average the two, and refuse or warn when they are in training;
-    so their layers are called here.
+    The heads of distilled models average the two, and warn or stop in training mode; so this
+    function calls their layers itself.
     """
     for kind, logits in _DISTILLED.items():
         if isinstance(head, kind):
@@ -23,19 +23,19 @@ def student_logits(head: ClsHead, feats: Any) -> Logits:
 
 
 def has_plain_label_loss(head: Any) -> bool:
-    """Whether a head's loss is that of its logits, as ClsHead has it."""
+    """Whether a head's loss is a function of its logits alone, as in ClsHead."""
     if is_distilled(head):
         return True
     return isinstance(head, ClsHead) and type(head).loss is ClsHead.loss
 
 
 def is_distilled(head: Any) -> bool:
-    """Whether MMPretrain warns or refuses to train that head itself."""
+    """Whether MMPretrain itself cannot train this head."""
     return isinstance(head, tuple(_DISTILLED))
 
 
 def predicted(logits: Logits) -> Tensor:
-    """What the head would predict from: the average of the two, or the one."""
+    """The logits from which the head predicts: the average of both tokens' logits, or the one's."""
     of_class, of_teacher = logits
     return of_class if of_teacher is None else (of_class + of_teacher) / 2
 

@@ -1,8 +1,9 @@
-"""What every loss that a teacher drives has in common, and what a step offers to it."""
+"""`TeacherHead`: the base of every loss that a teacher drives, and `Step`, what it receives."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,11 +20,11 @@ if TYPE_CHECKING:
 
 HEADS = ("link_head", "distill_head", "transfer_head")  # an AALClassifier's, by their keys
 
-# What a loss may ask for. Of the student:
-ATTENTION = "attention"  # maps of every block, (B, M, h, w) each
-FEATURES = "features"  # maps of every level, (B, C, h, w) each
-INPUT_GRADIENT = "input gradient"  # the images as a leaf, through which is differentiated twice
-# Of the teacher:
+# What a loss may need from the student:
+ATTENTION = "attention"  # maps of every block, (B, M, h, w) each; recorded by the head itself
+FEATURES = "features"  # maps of every level, (B, C, h, w) each; likewise
+INPUT_GRADIENT = "input gradient"  # the images as a leaf; double back-propagation runs through them
+# and from the teacher:
 ACTIVATIONS = "activations"  # maps of every level, (B, C, H, W) each
 TEACHER_LOGITS = "teacher logits"  # (B, K)
 TEACHER_GRADIENT = "teacher gradient"  # logits that can be differentiated by the images
@@ -31,16 +32,15 @@ TEACHER_GRADIENT = "teacher gradient"  # logits that can be differentiated by th
 
 @dataclass
 class Step:
-    """What a training step has made; what no active loss asked for is not there.
+    """What a training step has computed so far; None where no active loss needs it.
 
-    images: (B, 3, H, W). feats: the student's, for its head. seen: by the student's needs.
+    images: (B, 3, H, W). feats: the student's, the input of its head.
     """
 
     classifier: AALClassifier
     images: Tensor
     data_samples: list[DataSample]
     feats: Any = None
-    seen: dict[str, list[Tensor]] = field(default_factory=dict)
     activations: list[Tensor] | None = None
     teacher_logits: Tensor | None = None
     _logits: Logits | None = None
@@ -59,14 +59,15 @@ class Step:
 class TeacherHead(BaseModule):
     """One loss that a teacher drives, with its weight.
 
-    A subclass names itself and its needs, makes its parameters in `connect` and answers with its
-    loss in `loss`. The weight can be lowered by `LambdaDecayHook`; at 0 nothing is asked for.
+    A subclass names itself and its needs, creates its parameters in `connect`, records what it
+    needs of the student between `start` and `loss`, and returns its loss from `loss`.
+    `LambdaDecayHook` can lower the weight; at 0 nothing is computed.
 
     Args:
-        loss_weight: of the first epoch.
+        loss_weight: λ of the first epoch.
 
     Raises:
-        ValueError: a weight that is negative, infinite or not a number.
+        ValueError: the weight is negative, infinite or not a number.
     """
 
     name: str  # of the loss, as it is logged
@@ -77,22 +78,28 @@ class TeacherHead(BaseModule):
         super().__init__(init_cfg)
         check_number(f"{self.key}.loss_weight", loss_weight, "a finite number, 0 or more", low=0)
         self.loss_weight = float(loss_weight)
-        # A tensor, so that a new λ each epoch does not make torch.compile start again; beside it
-        # a flag, so that no step waits for the device to learn that λ is 0.
+        # A tensor, because torch.compile would recompile for each new number. The flag tells that λ
+        # is 0 without waiting for the device.
         self.register_buffer("weight", torch.tensor(self.loss_weight), persistent=False)
         self.active = self.loss_weight > 0
         self.scheduled = False  # whether a LambdaDecayHook sets the weight
 
     def connect(self, classifier: AALClassifier) -> None:
-        """Make what depends on student and teacher, and check that they fit."""
+        """Create the parameters that depend on student and teacher, and check that both fit."""
+
+    def start(self, image_size: Sequence[int]) -> None:
+        """Record what this loss needs of the student's next forward pass, on (H, W) pixels."""
+
+    def discard(self) -> None:
+        """Forget what was recorded, after a forward pass that failed."""
 
     def set_weight(self, weight: float) -> None:
-        """Set the weight for the steps to come."""
+        """Set λ for the next steps."""
         self.weight.fill_(weight)
         self.active = weight > 0
 
     def label_loss(self, step: Step) -> dict | None:
-        """The label's losses where this loss changes them, else None."""
+        """The label's loss, if this loss changes it, or None."""
         return None
 
     def loss(self, step: Step) -> dict:
@@ -100,7 +107,7 @@ class TeacherHead(BaseModule):
         raise NotImplementedError
 
     def weighted(self, distance: Tensor) -> dict:
-        """The weighted loss, and distance and weight to be logged."""
+        """The weighted loss, and the distance and weight for the log."""
         return {
             f"loss_{self.name}": self.weight * distance,
             f"{self.name}_distance": distance.detach(),
@@ -108,19 +115,19 @@ class TeacherHead(BaseModule):
         }
 
     def idle_loss(self) -> dict:
-        """A zero that still reaches the parameters, since DDP waits for a gradient of each."""
+        """A zero that reaches every parameter: DDP waits for all gradients."""
         zero = sum((0.0 * parameter.sum() for parameter in self.parameters()), 0.0 * self.weight)
         return {f"loss_{self.name}": zero, f"{self.name}_weight": self.weight}
 
 
 def check_label_loss(key: str, classifier: AALClassifier) -> None:
-    """Raise ValueError unless the head's label loss can be computed for logits of one's own."""
+    """Raise ValueError unless the head's loss is a function of its logits alone."""
     head = classifier.head if classifier.with_head else None
     if not has_plain_label_loss(head):
         raise ValueError(
-            f"{key} computes the label's loss from logits, which model.head "
-            f"{type(head).__name__} does in a way of its own; choose a head that leaves "
-            "ClsHead.loss as it is, such as LinearClsHead, VisionTransformerClsHead, DeiTClsHead"
+            f"{key} computes the label's loss from logits, but model.head={type(head).__name__} "
+            "overrides ClsHead.loss; choose a head that does not, such as LinearClsHead, "
+            "VisionTransformerClsHead or DeiTClsHead"
         )
 
 
@@ -131,5 +138,5 @@ def check_classes(key: str, classifier: AALClassifier) -> None:
     if classes != teachers:
         raise ValueError(
             f"{key}: the student has {classes} classes and the teacher {teachers}; "
-            "a loss of the teacher's logits needs the same"
+            "a loss on the teacher's logits needs equal numbers"
         )

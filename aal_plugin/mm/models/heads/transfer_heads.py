@@ -21,6 +21,8 @@ from aal_plugin.core.losses.attention_transfer import (
     symmetry,
 )
 from aal_plugin.core.settings import check_choice, check_number
+from aal_plugin.core.student.families import image_size_of
+from aal_plugin.core.student.feature_recorder import FeatureRecorder
 
 from .student_logits import predicted, student_logits
 from .teacher_head import (
@@ -44,8 +46,8 @@ class _PairedHead(TeacherHead):
     """Compares levels of the student with levels of the teacher, pair by pair.
 
     Args:
-        pairs: (student level, teacher level), counted from 1; by default the last levels of
-            both, as many as both have, in order.
+        pairs: (student level, teacher level), counted from 1; by default the last levels of both,
+            in order, as many as both have.
     """
 
     needs = frozenset({FEATURES, ACTIVATIONS})
@@ -55,7 +57,9 @@ class _PairedHead(TeacherHead):
         self.pairs = _as_pairs(f"{self.key}.pairs", pairs)
 
     def connect(self, classifier: AALClassifier) -> None:
-        self.student_channels = classifier.student_channels()
+        student = classifier.backbone
+        self._recorder = FeatureRecorder(student, classifier.student_layers)
+        self.student_channels = self._recorder.channels(student, image_size_of(student) or (64, 64))
         levels = len(self.student_channels), len(classifier.teacher.channels)
         if self.pairs is None:
             count = min(levels)
@@ -67,8 +71,17 @@ class _PairedHead(TeacherHead):
                     f"at most {levels}"
                 )
 
+    def start(self, image_size: Sequence[int]) -> None:
+        """Record the student's features, in a forward pass on images of (H, W) pixels."""
+        self._recorder.start(image_size)
+
+    def discard(self) -> None:
+        """Forget what was recorded, after a forward pass that failed."""
+        self._recorder.discard()
+
     def paired(self, step: Step) -> list[tuple[Tensor, Tensor]]:
-        features, activations = step.seen[FEATURES], step.activations
+        """(student, teacher) feature maps of every pair, (B, C, h, w) each."""
+        features, activations = self._recorder.stop(), step.activations
         return [(features[s - 1], activations[t - 1]) for s, t in self.pairs]
 
 
@@ -77,9 +90,10 @@ class ActivationTransferHead(_PairedHead):
     """Attention transfer by activations, summed over pairs (Zagoruyko and Komodakis, Eq. 2).
 
     Args:
-        pairs: see above.
+        pairs: (student level, teacher level) pairs, counted from 1; by default the last levels of
+            both.
         kind: 'sum' or 'max' over channels of |A|^power.
-        reduction: 'mean', the mean of squares of the authors' code, or 'paper', half the norm.
+        reduction: 'mean', the mean of squares as in the authors' code, or 'paper', half the norm.
         loss_weight: β; 10³ belongs to 'mean'.
     """
 
@@ -114,12 +128,13 @@ class ActivationTransferHead(_PairedHead):
 
 @MODELS.register_module()
 class HintHead(_PairedHead):
-    """FitNets hints: whole features, the student's through a 1×1 convolution (section 4.1.2).
+    """FitNets hints: compares features, the student's after a 1×1 convolution (section 4.1.2).
 
-    A pair of the same width is compared directly, with no convolution.
+    A pair of equal width is compared directly, without a convolution.
 
     Args:
-        pairs: see above.
+        pairs: (student level, teacher level) pairs, counted from 1; by default the last levels of
+            both.
         loss_weight: β.
     """
 
@@ -153,13 +168,13 @@ def _regressor(student: int, teacher: int) -> nn.Module:
 class GradientTransferHead(TeacherHead):
     """Attention transfer by the gradient at the image, J = ∂L/∂x (section 3.2).
 
-    Double back-propagation: the student's J is itself differentiated. The label's loss is that of
-    the student's head, for the teacher's logits too.
+    Double back-propagation: the student's J is itself differentiated. The student's head computes
+    the label's loss, of the teacher's logits too.
 
     Args:
-        kind: 'teacher' pulls J to the teacher's (Eq. 4), 'symmetry' J and the logits to those of
-            the flipped image (Eq. 6 and its text), 'norm' J to zero (Drucker and LeCun, 1992).
-            The last two need no teacher.
+        kind: 'teacher' pulls J to the teacher's (Eq. 4). 'symmetry' pulls J and the logits to those
+            of the flipped image (Eq. 6 and its text). 'norm' pulls J to zero (Drucker and LeCun,
+            1992). The last two need no teacher.
         loss_weight: β.
     """
 
@@ -214,7 +229,7 @@ def _as_pairs(key: str, pairs: Pairs) -> list[tuple[int, int]] | None:
     """The pairs as tuples of whole numbers, or None.
 
     Raises:
-        ValueError: not one pair or more; names the one that is none.
+        ValueError: no pairs, or an entry that is not a pair; the error names it.
     """
     if pairs is None:
         return None

@@ -203,7 +203,7 @@ def test_levels_of_a_transformer_are_its_blocks_patch_tokens():
     model = teach(DISTILLED, dict(transfer_head=dict(AT, pairs=[(1, 3), (3, 4)])))
     images, samples = batch()
     model(images, samples, mode="loss")
-    recorder = model._recorders["features"]
+    recorder = model.transfer_head._recorder
     kept = []
     model.backbone.layers[0].register_forward_hook(lambda m, i, out: kept.append(out))
     recorder.start((24, 24))
@@ -307,11 +307,11 @@ def test_hint_regressors_are_trained_and_not_the_teacher():
     [
         (PLAIN, dict(distill_head=dict(type="DistillHead", kind="warm")), "kind='warm'; choose"),
         (PLAIN, dict(distill_head=dict(type="DistillHead", loss_weight=2.0)), "choose 0 to 1"),
-        (PLAIN, dict(distill_head=dict(type="DistillHead", temperature=0.0)), "more than 0"),
+        (PLAIN, dict(distill_head=dict(type="DistillHead", temperature=0.0)), "a number above 0"),
         (
             PLAIN,
             dict(distill_head=dict(type="DistillHead", kind="soft", temperature=float("nan"))),
-            "distill_head.temperature=nan; choose more than 0",
+            "distill_head.temperature=nan; choose a number above 0",
         ),
         (
             PLAIN,
@@ -321,7 +321,7 @@ def test_hint_regressors_are_trained_and_not_the_teacher():
         (
             PLAIN,
             dict(distill_head=dict(type="DistillHead", reduction="elements")),
-            "distill_head.reduction='elements' is of no use: kind='hard'",
+            "distill_head.reduction='elements' has no effect, because kind='hard'",
         ),
         (
             PLAIN,
@@ -339,8 +339,8 @@ def test_hint_regressors_are_trained_and_not_the_teacher():
             dict(HEADS["hard"], teacher=dict(TEACHER, num_classes=7)),
             "the student has 10 classes and the teacher 7",
         ),
-        (PLAIN, dict(HEADS["hard"], teacher=None), "got no teacher, .* teacher logits"),
-        (PLAIN, dict(), "got no link_head, distill_head or transfer_head"),
+        (PLAIN, dict(HEADS["hard"], teacher=None), "has no teacher, .* teacher logits"),
+        (PLAIN, dict(), "has no link_head, distill_head or transfer_head"),
         (PLAIN, dict(link_head=AT), "link_head: ActivationTransferHead does not belong there"),
         (CNN, dict(transfer_head=dict(AT, pairs=[(5, 1)])), r"pairs: \(5, 1\); choose .* at most"),
         (CNN, dict(transfer_head=dict(AT, kind="mean")), "transfer_head.kind='mean'; choose one"),
@@ -353,14 +353,14 @@ def test_hint_regressors_are_trained_and_not_the_teacher():
         (
             dict(CNN, head=dict(type="ArcFaceClsHead", num_classes=10, in_channels=64)),
             HEADS["hard"],
-            "distill_head computes .* model.head ArcFaceClsHead does in a way of its own",
+            "distill_head computes .* model.head=ArcFaceClsHead overrides ClsHead.loss",
         ),
         (
             CNN,
             dict(transfer_head=AT, attention_layers="body.*"),
-            "attention_layers='body.*' is of no use",
+            "attention_layers='body.*' is set, but no active loss",
         ),
-        (PLAIN, dict(HEADS["hard"], student_layers=["x"]), "student_layers=.*'x'.* is of no use"),
+        (PLAIN, dict(HEADS["hard"], student_layers=["x"]), "student_layers=.*'x'.* is set, but no active loss"),
         (
             CNN,
             dict(transfer_head=AT, student_layers=["layer9"]),

@@ -1,7 +1,7 @@
-"""CNNs for images of 32 px that MMPretrain lacks: `WideResNet` and `NetworkInNetwork`.
+"""`WideResNet`: the wide residual networks of attention transfer's CIFAR-10 tables.
 
-Their three groups, `layer1` to `layer3`, are the levels of attention transfer. They start as in
-its published code (utils.py): convolutions by fan-in, batch norms with scales of U(0, 1).
+Its three groups, `layer1` to `layer3`, are the levels of attention transfer. Its first weights are
+drawn as in the published code (utils.py): convolutions by fan-in, batch-norm scales from U(0, 1).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class WideResNet(BaseBackbone):
         depth: d, 6n + 4 for n blocks in each group.
         widen_factor: k.
         batch_norm: False for double back-propagation without batch statistics.
-        init_cfg: MMEngine's; by default the start of attention transfer's code.
+        init_cfg: MMEngine's; by default the first weights of attention transfer's code.
 
     Raises:
         ValueError: a depth that is not 6n + 4.
@@ -82,48 +82,6 @@ class _PreActivation(nn.Module):
         active = self.relu(self.norm1(features))
         residual = self.conv2(self.relu(self.norm2(self.conv1(active))))
         return residual + (features if self.shortcut is None else self.shortcut(active))
-
-
-@MODELS.register_module()
-class NetworkInNetwork(BaseBackbone):
-    """NIN: three groups of a 3×3 and two 1×1 convolutions, pooled by two between them.
-
-    Args:
-        width: channels of every convolution; 96 is the thin one of attention transfer's tables
-            (0.2 million parameters), 208 the wide one (1 million).
-        batch_norm: normalise each convolution.
-        relu_before_pooling: end each group with a ReLU. By default as `batch_norm` says: without
-            batch norm NIN trains better so, and with it worse (section 4.1.3 of attention
-            transfer, which also takes a teacher with batch norm and without these ReLUs).
-        init_cfg: see `WideResNet`.
-    """
-
-    def __init__(
-        self,
-        width: int = 96,
-        batch_norm: bool = True,
-        relu_before_pooling: bool | None = None,
-        init_cfg: InitCfg = START,
-    ) -> None:
-        super().__init__(init_cfg)
-        if relu_before_pooling is None:
-            relu_before_pooling = batch_norm
-        for group, channels in ((1, 3), (2, width), (3, width)):
-            layers = []
-            for index, (inputs, kernel) in enumerate(((channels, 3), (width, 1), (width, 1))):
-                layers.append(
-                    nn.Conv2d(inputs, width, kernel, padding=kernel // 2, bias=not batch_norm)
-                )
-                if batch_norm:
-                    layers.append(nn.BatchNorm2d(width))
-                if relu_before_pooling or index < 2:
-                    layers.append(nn.ReLU())
-            self.add_module(f"layer{group}", nn.Sequential(*layers))
-        self.pool = nn.MaxPool2d(kernel_size=2)
-
-    def forward(self, images: Tensor) -> tuple[Tensor]:
-        """Images (B, 3, H, W) → a tuple of one, (B, width, H/4, W/4)."""
-        return (self.layer3(self.pool(self.layer2(self.pool(self.layer1(images))))),)
 
 
 def _norm(channels: int, batch_norm: bool) -> nn.Module:

@@ -1,0 +1,49 @@
+"""What AALClassifier changes in models that MMPretrain and MMEngine build, and what it rejects."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from .heads.teacher_head import HEADS
+
+
+def reject_sharded_heads(model: nn.Module) -> None:
+    """Raise ValueError if FSDP wraps a head, or a part of one, by itself.
+
+    FSDP gathers the weights of what it wraps only during that module's forward method; the losses
+    read them elsewhere.
+    """
+    for name, module in model.named_modules():
+        kinds = {kind.__name__ for kind in type(module).__mro__}
+        if name.startswith(HEADS) and "FullyShardedDataParallel" in kinds:
+            raise ValueError(
+                f"model_wrapper_cfg.auto_wrap_policy wraps {name!r} by itself, so AAL cannot read "
+                "its weights; choose None, or a policy for the backbone's blocks"
+            )
+
+
+def make_drop_rates_compilable(model: nn.Module) -> None:
+    """Replace the NumPy drop rates of MMPretrain's backbones by plain numbers.
+
+    `torch.compile` treats NumPy numbers as tensors and breaks the graph in every block.
+    """
+    for module in model.modules():
+        if isinstance(getattr(module, "drop_prob", None), np.floating):
+            module.drop_prob = float(module.drop_prob)
+
+
+def make_checkpoints_nonreentrant(model: nn.Module) -> None:
+    """Let gradients reach the recorders inside MMEngine's `activation_checkpointing`.
+
+    MMEngine wraps forward methods in reentrant checkpoints, whose first pass runs without
+    gradients: attention recorded in that pass would train the links but never the student.
+    """
+    for module in model.modules():
+        forward = vars(module).get("forward")
+        scope = getattr(forward, "__globals__", {}).get("__name__")
+        if scope == "mmengine.runner.activation_checkpointing":
+            module.forward = partial(checkpoint, forward.__wrapped__, use_reentrant=False)

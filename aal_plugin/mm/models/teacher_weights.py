@@ -1,0 +1,80 @@
+"""Weights of teachers that MMEngine reads: files, and MMPretrain's model zoo."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from mmengine.runner import CheckpointLoader
+from torch import Tensor, nn
+
+# What a file may call its weights: MMEngine and timm, PyTorch's examples and torchvision, others.
+_KEYS = ("state_dict", "model", "model_state_dict")
+_STATISTICS = ("running_mean", "running_var")
+
+
+def read_weights(checkpoint: str, prefix: str = "") -> dict[str, Tensor]:
+    """The weights of a file or URL.
+
+    Args:
+        checkpoint: a .pth or .safetensors file, of a state dict or a dict that contains one.
+        prefix: only the weights whose names begin with it, without it: 'backbone.' of a detector.
+
+    Raises:
+        ValueError: no weights with that prefix.
+    """
+    saved: Any = CheckpointLoader.load_checkpoint(checkpoint, map_location="cpu", logger="silent")
+    for key in _KEYS:
+        if isinstance(saved, dict) and isinstance(saved.get(key), dict):
+            saved = saved[key]
+            break
+    weights = {re.sub(r"^module\.", "", name): tensor for name, tensor in saved.items()}
+    inside = {
+        name[len(prefix) :]: tensor for name, tensor in weights.items() if name.startswith(prefix)
+    }
+    if not inside:
+        starts = sorted({name.split(".")[0] + "." for name in weights})
+        raise ValueError(f"no weight begins with checkpoint_prefix={prefix!r}; they begin {starts}")
+    return inside
+
+
+def load_published(model: nn.Module, url: str | None, whose: str) -> None:
+    """Load the weights that MMPretrain publishes for a model.
+
+    The file may contain more than the model; every parameter of the model must be in it.
+
+    Args:
+        model: receives the weights.
+        url: where they are; None if there are none.
+        whose: the model's name in error messages.
+
+    Raises:
+        ValueError: no such weights, no network, or weights that do not fit.
+    """
+    if url is None:
+        raise ValueError(
+            f"teacher.checkpoint=True: MMPretrain publishes no weights for {whose!r}; give "
+            "teacher.checkpoint=FILE"
+        )
+    try:
+        weights = read_weights(url)
+    except OSError as error:  # URLError and its subclasses
+        error.__cause__ = error.__context__ = None
+        raise ValueError(
+            f"teacher.checkpoint=True: MMPretrain's weights for {whose!r} could not be downloaded "
+            f"from {url}; give teacher.checkpoint=FILE, or use a machine with a network"
+        ) from error.with_traceback(None)
+    try:
+        missing = set(model.load_state_dict(weights, strict=False).missing_keys)
+    except RuntimeError as error:
+        raise ValueError(
+            f"teacher.checkpoint=True: the weights at {url} do not fit {whose!r} ({error})"
+        ) from error
+    # Buffers that a model computes by itself may be missing.
+    trained = {name for name, _ in model.named_parameters()}
+    lost = sorted(name for name in missing if name in trained or name.endswith(_STATISTICS))
+    if lost:
+        raise ValueError(
+            f"teacher.checkpoint=True: the weights at {url} do not fit {whose!r}; {len(lost)} are "
+            f"missing, the first {lost[0]!r}"
+        )

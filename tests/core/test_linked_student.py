@@ -1,0 +1,152 @@
+"""The one loss object: its distance against the paper's equations, and that any loop can use it."""
+
+import copy
+
+import pytest
+import timm
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from aal_plugin.core import AttentionLinkLoss, LinkedStudent, TimmTeacher, link_weight
+
+from .student.attention_loops import class_row, full_attention
+
+IMAGES = torch.randn(3, 3, 24, 16, generator=torch.Generator().manual_seed(0)).double()
+
+
+def student():
+    torch.manual_seed(1)
+    return timm.create_model(
+        "vit_tiny_patch16_224",
+        img_size=(24, 16),
+        patch_size=8,
+        embed_dim=12,
+        depth=2,
+        num_heads=3,
+        num_classes=5,
+    ).double()
+
+
+def levels(batch=3):
+    generator = torch.Generator().manual_seed(2)
+    return [
+        torch.rand(batch, 4, 6, 4, generator=generator).double(),
+        torch.rand(batch, 7, 3, 2, generator=generator).double(),
+    ]
+
+
+def distance_by_loops(model, weights, activations):
+    """L_att, channel by channel (AAL, Eq. 3 to 5), from the blocks' own inputs."""
+    inputs = []
+    handles = [
+        block.attn.register_forward_hook(lambda module, given, out: inputs.append(given[0]))
+        for block in model.blocks
+    ]
+    model(IMAGES)
+    for handle in handles:
+        handle.remove()
+    maps = []
+    for block, tokens in zip(model.blocks, inputs):
+        query, key, _ = block.attn.qkv(tokens).unflatten(-1, (3, 3, 4)).unbind(2)
+        rows = [
+            class_row(full_attention(query[i], key[i], block.attn.scale), 1, (3, 2))
+            for i in range(3)
+        ]
+        maps.append(torch.stack(rows))
+    maps = torch.cat(maps, dim=1)  # (B, 6, 3, 2)
+    total, count = 0.0, 0
+    for (weight, bias), level in zip(weights, activations):
+        level = F.interpolate(level, size=(3, 2), mode="bicubic", align_corners=False)
+        for image in range(3):
+            for channel in range(level.shape[1]):
+                augmented = bias[channel] + sum(
+                    weight[channel, m, 0, 0] * maps[image, m] for m in range(6)
+                )
+                gap = (
+                    augmented / augmented.norm()
+                    - level[image, channel] / level[image, channel].norm()
+                )
+                total, count = total + gap.square().sum(), count + gap.numel()
+    return total / count
+
+
+def test_distance_is_the_papers_and_the_output_is_the_students():
+    model = student()
+    linked = LinkedStudent(copy.deepcopy(model), channels=[4, 7]).double()
+    for parameter in linked.links.parameters():
+        nn.init.normal_(parameter, generator=torch.Generator().manual_seed(3))
+    output, distance = linked(IMAGES, levels())
+    torch.testing.assert_close(output, model(IMAGES), rtol=0, atol=0)
+    weights = [(link.weight, link.bias) for link in linked.links]
+    torch.testing.assert_close(
+        distance, distance_by_loops(model, weights, levels()), rtol=1e-9, atol=1e-12
+    )
+
+
+def test_the_loss_alone_is_what_the_linked_student_returns():
+    """A student that someone else calls, as MMPretrain's classifier does."""
+    linked = LinkedStudent(student(), channels=[4, 7], links=[(1, 1), (1, 2)]).double()
+    alone = AttentionLinkLoss(linked.student, [4, 7], links=[(1, 1), (1, 2)]).double()
+    alone.links.load_state_dict(linked.links.state_dict())
+    assert not [name for name, _ in alone.named_parameters() if not name.startswith("links.")]
+    alone.start(IMAGES.shape[-2:])
+    linked.student(IMAGES)
+    torch.testing.assert_close(alone(levels()), linked(IMAGES, levels())[1], rtol=0, atol=0)
+
+
+def test_without_activations_nothing_is_recorded_and_the_links_get_zero_gradients():
+    linked = LinkedStudent(student(), channels=[4, 7]).double()
+    linked.recorder.start = None  # a call would fail
+    output, distance = linked(IMAGES)
+    (output.sum() + distance).backward()
+    assert distance == 0
+    assert all(p.grad is not None and not p.grad.any() for p in linked.links.parameters())
+
+
+def test_a_student_that_did_not_run_is_an_error():
+    loss = AttentionLinkLoss(student(), [4])
+    loss.start((24, 16))
+    with pytest.raises(ValueError, match=r"blocks \[1, 2\]"):
+        loss([levels()[0]])
+
+
+def test_links_draw_no_random_numbers_of_the_run():
+    model = student()
+    torch.manual_seed(5)
+    first = torch.rand(1)
+    torch.manual_seed(5)
+    AttentionLinkLoss(model, [4])
+    assert torch.equal(torch.rand(1), first)
+
+
+def test_links_state_goes_into_equal_links_alone():
+    loss, other = (AttentionLinkLoss(student(), [4, 7]) for _ in range(2))
+    other.load_links_state(loss.links_state())
+    assert all(map(torch.equal, loss.links.parameters(), other.links.parameters()))
+    with pytest.raises(ValueError, match=r"links have channels \[4, 7\], this run's have \[4, 8\]"):
+        AttentionLinkLoss(student(), [4, 8]).load_links_state(loss.links_state())
+    with pytest.raises(ValueError, match="not written by AttentionLinkTask"):
+        other.load_links_state(dict(ranges=[]))
+
+
+def test_a_plain_loop_teaches_student_and_links():
+    """Ten lines of a loop of one's own: the distance falls, and nothing else is needed."""
+    torch.manual_seed(7)
+    model = timm.create_model("test_vit", img_size=64, num_classes=5)
+    teacher = TimmTeacher("test_resnet", allow_random_weights=True)
+    teacher.match_input(mean=[127.5] * 3, std=[127.5] * 3, rgb=True)
+    linked = LinkedStudent(model, teacher.channels, links="alpha")
+    optimizer = torch.optim.AdamW(linked.parameters(), lr=1e-2)
+    images, labels = torch.randn(8, 3, 64, 64), torch.arange(8) % 5
+    distances = []
+    for epoch in range(30):
+        activations, _ = teacher(images)
+        logits, distance = linked(images, activations)
+        loss = F.cross_entropy(logits, labels) + link_weight(epoch, 2000.0, 0.99) * distance
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        distances.append(distance.item())
+    assert distances[-1] < 0.85 * distances[0]
+    assert model.blocks[0].attn.qkv.weight.grad.abs().sum() > 0
