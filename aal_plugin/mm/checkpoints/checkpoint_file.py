@@ -1,4 +1,4 @@
-"""Whether a file is a checkpoint that is whole, told before it is read."""
+"""Checks that a file is a complete checkpoint, before it is loaded."""
 
 from __future__ import annotations
 
@@ -7,23 +7,24 @@ import zipfile
 from functools import lru_cache
 from pathlib import Path
 
-# How torch before 1.6 begins a file: its magic number, pickled. There is no checksum in it.
+# The first bytes of a file by torch before 1.6: its pickled magic number. It has no checksum.
 _OLDER_FORMAT = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 _OTHERS = {
     b"version https://git-lfs": "is a pointer of Git LFS, not the file itself; run git lfs pull",
     b"<!DOCTYPE": "is a web page, not a checkpoint; was it downloaded from the right address?",
     b"<html": "is a web page, not a checkpoint; was it downloaded from the right address?",
     b"\x89HDF": "is an HDF5 file, not a checkpoint of torch",
-    b"\x80": "is a pickle, not a checkpoint that torch.save wrote; it is not read",
+    b"\x80": "is a pickle, not a checkpoint of torch.save; pickles are not loaded",
 }
 
 
 def check_checkpoint(path: str | None) -> None:
-    """Raise unless `path` is a whole local checkpoint, or a URL.
+    """Raise unless `path` is None, a URL or a complete local checkpoint.
 
     Raises:
-        FileNotFoundError, PermissionError: no such file; no right to read it.
-        ValueError: not a checkpoint, or one that is cut short or damaged; says which.
+        FileNotFoundError: the file does not exist.
+        PermissionError: the file may not be read.
+        ValueError: the file is no checkpoint, is cut short or is damaged; the message says which.
     """
     if path is None or "://" in path:
         return
@@ -31,13 +32,12 @@ def check_checkpoint(path: str | None) -> None:
     if not file.exists():
         raise FileNotFoundError(f"checkpoint {path!r}: no such file")
     if not file.is_file():
-        fault = "is a folder; name a file in it"
         if any(file.glob("rank*.pth")):
-            fault = (
-                "is a folder of FSDP's shards, which are not read as data alone; train with "
-                "strategy.state_dict_cfg='full'"
+            raise ValueError(
+                f"checkpoint {path!r} is a folder of FSDP shards, which cannot be loaded safely; "
+                "train with strategy.state_dict_cfg='full'"
             )
-        raise ValueError(f"checkpoint {path!r} {fault}")
+        raise ValueError(f"checkpoint {path!r} is a folder; give a file in it")
     state = file.stat()
     try:
         fault = _fault(str(file), state.st_size, state.st_mtime_ns)
@@ -50,14 +50,14 @@ def check_checkpoint(path: str | None) -> None:
 
 
 def is_safetensors(path: str) -> bool:
-    """Whether a file begins as safetensors do: the length of a JSON header, and the header."""
+    """Whether a file starts like safetensors: the length of a JSON header, then the header."""
     with open(path, "rb") as file:
         start = file.read(9)
     size = int.from_bytes(start[:8], "little")
     return len(start) == 9 and start[8:] == b"{" and size <= os.path.getsize(path) - 8
 
 
-@lru_cache(maxsize=64)  # by size and time: a checkpoint of gigabytes is summed up once
+@lru_cache(maxsize=64)  # by size and time: the checksum of a large file takes seconds
 def _fault(path: str, size: int, changed: int) -> str | None:
     with open(path, "rb") as file:
         start = file.read(64)
@@ -75,8 +75,8 @@ def _fault(path: str, size: int, changed: int) -> str | None:
     if start.startswith(b"PK"):
         return "is cut short: its end is missing"
     if not any(start):
-        return "holds zeros; the disk did not keep what was written"
+        return "contains only zeros; the disk lost its content"
     return next(
         (words for begin, words in _OTHERS.items() if start.startswith(begin)),
-        "is not a checkpoint of torch, nor safetensors",
+        "is neither a checkpoint of torch nor safetensors",
     )

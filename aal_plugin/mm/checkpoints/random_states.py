@@ -1,4 +1,4 @@
-"""The random streams of a training: what is saved of them, and one of its own for every image."""
+"""The random states of a training: saved, restored, and a separate one for every image."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ Place = tuple[int, tuple[int, ...]]  # an image's index, and the numbers that se
 
 
 def random_state() -> dict[str, Any]:
-    """The streams of Python, NumPy, torch and this rank's GPU, as tensors and plain numbers."""
+    """The random states of Python, NumPy, torch and this rank's GPU, as tensors and numbers."""
     version, keys, gauss = random.getstate()
-    kind, words, position, has_gauss, cached = np.random.get_state()
+    numpy: Any = np.random.get_state()
+    kind, words, position, has_gauss, cached = numpy
     state = dict(
         python=(version, torch.tensor(keys, dtype=torch.int64), gauss),
         numpy=(kind, torch.from_numpy(words.astype(np.int64)), position, has_gauss, cached),
@@ -30,7 +31,7 @@ def random_state() -> dict[str, Any]:
 
 
 def set_random_state(state: dict[str, Any]) -> None:
-    """Put the streams back to what `random_state` gave."""
+    """Restore the random states that `random_state` returned."""
     version, keys, gauss = state["python"]
     random.setstate((version, tuple(keys.tolist()), gauss))
     kind, words, *rest = state["numpy"]
@@ -41,17 +42,17 @@ def set_random_state(state: dict[str, Any]) -> None:
 
 
 class PlacedSampler:
-    """A sampler whose indices bear (seed, rank, epoch, place), and which can begin further on.
+    """A sampler that adds (seed, rank, epoch, place) to each index and can skip the first ones.
 
     Args:
-        sampler: gives the indices.
-        numbers: the seed, the rank and the epoch of the pass that begins.
+        sampler: yields the indices.
+        numbers: returns the seed, the rank and the epoch of the next pass.
     """
 
     def __init__(self, sampler: Any, numbers: Callable[[], tuple[int, ...]]) -> None:
         self.sampler = sampler
         self.numbers = numbers
-        self.left_out = 0  # indices that the next pass leaves out: trained on before
+        self.left_out = 0  # the next pass skips this many indices: trained on before the resume
 
     def __iter__(self) -> Iterator[Place]:
         numbers, left_out = self.numbers(), self.left_out
@@ -67,23 +68,26 @@ class PlacedSampler:
 
 
 def seed_every_image(loader: DataLoader, numbers: Callable[[], tuple[int, ...]]) -> bool:
-    """Draw each image's random transforms from a stream of its own.
+    """Seed the random transforms of each image separately.
 
-    They are then the same whatever the workers, and whether or not the run was resumed. Without
-    workers the streams of the model are left as they were.
+    The transforms are then the same for any number of workers, and in a resumed run. Without
+    workers, the random states of the model do not change.
 
     Returns:
-        False where the loader's batches are not made by torch's `BatchSampler`: nothing is done.
+        False, without a change, if the loader's batches do not come from torch's `BatchSampler`.
     """
-    if type(loader.batch_sampler) is not BatchSampler or hasattr(loader.dataset, "__getitems__"):
+    batches: Any = loader.batch_sampler
+    dataset: Any = loader.dataset
+    plain = type(loader.batch_sampler) is BatchSampler
+    if not plain or hasattr(dataset, "__getitems__"):
         return False
-    loader.batch_sampler.sampler = PlacedSampler(loader.batch_sampler.sampler, numbers)
-    loader.dataset.__getitems__ = partial(_items, loader.dataset)  # what torch's fetcher asks for
+    batches.sampler = PlacedSampler(batches.sampler, numbers)
+    dataset.__getitems__ = partial(_items, dataset)  # torch's fetcher calls it if it exists
     return True
 
 
 def _items(dataset: Any, places: Sequence[Place]) -> list[Any]:
-    with _streams_kept():
+    with _states_restored():
         return [_item(dataset, *place) for place in places]
 
 
@@ -99,19 +103,19 @@ def named_item(dataset: Any, index: int) -> Any:
     """`dataset[index]`.
 
     Raises:
-        ValueError: it fails; names the image file, or else the index.
+        ValueError: the image fails to load; names its file, or its index if it has no file.
     """
     try:
         return dataset[index]
     except Exception as error:
-        what = f"image number {index} of {type(dataset).__name__}"
+        name = f"image number {index} of {type(dataset).__name__}"
         with suppress(Exception):
-            what = f"image {dataset.get_data_info(index)['img_path']}"
-        raise ValueError(f"{what} cannot be used: {type(error).__name__}: {error}") from error
+            name = f"image {dataset.get_data_info(index)['img_path']}"
+        raise ValueError(f"{name} failed to load: {type(error).__name__}: {error}") from error
 
 
 @contextmanager
-def _streams_kept() -> Iterator[None]:
+def _states_restored() -> Iterator[None]:
     if get_worker_info() is not None:
         yield
         return

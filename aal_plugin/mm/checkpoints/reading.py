@@ -1,8 +1,8 @@
-"""What is read from MMEngine's checkpoints: weights, averaged or raw, and links."""
+"""Reads MMEngine's checkpoints: weights, averaged or raw, and links."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
@@ -11,11 +11,13 @@ from aal_plugin.analysis.links import find_links
 from aal_plugin.core.losses.links import Range
 from aal_plugin.mm.runtime.launch import check_checkpoint
 
-_MOST = 4096  # blocks, heads of a block, levels: more than any student has
+Model = TypeVar("Model", bound=nn.Module)
+
+_MOST = 4096  # upper limit of blocks, heads of a block and levels in a file
 
 
 class SavedLinks(NamedTuple):
-    """Links as a checkpoint holds them; the arguments of `aal_plugin.analysis.link_strength`."""
+    """The links of a checkpoint; the arguments of `aal_plugin.analysis.link_strength`."""
 
     state_dict: dict[str, Tensor]
     ranges: list[Range]
@@ -23,24 +25,25 @@ class SavedLinks(NamedTuple):
 
 
 def read_checkpoint(path: str) -> dict:
-    """A checkpoint on the CPU.
+    """Load a checkpoint to the CPU.
 
     Raises:
-        FileNotFoundError, ValueError: no such file, or one that is not whole.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is incomplete or is no checkpoint.
     """
     check_checkpoint(path)
     return CheckpointLoader.load_checkpoint(path, map_location="cpu", logger="silent")
 
 
 def read_links(path: str, ema: bool = False) -> SavedLinks:
-    """The links of a checkpoint, of MMEngine's or timm's, without building its model.
+    """Read the links of an MMEngine or timm checkpoint without building its model.
 
     Args:
-        ema: those that EMAHook, or timm's --model-ema, averaged, not the raw ones.
+        ema: read the average of EMAHook or of timm's --model-ema, not the raw links.
 
     Raises:
-        FileNotFoundError: no such checkpoint.
-        ValueError: one that holds no links, or not the blocks they link.
+        FileNotFoundError: the checkpoint does not exist.
+        ValueError: the checkpoint has no links, or does not say which blocks they link.
     """
     saved = read_checkpoint(path)
     if isinstance(saved.get("task_state"), dict):
@@ -48,41 +51,39 @@ def read_links(path: str, ema: bool = False) -> SavedLinks:
     links = find_links(saved_weights(saved, ema, path) if "state_dict" in saved else saved)
     if not links:
         raise ValueError(
-            f"checkpoint {path!r} holds no attention links: it was trained without AAL, or is an "
+            f"checkpoint {path!r} has no attention links: it was trained without AAL, or is an "
             "exported student"
         )
     linked = saved.get("meta", {}).get("attention_links")
     if linked is None:
         raise ValueError(
-            f"checkpoint {path!r} holds links, but no meta['attention_links'] that tells which "
-            "blocks they link; train with LambdaDecayHook or LinkHeatmapHook, which write it"
+            f"checkpoint {path!r} has links, but no meta['attention_links'] with the blocks that "
+            "they link; train with LambdaDecayHook or LinkHeatmapHook, which save it"
         )
     weights = {f"links.{level}.weight": weight for level, weight in links.items()}
     return SavedLinks(weights, *_checked(linked, weights, path))
 
 
 def _timms(saved: dict, ema: bool, path: str) -> SavedLinks:
-    """The links in the `task_state` of a timm checkpoint, as AttentionLinkTask puts them there."""
+    """The links that AttentionLinkTask saved in the `task_state` of a timm checkpoint."""
     key = "task_state_ema" if ema else "task_state"
     if ema and not isinstance(saved.get(key), dict):
-        raise ValueError(f"--ema: checkpoint {path!r} holds no averaged links of --model-ema")
-    told = saved[key].get("links")
-    weights = told.get("state_dict") if isinstance(told, dict) else None
+        raise ValueError(f"--ema: checkpoint {path!r} has no averaged links of --model-ema")
+    linked = saved[key].get("links")
+    weights = linked.get("state_dict") if isinstance(linked, dict) else None
     if not isinstance(weights, dict) or not find_links(weights):
-        raise ValueError(
-            f"checkpoint {path!r} holds no attention links: it was trained without AAL"
-        )
+        raise ValueError(f"checkpoint {path!r} has no attention links: it was trained without AAL")
     weights = {f"links.{level}.weight": weight for level, weight in find_links(weights).items()}
-    return SavedLinks(weights, *_checked(told, weights, path, f"{key}['links']"))
+    return SavedLinks(weights, *_checked(linked, weights, path, f"{key}['links']"))
 
 
 def _checked(
-    linked: object, weights: dict[str, Tensor], path: str, key: str = "meta['attention_links']"
+    linked: Any, weights: dict[str, Tensor], path: str, key: str = "meta['attention_links']"
 ) -> tuple[list[Range], list[int]]:
-    """Ranges and heads as a file tells them, once they are known to describe its links.
+    """The ranges and heads of a file, checked against its links.
 
     Raises:
-        ValueError: they are of another kind, or of another size than the links.
+        ValueError: a value has the wrong type, or does not match the size of the links.
     """
     try:
         heads = [_whole(count) for count in linked["heads"][:_MOST]]
@@ -98,7 +99,7 @@ def _checked(
         fits = False
     if not fits:
         raise ValueError(
-            f"checkpoint {path!r}: its {key} does not describe the links that it holds; was it "
+            f"checkpoint {path!r}: {key} does not describe the links in the file; was the file "
             "changed?"
         )
     return ranges, heads
@@ -111,12 +112,16 @@ def _whole(value: object) -> int:
 
 
 def saved_weights(saved: dict, ema: bool, name: str) -> dict[str, Tensor]:
-    """The model's state dict within a checkpoint; `ema` takes what EMAHook averaged."""
+    """The model's state dict in a checkpoint; with `ema` the average of EMAHook.
+
+    Raises:
+        ValueError: `ema` is set, but the checkpoint has no average.
+    """
     # EMAHook swaps on saving: 'state_dict' has the averaged weights, 'ema_state_dict' the raw.
-    # KeptEMAHook does not, and says so.
+    # KeptEMAHook does not swap, and marks its checkpoints with meta['raw_state_dict'].
     if "ema_state_dict" not in saved:
         if ema:
-            raise ValueError(f"--ema: checkpoint {name!r} holds no averaged weights of EMAHook")
+            raise ValueError(f"--ema: checkpoint {name!r} has no averaged weights of EMAHook")
         return saved["state_dict"]
     if ema != bool(saved.get("meta", {}).get("raw_state_dict")):
         return saved["state_dict"]
@@ -125,11 +130,11 @@ def saved_weights(saved: dict, ema: bool, name: str) -> dict[str, Tensor]:
     return {key[len(prefix) :]: value for key, value in other if key.startswith(prefix)}
 
 
-def load_strictly(model: nn.Module, state_dict: dict[str, Tensor], name: str) -> nn.Module:
-    """Load every tensor and put the model in eval mode.
+def load_strictly(model: Model, state_dict: dict[str, Tensor], name: str) -> Model:
+    """Load every tensor and set the model to eval mode.
 
     Raises:
-        ValueError: a tensor that is missing, unknown or of another shape, naming the first.
+        ValueError: a tensor is missing, unknown or of another shape; names the first one.
     """
     own = model.state_dict()
     misfits = [

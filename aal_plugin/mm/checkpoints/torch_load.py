@@ -1,9 +1,11 @@
-"""How every checkpoint is read that goes through MMEngine: nothing in it runs as code.
+"""Makes MMEngine load checkpoints as data only: nothing in a file runs as code.
 
-`torch.load(weights_only=True)` refuses the log history that every MMEngine checkpoint carries.
-What is named here, and nothing else, is allowed besides torch's own list. MMEngine's resume
-evaluates `meta['config']` as Python, which nothing here writes: it is dropped.
+`torch.load(weights_only=True)` rejects the log history in every MMEngine checkpoint. This module
+extends torch's allow-list by exactly the classes that MMEngine saves. MMEngine's resume also
+evaluates `meta['config']` as Python; our checkpoints do not have that key, and it is dropped.
 """
+
+from __future__ import annotations
 
 import functools
 import os
@@ -12,6 +14,7 @@ import re
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -22,10 +25,11 @@ from mmengine.runner import CheckpointLoader
 
 from .checkpoint_file import check_checkpoint, is_safetensors
 
+_numpy: Any
 try:
-    from numpy._core.multiarray import _reconstruct, scalar
+    _numpy = import_module("numpy._core.multiarray")
 except ImportError:  # NumPy 1
-    from numpy.core.multiarray import _reconstruct, scalar
+    _numpy = import_module("numpy.core.multiarray")
 
 
 _METHODS = {
@@ -35,27 +39,27 @@ _METHODS = {
 
 
 def _known_method(owner: Any, name: str) -> Any:
-    """Stands in for `getattr`, with which Python pickles the methods that these two keep."""
+    """Replaces `getattr`, which Python uses to pickle the methods that these classes store."""
     if isinstance(owner, type) and name in _METHODS.get(owner, ()):
         return getattr(owner, name)
-    raise pickle.UnpicklingError(f"refused: attribute {name!r} of {owner!r}")
+    raise pickle.UnpicklingError(f"rejected: attribute {name!r} of {owner!r}")
 
 
 def allow_mmengine_checkpoints() -> None:
-    """Extend torch's allow-list; done when this package is imported, and before each file.
+    """Extend torch's allow-list; called when this package is imported, and before each file.
 
-    The loaders of timm and of the onedl fork take their part of the list away again when they have
-    loaded a file, though it was there before.
+    The loaders of timm and of the onedl fork remove their part of the list after they load a file,
+    even if it was on the list before.
     """
     torch.serialization.add_safe_globals(_ALLOWED)
 
 
 def load_from_local(filename: str, map_location: Any = None) -> Any:
-    """MMEngine's loader of that name, for a file that is whole and holds nothing but data.
+    """Replaces MMEngine's loader of that name: loads complete files that hold only data.
 
     Raises:
-        FileNotFoundError, PermissionError, ValueError: see `check_checkpoint`; or it holds
-            Python objects beyond the allow-list.
+        FileNotFoundError, PermissionError, ValueError: see `check_checkpoint`. Also ValueError if
+            the file has Python objects that are not on the allow-list.
     """
     check_checkpoint(filename)
     filename = os.path.expanduser(filename)
@@ -66,19 +70,19 @@ def load_from_local(filename: str, map_location: Any = None) -> Any:
     try:
         return torch.load(filename, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
-        refused = re.search(r"GLOBAL (\S+)", str(error))  # what the file would have called
+        rejected = re.search(r"GLOBAL (\S+)", str(error))  # the function that the file calls
         raise ValueError(
             f"checkpoint {filename!r} holds more than weights and plain data"
-            f"{f' ({refused.group(1)})' if refused else ''}; it is not loaded"
+            f"{f' ({rejected.group(1)})' if rejected else ''}, so it is not loaded"
         ) from error
 
 
 def only_data(load: Callable) -> Callable:
-    """A loader of MMEngine's that unpickles no code, and whose checkpoint brings no config."""
+    """Wrap a loader of MMEngine so that it runs no code from the file and drops its config."""
 
     @functools.wraps(load)  # MMEngine logs its name
     def loaded(filename: str, map_location: Any = None, *args: Any, **options: Any) -> Any:
-        allow_mmengine_checkpoints()  # again: see there
+        allow_mmengine_checkpoints()  # another loader may have removed them
         with _weights_only():
             checkpoint = load(filename, map_location, *args, **options)
         if isinstance(checkpoint, dict) and isinstance(checkpoint.get("meta"), dict):
@@ -90,7 +94,7 @@ def only_data(load: Callable) -> Callable:
 
 @contextmanager
 def _weights_only() -> Iterator[None]:
-    """Hold every torch.load to weights_only, even one that was told otherwise."""
+    """Force weights_only in every torch.load, even with weights_only=False."""
     name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
     before: str | None = os.environ.get(name)
     os.environ[name] = "1"
@@ -103,22 +107,22 @@ def _weights_only() -> Iterator[None]:
 
 
 def guard_loaders() -> None:
-    """Put `only_data` around the loader of every scheme; done when this package is imported."""
+    """Wrap MMEngine's loader of every scheme in `only_data`; called on import of this package."""
     for prefix, load in list(CheckpointLoader._schemes.items()):
         load = load_from_local if load.__name__ == "load_from_local" else load
         CheckpointLoader.register_scheme(prefix, only_data(load), force=True)
 
 
-_ALLOWED = [
+_ALLOWED: list[Any] = [
     *_METHODS,
-    Namespace,  # timm's checkpoints hold the options of their run: plain values
+    Namespace,  # timm's checkpoints store the options of their run: plain values
     (_known_method, "builtins.getattr"),
     np.ndarray,
     np.dtype,
-    (_reconstruct, "numpy.core.multiarray._reconstruct"),
-    (_reconstruct, "numpy._core.multiarray._reconstruct"),
-    (scalar, "numpy.core.multiarray.scalar"),
-    (scalar, "numpy._core.multiarray.scalar"),
+    (_numpy._reconstruct, "numpy.core.multiarray._reconstruct"),
+    (_numpy._reconstruct, "numpy._core.multiarray._reconstruct"),
+    (_numpy.scalar, "numpy.core.multiarray.scalar"),
+    (_numpy.scalar, "numpy._core.multiarray.scalar"),
     *(type(np.dtype(kind)) for kind in (np.float32, np.float64, np.int32, np.int64)),
 ]
 allow_mmengine_checkpoints()

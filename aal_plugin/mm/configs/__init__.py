@@ -1,1 +1,1 @@
-"""Configs: read, checked, and their types."""
+"""Reads configs, checks them, and reads the types in them."""

@@ -1,4 +1,4 @@
-"""Mistakes in a config, told all at once and before anything is built of it."""
+"""Reports all mistakes in a config at once, before anything is built from it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from aal_plugin.mm.models.backbones.timm_pooled_backbone import TIMMPooledBackbo
 from aal_plugin.mm.models.heads.teacher_head import TeacherHead
 from aal_plugin.mm.models.mm_teacher import MMTeacher
 
+from .old_names import moved_import, moved_type, renamed_arguments
 from .types import parts_of, type_name
 
-# The ends of the keys of which a Runner builds something; others are a config's own variables.
+# A Runner builds the keys with these endings. Other keys are variables of the config.
 _BUILT = (
     "model",
     "_hooks",
@@ -33,31 +34,34 @@ _BUILT = (
     "_cfg",
 )
 
-_TO_TIMM = (TimmTeacher, TIMMPooledBackbone)  # whose other arguments go to timm's factory
+_TO_TIMM = (TimmTeacher, TIMMPooledBackbone)  # they pass other arguments to timm.create_model
 _FSDP = ("FSDPStrategy", "WholeFSDPStrategy")
 _SCOPES = ("", "aal_plugin", "aal_plugin.mm", "mmpretrain", "mmengine")
 
 
 def check_config(cfg: Config, *checks: Callable[[], None], weights: bool = True) -> None:
-    """Raise unless a config's parts that are ours can be built, and `checks` find what they need.
+    """Check the parts of a config that this package builds, and run the given `checks`.
 
-    Looked at are names (of types and of arguments), the values of heads and hooks, and a teacher's
-    weights (unless `weights` is False). One mistake is raised as it stands, several as one
-    ValueError with a line for each.
+    It checks the names of types and arguments, the values of heads and hooks, and the weights of
+    the teacher (unless `weights` is False). A single mistake is raised as its own error, several
+    as one ValueError with a line for each.
 
     Raises:
-        ValueError, FileNotFoundError, PermissionError: each names the key, what was given and
-            what is allowed.
+        ValueError, FileNotFoundError, PermissionError: each names the key, the given value and the
+            allowed values.
     """
     found: list[Exception] = []
+    moved = moved_import(cfg.get("custom_imports"))
+    if moved is not None:
+        found.append(ValueError(moved))
     built = {key: value for key, value in cfg.to_dict().items() if key.endswith(_BUILT)}
     for key, part in parts_of(built):
         if weights or not issubclass(ours().get(type_name(part), object), FrozenTeacher):
             found += [ValueError(words) for words in _mistakes(key, part)]
     strategy = cfg.get("strategy")
     if type_name(strategy) in _FSDP and strategy.get("state_dict_cfg", "full") != "full":
-        words = f"strategy.state_dict_cfg={strategy['state_dict_cfg']!r} saves shards, which are"
-        found.append(ValueError(f"{words} not read as data alone; choose 'full' or leave it out"))
+        words = f"strategy.state_dict_cfg={strategy['state_dict_cfg']!r} saves shards, which cannot"
+        found.append(ValueError(f"{words} be loaded safely; choose 'full' or remove the key"))
     for check in checks:
         try:
             check()
@@ -71,8 +75,8 @@ def check_config(cfg: Config, *checks: Callable[[], None], weights: bool = True)
 
 
 def ours() -> dict[str, type]:
-    """The classes that this package registers, by their names."""
-    from aal_plugin import mm
+    """The classes that this package registers, by name."""
+    from aal_plugin import mm  # not at the top: mm imports the rooms that import this file
 
     return {name: getattr(mm, name) for name in mm.__all__}
 
@@ -80,6 +84,10 @@ def ours() -> dict[str, type]:
 def _mistakes(key: str, part: dict) -> Iterator[str]:
     name = type_name(part)
     known = ours()
+    moved = moved_type(key, part["type"])
+    if moved is not None and name in known:
+        yield moved
+        return
     if name not in known:
         scope = part["type"].rpartition(".")[0] if isinstance(part["type"], str) else "a class"
         if scope in _SCOPES and name not in _registered():
@@ -89,9 +97,10 @@ def _mistakes(key: str, part: dict) -> Iterator[str]:
                 yield f"{key}.type={part['type']!r} is not registered; did you mean {near[0]!r}?"
         return
     kind = known[name]
+    renamed = dict(renamed_arguments(key, part))
     builders = {"type", "_scope_", *(("priority",) if issubclass(kind, Hook) else ())}
-    given = {key: value for key, value in part.items() if key not in builders}
-    wrong = list(_wrong_names(key, kind, given))
+    given = {key: value for key, value in part.items() if key not in builders | set(renamed)}
+    wrong = [*renamed.values(), *_wrong_names(key, kind, given)]
     yield from wrong
     if wrong:
         return
@@ -101,46 +110,46 @@ def _mistakes(key: str, part: dict) -> Iterator[str]:
         except (ValueError, OSError) as error:
             yield str(error)
         except (TypeError, AttributeError) as error:
-            yield f"{key}: a value of {name} is of another kind than it takes ({error})"
-    elif issubclass(kind, (TimmTeacher, MMTeacher)):
+            yield f"{key}: an argument of {name} has the wrong type ({error})"
+    elif issubclass(kind, FrozenTeacher):
         yield from _teachers_mistakes(kind, given)
 
 
 def _near_where_it_matters(key: str, name: str) -> list[str]:
-    """The nearest registered name, at keys where MMEngine's own error does not show what it was."""
+    """The nearest registered name, for keys whose MMEngine error does not show the given name."""
     if not key.startswith("optim_wrapper"):
         return []
     return difflib.get_close_matches(name, _registered(), n=1, cutoff=0.6) or ["AdamW"]
 
 
 def _wrong_names(key: str, kind: type, given: dict[str, Any]) -> Iterator[str]:
-    """Arguments that a class does not take, and those that it cannot do without."""
+    """Unknown arguments of a class, and missing ones."""
     takes, needs, open_ended = _arguments(kind)
     for name in given:
-        # What a class hands on may have any name, but hardly one that is all but ours.
+        # With **kwargs any name is possible, but one that is almost ours is a misspelling.
         near = difflib.get_close_matches(name, takes, n=1, cutoff=0.85 if open_ended else 0.6)
         if name not in takes and (near or not open_ended):
-            more = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(sorted(takes))}"
-            yield f"{key}.{name}: {kind.__name__} takes no argument of that name; {more}"
-    for name in sorted(needs - set(given) - {"optimizer"}):  # which MMEngine gives a scheduler
+            more = f"did you mean {near[0]!r}?" if near else f"choose {', '.join(sorted(takes))}"
+            yield f"{key}.{name}: {kind.__name__} has no argument of this name; {more}"
+    for name in sorted(needs - set(given) - {"optimizer"}):  # MMEngine adds a scheduler's optimizer
         yield f"{key}.{name} is missing; {kind.__name__} needs it"
 
 
-def _arguments(kind: type) -> tuple:
-    """Names that a class takes, names that it needs, and whether it hands others on elsewhere."""
+def _arguments(kind: type) -> tuple[set[str], set[str], bool]:
+    """Names that a class takes, names that it needs, and whether **kwargs go elsewhere."""
     takes: set[str] = set()
     needs: set[str] = set()
     for owner in kind.__mro__:
         if "__init__" not in vars(owner):
             continue
-        parameters = list(inspect.signature(owner.__init__).parameters.values())[1:]
+        parameters = list(inspect.signature(vars(owner)["__init__"]).parameters.values())[1:]
         named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
         needs |= {p.name for p in named if p.default is p.empty and owner is kind}
         takes |= {p.name for p in named}
-        hands_on = any(p.kind is p.VAR_KEYWORD for p in parameters)
+        passes_on = any(p.kind is p.VAR_KEYWORD for p in parameters)
         to_a_parent = kind not in _TO_TIMM and owner.__module__.startswith("aal_plugin.")
-        if not hands_on or not to_a_parent:
-            return takes, needs, hands_on
+        if not passes_on or not to_a_parent:
+            return takes, needs, passes_on
     return takes, needs, True
 
 
@@ -157,9 +166,9 @@ def _teachers_mistakes(kind: type, given: dict[str, Any]) -> Iterator[str]:
     except (ValueError, OSError) as error:
         yield str(error)
     config = given.get("config")
-    named = kind is MMTeacher and isinstance(config, str) and config.endswith(".py")
-    if named and not Path(config).is_file():
-        yield f"teacher.config={config!r}: no such file; it was looked for in {Path.cwd()}"
+    from_file = isinstance(config, str) and config.endswith(".py")
+    if kind is MMTeacher and from_file and not Path(str(config)).is_file():
+        yield f"teacher.config={config!r}: no such file in {Path.cwd()}"
 
 
 def _check_checkpoint(checkpoint: str) -> None:
@@ -170,7 +179,7 @@ def _check_checkpoint(checkpoint: str) -> None:
 
 
 def _registered() -> set[str]:
-    """The names that any registry of MMEngine's knows."""
+    """All names in MMEngine's registries and their children."""
     names: set[str] = set()
     waiting = [value for value in vars(root).values() if isinstance(value, Registry)]
     while waiting:

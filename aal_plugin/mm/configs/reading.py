@@ -1,4 +1,4 @@
-"""A config from a file, with errors that name the file."""
+"""Reads a config file, with errors that name the file."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from mmengine.config import Config
 
 
 def read_config(path: str | os.PathLike) -> Config:
-    """`Config.fromfile`.
+    """`Config.fromfile`, for both of MMEngine's config styles.
 
     Raises:
-        FileNotFoundError: no such file, or none of a `_base_`.
-        ValueError: a file that is no config; names it, and the line where there is one.
+        FileNotFoundError: the file, or one of its `_base_` files, does not exist.
+        ValueError: the file is not a config; names the file, and the line if it is known.
     """
     path = str(path)
-    if "::" not in path:  # mmpretrain::… names one of its own
+    if "::" not in path:  # mmpretrain::… is a config of MMPretrain
         if Path(path).is_dir():
-            raise ValueError(f"config {path!r} is a folder; name a file in it")
+            raise ValueError(f"config {path!r} is a folder; give a file in it")
         if not Path(path).is_file():
-            raise FileNotFoundError(f"config {path!r}: No such file; looked for in {Path.cwd()}")
+            raise FileNotFoundError(f"config {path!r}: no such file in {Path.cwd()}")
         if path.endswith(".py"):
             _check_syntax(path)
     try:

@@ -1,25 +1,33 @@
-"""What the parts of a config are, whichever way their type is written."""
+"""Reads the types in a config, however they are written."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
+
+from mmengine.config.lazy import LazyAttr, LazyObject
 
 
 def type_name(part: Any) -> str:
-    """The bare name of a part's class: of 'CUB', 'mmpretrain.CUB' and the class itself.
+    """The bare class name of a config part, or '' for anything that has no type.
+
+    A type can be a name ('CUB'), a dotted name ('mmpretrain.CUB'), the class itself, or the
+    LazyObject of a pure-Python config.
 
     >>> type_name(dict(type="mmpretrain.CUB")), type_name(None)
     ('CUB', '')
     """
     kind = part.get("type") if isinstance(part, dict) else None
+    if isinstance(kind, (LazyAttr, LazyObject)):
+        return str(kind)
     if isinstance(kind, str):
         return kind.rpartition(".")[2]
     return getattr(kind, "__name__", "")
 
 
 def parts_of(config: Any, key: str = "") -> Iterator[tuple[str, dict]]:
-    """Every dict with a type within a config, with its key, such as 'custom_hooks.0'."""
+    """Every dict with a type in a config, with its key, such as 'custom_hooks.0'."""
+    inside: Iterable[tuple[Any, Any]]
     if isinstance(config, dict):
         if type_name(config):
             yield key, config
@@ -33,7 +41,7 @@ def parts_of(config: Any, key: str = "") -> Iterator[tuple[str, dict]]:
 
 
 def hooks_of(cfg: Any) -> Iterator[tuple[str, dict]]:
-    """A config's hooks with their keys, those of `default_hooks` first."""
+    """A config's hooks with their keys, `default_hooks` first."""
     default, custom = cfg.get("default_hooks") or {}, cfg.get("custom_hooks") or []
     for name, hook in default.items():
         if isinstance(hook, dict):

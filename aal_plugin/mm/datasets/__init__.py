@@ -1,1 +1,1 @@
-"""Data sets, their transforms, and what they must have on disk."""
+"""Data sets, their transforms, and the files that they need on disk."""

@@ -1,4 +1,4 @@
-"""`ClassBalancedSubset`: the same share of every class, the same images everywhere."""
+"""`ClassBalancedSubset`: the same share of every class, and the same images on every machine."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from .data_layout import check_inside
 
 @DATASETS.register_module()
 class ClassBalancedSubset:
-    """A share of every class of a data set, at least one image each (AAL, section 5.1).
+    """A share of every class of a data set, at least one image per class (AAL, section 5.1).
 
-    Images are ranked by a hash of the seed and their class folder and file name (their place in
-    the data set, where they are no files). So the choice is the same on every machine, whatever
-    the root folder or the order of listing, and a smaller fraction is a subset of a larger one.
+    Images are ranked by a hash of the seed, their class folder and their file name (or of their
+    index, if they are not files). So the choice is the same on every machine, for any root folder
+    and any order of the files, and a smaller fraction is a subset of a larger one.
 
     Args:
         dataset: the data set, or its config.
         fraction: in (0, 1].
         seed: another seed chooses other images.
-        allow_outside: whether an annotation file may name images outside of the data set's folder.
+        allow_outside: whether an annotation file may name images outside the data set's folder.
 
     Raises:
-        ValueError: fraction or seed out of its range; an image outside of the folder.
+        ValueError: fraction or seed is out of range; an image lies outside the folder.
     """
 
     def __init__(
@@ -106,5 +106,5 @@ class ClassBalancedSubset:
 
     @force_full_init
     def __getitem__(self, idx: int) -> Any:
-        """The sample through the pipeline; an error in there names the image file."""
+        """The sample after the pipeline; an error in the pipeline names the image file."""
         return named_item(self.dataset, self.indices[idx])

@@ -16,16 +16,16 @@ from .data_layout import check_inside
 class CUBWithBoxes(CUB):
     """Samples of MMPretrain's `CUB` with `gt_bboxes` (1, 4) float32, x1, y1, x2, y2 in pixels.
 
-    They come from `bounding_boxes.txt` of the data set's folder. In a pipeline take `Resize`,
-    `ResizeEdgeWithBoxes`, `CenterCrop` and `RandomFlip`, which move them with the image.
+    The boxes come from `bounding_boxes.txt` in the data set's folder. In a pipeline, use `Resize`,
+    `ResizeEdgeWithBoxes`, `CenterCrop` and `RandomFlip`: they move the boxes with the image.
 
     Args:
-        allow_outside: whether images.txt may name images outside of the data set's folder.
+        allow_outside: whether images.txt may name images outside the data set's folder.
         **kwargs: CUB's.
 
     Raises:
-        FileNotFoundError: no bounding_boxes.txt.
-        ValueError: an image without a box in there, or outside of the folder.
+        FileNotFoundError: bounding_boxes.txt is missing.
+        ValueError: an image has no box, or lies outside the folder.
     """
 
     def __init__(self, *args: Any, allow_outside: bool = False, **kwargs: Any) -> None:
@@ -45,20 +45,23 @@ class CUBWithBoxes(CUB):
         for info in data_list:
             box = by_path[info["img_path"]]
             if box is None:
-                raise ValueError(f"bounding_boxes.txt has no box of image {info['img_path']}")
+                raise ValueError(f"bounding_boxes.txt has no box for image {info['img_path']}")
             info["gt_bboxes"] = box[None].copy()
         return data_list
 
 
 def _read_boxes(path: Path) -> dict[int, np.ndarray]:
-    """Box of every image number from 0; the file counts from 1 and gives x, y, width, height."""
+    """The box of every image, by image number from 0.
+
+    A line of the file holds the image number from 1, x, y, width and height.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"CUBWithBoxes.data_root: {str(path)!r}: no such file")
     boxes = {}
     for line in path.read_text().splitlines():
         if not line.strip():
             continue
-        number, x, y, width, height = line.split()
-        corner = np.array([x, y], np.float32)
-        boxes[int(number) - 1] = np.concatenate([corner, corner + np.float32([width, height])])
+        number, *numbers = line.split()
+        corner, size = np.array(numbers, np.float32).reshape(2, 2)
+        boxes[int(number) - 1] = np.concatenate([corner, corner + size])
     return boxes

@@ -1,4 +1,4 @@
-"""What data sets must have on disk, told before anything is built."""
+"""Checks that the files of the data sets exist, before anything is built."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aal_plugin.mm.configs.types import type_name
 
 
 class Layout(NamedTuple):
-    """Files and folders beneath `data_root`, and where the data set comes from."""
+    """Files and folders that a data set needs below `data_root`, and its source."""
 
     needed: tuple[str, ...]
     source: str
@@ -37,13 +37,13 @@ LAYOUTS: dict[str, Layout] = {
 
 
 def check_data(cfg: Config, loaders: tuple[str, ...]) -> None:
-    """Raise before a run whose data are not there.
+    """Check that the files of a config's data sets exist.
 
-    CIFAR is not looked at: MMPretrain fetches it.
+    CIFAR is not checked, because MMPretrain downloads it.
 
     Raises:
-        FileNotFoundError: names the config key, what is missing, where it was looked for and
-            where it comes from.
+        FileNotFoundError: names the config key, the missing files, their expected paths and the
+            source of the data set.
     """
     for loader in loaders:
         for key, dataset in _data_sets(f"{loader}.dataset", (cfg.get(loader) or {}).get("dataset")):
@@ -57,32 +57,32 @@ def check_data(cfg: Config, loaders: tuple[str, ...]) -> None:
             if missing:
                 raise FileNotFoundError(
                     f"{key} ({kind}, data_root={str(root)!r}): missing "
-                    f"{', '.join(path.name or str(path) for path in missing)}; looked for "
-                    f"{', '.join(str(path.absolute()) for path in missing)}. It comes from "
-                    f"{layout.source}; another place is told by {key}.data_root"
+                    f"{', '.join(path.name or str(path) for path in missing)}; expected at "
+                    f"{', '.join(str(path.absolute()) for path in missing)}. Source: "
+                    f"{layout.source}. If the data are in another folder, set {key}.data_root"
                 )
 
 
 def check_inside(dataset: Any, paths: Iterable[str]) -> None:
-    """Raise ValueError where an annotation file names an image outside of the data set's folder.
+    """Raise ValueError if an annotation file names an image outside the data set's folder.
 
-    That is `data_prefix`, within `data_root`; where neither is given there is nothing to leave.
+    The folder is `data_prefix` within `data_root`. If neither is set, every path is allowed.
     """
     root = (getattr(dataset, "data_prefix", None) or {}).get("img_path")
     if not root or "://" in root:
         return
-    inside = os.path.join(os.path.abspath(root), "")  # with its last slash: not root2/…
+    inside = os.path.join(os.path.abspath(root), "")  # ends in a slash, so that root2/ differs
     for path in paths:
         if not os.path.abspath(path).startswith(inside):
             raise ValueError(
                 f"{type(dataset).__name__}: {getattr(dataset, 'ann_file', '')!r} names {path!r}, "
-                f"which lies outside of data_root and data_prefix, {root!r}; set "
-                "allow_outside=True where that is wanted"
+                f"which is outside data_root and data_prefix ({root!r}); set allow_outside=True "
+                "to allow it"
             )
 
 
 def _data_sets(key: str, dataset: dict[str, Any] | None) -> Iterator[tuple[str, dict]]:
-    """The data sets within wrappers (a subset's, ConcatDataset's), with their config keys."""
+    """The data sets inside wrappers (a subset, ConcatDataset), with their config keys."""
     if dataset is None:
         return
     if "dataset" in dataset:
@@ -95,7 +95,7 @@ def _data_sets(key: str, dataset: dict[str, Any] | None) -> Iterator[tuple[str, 
 
 
 def _beneath(dataset: dict[str, Any], root: Path) -> list[Path]:
-    """What the dataset's own keys name: its split's folder, its annotation file."""
+    """The paths that a data set's keys name: the folder of its split, its annotation file."""
     prefix = dataset.get("data_prefix") or ""
     prefix = prefix.get("img_path", "") if isinstance(prefix, dict) else prefix
     split = dataset.get("split") if type_name(dataset) == "ImageNet" else None

@@ -1,4 +1,4 @@
-"""What a config of an own image folder needs to know of it, found and filled in."""
+"""Completes a config for your own image folder: classes, batch size, epochs."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from mmengine.config import Config
 
 from aal_plugin.mm.configs.types import hooks_of, type_name
 
-COURSE = 300  # epochs of the paper, which gammas and milestones are written for
+COURSE = 300  # epochs of the paper; gammas and milestones are written for them
 _IMAGES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif")  # CustomDataset's
 
 
 def fill_in_own_folder(cfg: Config) -> None:
-    """Carry `data_root`, `epochs` and `batch_size` to where they belong, for `own_folder=True`.
+    """Copy `data_root`, `epochs` and `batch_size` to the keys that need them (`own_folder=True`).
 
-    The classes are the sub-folders of the training folder, in the order of their names. They
-    become the data sets' classes and the number of classes of head and preprocessor. λ decays over
-    `epochs` as the paper's over 300: after the same share of them it is the same. DeiT's five
-    warm-up epochs are at most a sixth of all.
+    The classes are the sub-folders of the training folder, sorted by name. They set the classes of
+    the data sets and the number of classes of head and preprocessor. λ decays over `epochs` as the
+    paper's does over 300: after the same share of the epochs it has the same value. The warm-up
+    takes DeiT's five epochs, but at most a sixth of all epochs.
 
-    A config without that key is left alone; to fill in again changes nothing.
+    A config without `own_folder` does not change. A second call changes nothing.
 
     Raises:
-        FileNotFoundError: no such folder, or no classes in it.
-        ValueError: train and val have other classes, a key is no number of 1 or more, or there are
-            fewer training images than a batch.
+        FileNotFoundError: the folder does not exist or has no classes.
+        ValueError: train and val have different classes; `epochs` or `batch_size` is not a whole
+            number of 1 or more; or there are fewer training images than a batch.
     """
     if not cfg.get("own_folder"):
         return
@@ -36,21 +36,23 @@ def fill_in_own_folder(cfg: Config) -> None:
     classes = _classes(train)
     if not classes:
         raise FileNotFoundError(
-            f"data_root={cfg.data_root!r}: {train} has no folders; it needs one for each class, "
-            "with that class's images in it"
+            f"data_root={cfg.data_root!r}: {train} has no folders; create one folder for each "
+            "class, with the images of that class in it"
         )
     for loader in ("val_dataloader", "test_dataloader"):
         other = _folder(cfg, loader)
         odd = sorted(set(_classes(other)) ^ set(classes))
-        if odd:  # CustomDataset numbers each folder's own, and labels would differ
+        if odd:  # CustomDataset numbers the classes of each folder, so labels would differ
             raise ValueError(
-                f"data_root={cfg.data_root!r}: {train} and {other} have to hold the same classes, "
-                f"an empty folder where there is no image; one of them lacks {', '.join(odd)}"
+                f"data_root={cfg.data_root!r}: {train} and {other} must have the same class "
+                f"folders, but one of them lacks {', '.join(odd)}; create an empty folder for a "
+                "class without images"
             )
     images = sum(file.suffix.lower() in _IMAGES for file in train.rglob("*"))
     if images < cfg.batch_size:
         raise ValueError(
-            f"batch_size={cfg.batch_size}: {train} has {images} images; choose {images} or less"
+            f"batch_size={cfg.batch_size}: {train} has only {images} images; choose {images} or "
+            "less"
         )
     for loader in ("train_dataloader", "val_dataloader", "test_dataloader"):
         cfg[loader].batch_size = cfg.batch_size
@@ -60,13 +62,13 @@ def fill_in_own_folder(cfg: Config) -> None:
 
 
 def _stretch(cfg: Config) -> None:
-    """λ's course and the warm-up, from the epochs that they are filled in for to `epochs`."""
+    """Adapt the decay of λ and the warm-up from their present number of epochs to `epochs`."""
     old, new = cfg.get("filled_in_for", COURSE), cfg.epochs
     for _, hook in hooks_of(cfg):
         if type_name(hook) != "LambdaDecayHook":
             continue
-        hook.gammas = [gamma ** (old / new) for gamma in hook.gammas]
-        hook.milestones = [max(1, round(epoch * new / old)) for epoch in hook.milestones]
+        hook["gammas"] = [gamma ** (old / new) for gamma in hook["gammas"]]
+        hook["milestones"] = [max(1, round(epoch * new / old)) for epoch in hook["milestones"]]
     cfg.param_scheduler.warmup_epochs = min(
         cfg.param_scheduler.get("warmup_epochs", 5), max(1, new // 6)
     )
@@ -77,8 +79,8 @@ def _folder(cfg: Config, loader: str) -> Path:
     folder = Path(cfg.data_root) / cfg[loader].dataset.data_prefix
     if not folder.is_dir():
         raise FileNotFoundError(
-            f"data_root={cfg.data_root!r}: no folder {folder.absolute()}; it holds a folder of "
-            f"images for each class. Another name: {loader}.dataset.data_prefix"
+            f"data_root={cfg.data_root!r}: no folder {folder.absolute()}; create it with one "
+            f"folder of images for each class, or set {loader}.dataset.data_prefix to its name"
         )
     return folder
 

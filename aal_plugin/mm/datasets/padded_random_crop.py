@@ -1,4 +1,4 @@
-"""`PaddedRandomCrop`: MMPretrain's RandomCrop pads with zeros whatever its padding_mode says."""
+"""`PaddedRandomCrop`: RandomCrop whose padding follows `padding_mode`."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from mmpretrain.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class PaddedRandomCrop(RandomCrop):
-    """Pads an image on its four sides, then crops it at a random place.
+    """Pads an image on all four sides, then crops it at a random place.
 
-    RandomCrop heeds `padding_mode` for `pad_if_needed` alone, not for `padding`.
+    MMPretrain's RandomCrop uses `padding_mode` only for `pad_if_needed`; its `padding` always
+    adds zeros.
 
     Args:
         crop_size: side of the crop, or (h, w).

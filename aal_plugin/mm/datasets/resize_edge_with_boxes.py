@@ -1,4 +1,4 @@
-"""`ResizeEdgeWithBoxes`: MMPretrain's ResizeEdge leaves boxes behind."""
+"""`ResizeEdgeWithBoxes`: ResizeEdge that also scales the boxes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from mmpretrain.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class ResizeEdgeWithBoxes(ResizeEdge):
-    """Resizes an image by one of its edges, and `gt_bboxes` with it. Arguments are ResizeEdge's."""
+    """Resizes an image by one of its edges, and `gt_bboxes` with it.
+
+    MMPretrain's ResizeEdge does not change the boxes. The arguments are ResizeEdge's.
+    """
 
     def transform(self, results: dict) -> dict:
         results = super().transform(results)

@@ -13,22 +13,22 @@ from aal_plugin import data
 
 @DATASETS.register_module()
 class ShapesDataset(BaseDataset):
-    """Samples hold the decoded image, so a pipeline needs no `LoadImageFromFile`.
+    """The embedded shapes images. Samples hold the pixels, so no `LoadImageFromFile` is needed.
 
-    img (size, size, 3) uint8 in BGR, as mmcv loads images: keep `to_rgb=True` in the data
-    preprocessor. img_shape and ori_shape (height, width), gt_label, and gt_bboxes (1, 4) float32
-    as x1, y1, x2, y2 in pixels. MMPretrain's crops leave gt_bboxes as they are.
+    A sample has img (size, size, 3) uint8 in BGR, as mmcv loads images: set `to_rgb=True` in the
+    data preprocessor. It also has img_shape and ori_shape (height, width), gt_label, and gt_bboxes
+    (1, 4) float32 as x1, y1, x2, y2 in pixels. MMPretrain's crops do not change gt_bboxes.
 
     Args:
-        split: 'train' or 'val'; they share no image.
-        num_images: so many images, the first of an endless sequence.
-        size: of an image's side in pixels.
-        seed: another one draws other images.
-        cache_dir: of the drawn images; see `aal_plugin.data.load_shapes`.
-        **kwargs: those of MMPretrain's `BaseDataset`.
+        split: 'train' or 'val'; they have no image in common.
+        num_images: number of images, the first ones of an endless sequence.
+        size: side of an image in pixels.
+        seed: another seed draws other images.
+        cache_dir: folder of the drawn images; see `aal_plugin.data.load_shapes`.
+        **kwargs: arguments of MMPretrain's `BaseDataset`.
 
     Raises:
-        ValueError: an argument out of its range.
+        ValueError: an argument is out of range.
     """
 
     METAINFO = {"classes": data.CLASSES}
@@ -59,7 +59,7 @@ class ShapesDataset(BaseDataset):
         shapes = data.load_shapes(
             self.num_images, self.size, data.split_seed(self.split, self.seed), self.cache_dir
         )
-        # Views of one array, which forked workers share: get_data_info copies what it hands out.
+        # Views of one array, so forked workers share the memory; get_data_info returns copies.
         images = np.ascontiguousarray(shapes.images[..., ::-1])
         boxes = shapes.boxes.astype(np.float32)
         shape = (self.size, self.size)

@@ -1,1 +1,1 @@
-"""Attention maps on images, and how well they find objects."""
+"""Attention maps of images, and how well they localise objects."""

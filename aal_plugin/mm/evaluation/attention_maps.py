@@ -1,4 +1,4 @@
-"""A trained student with its teacher, and the maps of both on one image."""
+"""The attention maps of a trained student, and the activation maps of its teacher, per image."""
 
 from __future__ import annotations
 
@@ -11,21 +11,27 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
+from mmpretrain.models import BaseClassifier
 from mmpretrain.registry import DATASETS, MODELS
 from mmpretrain.structures import DataSample
-from torch import Tensor, nn
+from torch import Tensor
 
 from aal_plugin.core import AttentionRecorder
-from aal_plugin.core.losses.links import map_grid, resize_maps
+from aal_plugin.core.losses.links import map_grid
+from aal_plugin.core.losses.resize import resize_maps
 from aal_plugin.mm.checkpoints.reading import load_strictly, read_checkpoint, saved_weights
 from aal_plugin.mm.configs.reading import read_config
 from aal_plugin.mm.configs.types import type_name
+from aal_plugin.mm.models.heads.attention_link_head import AttentionLinkHead
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 
 class Shown(NamedTuple):
-    """An image (H, W, 3) uint8 RGB and its maps; augmented and activations None without links."""
+    """An image (H, W, 3) uint8 RGB and its maps.
+
+    `augmented` and `activations` are None for a model without links.
+    """
 
     name: str
     title: str
@@ -40,12 +46,13 @@ class AttentionReader:
     """Reads attention from the checkpoint of an AALClassifier or an ImageClassifier.
 
     Args:
-        config: the one that `checkpoint` was trained with, or its file.
-        ema: take the averaged weights of EMAHook, not the raw ones.
+        config: the config that `checkpoint` was trained with, or its file.
+        ema: use the averaged weights of EMAHook, not the raw ones.
 
     Raises:
-        FileNotFoundError, ValueError: no such checkpoint, one that does not fit the config, or a
-            student that shows no attention.
+        FileNotFoundError: the checkpoint or config does not exist.
+        ValueError: the checkpoint does not fit the config, or AAL does not know how to read the
+            student's attention.
     """
 
     def __init__(self, config: str | Config, checkpoint: str, ema: bool = False) -> None:
@@ -57,7 +64,7 @@ class AttentionReader:
             model["data_preprocessor"] = dict(
                 dict(type="ClsDataPreprocessor"), **self.config.data_preprocessor
             )
-        self.model = load_strictly(
+        self.model: BaseClassifier = load_strictly(
             MODELS.build(model), saved_weights(saved, ema, checkpoint), checkpoint
         )
         self._classes = (saved.get("meta", {}).get("dataset_meta") or {}).get("classes")
@@ -78,7 +85,7 @@ class AttentionReader:
             yield self._read(name, dataset[index])
 
     def files(self, paths: Sequence[Path]) -> Iterator[Shown]:
-        """Image files, through the validation pipeline, resized where the student demands it."""
+        """Image files after the validation pipeline, resized if the student needs a fixed size."""
         steps = [dict(step) for step in self.config.val_dataloader.dataset.pipeline]
         if type_name(steps[0]) != "LoadImageFromFile":
             steps.insert(0, dict(type="LoadImageFromFile"))
@@ -100,7 +107,7 @@ class AttentionReader:
         maps = self.recorder.stop()
         augmented = activations = None
         head = getattr(self.model, "link_head", None)
-        if isinstance(head, nn.Module):
+        if isinstance(head, AttentionLinkHead):
             size = head.map_size or map_grid(maps)
             augmented = [a[0] for a in head.links([resize_maps(block, size) for block in maps])]
             activations = [level[0] for level in self.model.teacher(images)[0]]
@@ -121,19 +128,17 @@ class AttentionReader:
 
 
 def image_files(given: Sequence[str]) -> list[Path]:
-    """Image files named, and those of folders named, in order.
+    """The given image files and the images in the given folders, in order.
 
     Raises:
-        FileNotFoundError: no such file or folder, or a folder without images.
+        FileNotFoundError: a file or folder does not exist, or a folder has no images.
     """
     found: list[Path] = []
     for path in map(Path, given):
         if path.is_dir():
             inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGES)
             if not inside:
-                raise FileNotFoundError(
-                    f"folder {str(path)!r} holds no image ({', '.join(IMAGES)})"
-                )
+                raise FileNotFoundError(f"folder {str(path)!r} has no image ({', '.join(IMAGES)})")
             found += inside
         elif path.is_file():
             found.append(path)

@@ -1,4 +1,4 @@
-"""`LocalizationAccuracy`: how well a student's attention finds the object."""
+"""`LocalizationAccuracy`: how well a student's attention localises the object."""
 
 from __future__ import annotations
 
@@ -20,22 +20,23 @@ from aal_plugin.analysis.localization import (
 
 @METRICS.register_module()
 class LocalizationAccuracy(BaseMetric):
-    """MaxBoxAcc, GT-known and top-1 localisation of boxes cut from attention.
+    """MaxBoxAcc, GT-known and top-1 localisation of boxes from thresholded attention.
 
-    It needs the hook `AttentionInPrediction`, and `gt_bboxes` in the samples: a pipeline that
-    ends with `dict(type='PackInputs', algorithm_keys=['gt_bboxes'])`. The figures are explained
-    in `aal_plugin.analysis.localization.localization_accuracy`.
+    It needs the hook `AttentionInPrediction`, and `gt_bboxes` in the samples: end the pipeline
+    with `dict(type='PackInputs', algorithm_keys=['gt_bboxes'])`.
+    `aal_plugin.analysis.localization.localization_accuracy` explains the results.
 
     Args:
-        block, head: whose attention is read, counted from 1; by default the last block's mean
-            over heads.
-        rollout: read attention rollout instead.
-        thresholds: so many, evenly from 0 up to 1, or those of a list. Of several the best for
-            the whole data set is taken, as the benchmark does; give one to fix it beforehand.
-        iou: from which a box counts as right.
+        block, head: the block and head whose attention is used, counted from 1; by default the
+            last block's mean over its heads.
+        rollout: use attention rollout instead.
+        thresholds: the number of thresholds, evenly spaced from 0 up to 1, or a list of them. With
+            several, the metric reports the best one for the whole data set, as the benchmark does;
+            give a list of one to fix the threshold in advance.
+        iou: lowest IoU at which a box is correct; one value or more.
 
     Raises:
-        ValueError: settings out of their range, or samples without attention or boxes.
+        ValueError: a setting is out of range, or the samples have no attention or boxes.
     """
 
     default_prefix = "localization"
@@ -54,8 +55,8 @@ class LocalizationAccuracy(BaseMetric):
         super().__init__(collect_device=collect_device, prefix=prefix, **kwargs)
         if rollout and (block is not None or head is not None):
             raise ValueError(
-                f"LocalizationAccuracy: rollout=True runs through all blocks and heads, so block="
-                f"{block}, head={head} cannot be chosen"
+                f"LocalizationAccuracy: rollout=True uses all blocks and heads; remove "
+                f"block={block} and head={head}, or set rollout=False"
             )
         if isinstance(thresholds, int):
             self.thresholds = [i / thresholds for i in range(thresholds)]
@@ -63,8 +64,8 @@ class LocalizationAccuracy(BaseMetric):
             self.thresholds = [float(threshold) for threshold in thresholds]
         if not self.thresholds or not all(0 <= threshold <= 1 for threshold in self.thresholds):
             raise ValueError(
-                f"LocalizationAccuracy.thresholds={thresholds}; choose a count of 1 or more, or a "
-                "list of values from 0 to 1"
+                f"LocalizationAccuracy.thresholds={thresholds}; choose a number of thresholds, 1 "
+                "or more, or a list of values from 0 to 1"
             )
         if not iou or not all(0 < level <= 1 for level in iou):
             raise ValueError(f"LocalizationAccuracy.iou={iou}; choose values in (0, 1]")

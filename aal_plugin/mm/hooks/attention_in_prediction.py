@@ -1,11 +1,10 @@
-"""`AttentionInPrediction`: puts a student's attention into the predictions of val and test."""
+"""`AttentionInPrediction`: adds a student's attention to the predictions of val and test."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from mmpretrain.datasets import transforms
@@ -15,7 +14,10 @@ from aal_plugin.analysis.rollout import AttentionRollout
 from aal_plugin.core import AttentionRecorder
 from aal_plugin.core.student.by_name import AttentionLayers
 
-# They move the image and leave gt_bboxes where they were. Subclasses may know better.
+from .bare_model import bare_model
+
+# These transforms move the image but not gt_bboxes. A subclass may move both, so only these exact
+# classes are rejected.
 BOX_BLIND = (
     transforms.EfficientNetCenterCrop,
     transforms.EfficientNetRandomCrop,
@@ -27,21 +29,22 @@ BOX_BLIND = (
 
 @HOOKS.register_module()
 class AttentionInPrediction(Hook):
-    """Lets a metric such as `LocalizationAccuracy` see attention; predictions stay as they are.
+    """Adds attention to the data samples for metrics such as `LocalizationAccuracy`.
 
-    Every data sample gets `attention`, the maps of every block, (M, h, w) each; `attention_size`,
-    the (H, W) of the image that they cover; and with `rollout` also `attention_rollout`, (h, w).
-    It serves an AALClassifier and a plain ImageClassifier alike, and does nothing in training.
+    Each data sample receives `attention`, a list with the map of every block, (M, h, w);
+    `attention_size`, the (H, W) of the image that the maps cover; and with `rollout` also
+    `attention_rollout`, (h, w). The predictions do not change. The hook works with an
+    AALClassifier and with a plain ImageClassifier, and does nothing in training.
 
     Args:
         rollout: also follow the attention through all blocks, see
             `aal_plugin.analysis.rollout`.
-        attention_layers: as in `AALClassifier`, for an ImageClassifier whose backbone is of no
-            known family.
+        attention_layers: as in `AALClassifier`; needed for an ImageClassifier whose backbone
+            belongs to no known family.
 
     Raises:
-        ValueError: a model or backbone that shows no attention; a pipeline whose boxes do not
-            move with the image.
+        ValueError: AAL does not know how to read the backbone's attention; the model has no
+            backbone; or a transform of the pipeline moves the image but not its boxes.
     """
 
     def __init__(
@@ -49,7 +52,7 @@ class AttentionInPrediction(Hook):
     ) -> None:
         self.rollout = rollout
         self.attention_layers = attention_layers
-        self._watched: Any = None
+        self._model: Any = None  # the model that the recorder below belongs to
         self._handles: list[Any] = []
 
     def before_val_epoch(self, runner: Runner) -> None:
@@ -66,22 +69,26 @@ class AttentionInPrediction(Hook):
 
     def _begin(self, runner: Runner, dataset: Any) -> None:
         check_boxes_follow(dataset)
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        if self._watched is not model:
-            self._watch(model)
-            self._watched = model
+        model = bare_model(runner.model)
+        if self._model is not model:
+            self._record(model)
+            self._model = model
         self._handles = [
             model.register_forward_pre_hook(self._start, with_kwargs=True),
             model.register_forward_hook(self._attach, with_kwargs=True),
         ]
 
-    def _watch(self, model: nn.Module) -> None:
-        if not hasattr(model, "backbone"):
-            raise ValueError(f"AttentionInPrediction: {type(model).__name__} has no backbone")
+    def _record(self, model: nn.Module) -> None:
+        backbone = getattr(model, "backbone", None)
+        if backbone is None:
+            raise ValueError(
+                f"AttentionInPrediction needs a model with a backbone, but {type(model).__name__} "
+                "has none; remove the hook"
+            )
         self._recorder = getattr(model, "attention_recorder", None) or AttentionRecorder(
-            model.backbone, self.attention_layers
+            backbone, self.attention_layers
         )
-        self._rollout = AttentionRollout(model.backbone) if self.rollout else None
+        self._rollout = AttentionRollout(backbone) if self.rollout else None
 
     def _end(self) -> None:
         for handle in self._handles:
@@ -106,13 +113,14 @@ class AttentionInPrediction(Hook):
 
 
 def check_boxes_follow(dataset: Any) -> None:
-    """Raise ValueError where boxes are handed on that a transform before left behind."""
+    """Raise ValueError if a pipeline packs gt_bboxes after a transform that did not move them."""
     steps = list(getattr(getattr(dataset, "pipeline", None), "transforms", ()))
     if not any("gt_bboxes" in getattr(step, "algorithm_keys", ()) for step in steps):
         return
     for step in steps:
         if type(step) in BOX_BLIND:
             raise ValueError(
-                f"pipeline: {type(step).__name__} moves the image but not gt_bboxes; choose "
-                "Resize, ResizeEdgeWithBoxes, CenterCrop or RandomFlip, or hand no boxes on"
+                f"pipeline: {type(step).__name__} moves the image but not gt_bboxes; use "
+                "Resize, ResizeEdgeWithBoxes, CenterCrop or RandomFlip, or remove gt_bboxes from "
+                "PackInputs.algorithm_keys"
             )

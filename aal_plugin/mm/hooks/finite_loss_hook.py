@@ -1,4 +1,4 @@
-"""`FiniteLossHook`: ends a training whose loss is no number any more."""
+"""`FiniteLossHook`: stops a training whose loss has become NaN or infinite."""
 
 from __future__ import annotations
 
@@ -13,25 +13,27 @@ from torch import Tensor, nn
 from aal_plugin.core.losses.finite import FiniteMarks
 from aal_plugin.core.settings import check_whole
 
-_IMAGES = "images that are no numbers"
+_IMAGES = "images with NaN or infinite values"
 
 
 @HOOKS.register_module()
 class FiniteLossHook(Hook):
-    """Stops at a loss, or a weight, that is NaN or infinite, before a checkpoint is made of it.
+    """Stops when a loss or a weight is NaN or infinite, before it is saved in a checkpoint.
 
-    Each step marks on the device what is not finite; nobody waits for it. The mark is read at the
-    logger's interval, and before every checkpoint, where the weights are looked at too. So a
-    checkpoint that is there is finite, and the newest of them is the one to go on from.
+    Each step marks non-finite values on the device, without waiting for the result. The hook reads
+    the mark at the logger's interval and before every checkpoint; before a checkpoint it also
+    checks the weights. So every saved checkpoint is finite, and training can resume from the
+    newest one.
 
     Args:
-        interval: steps between readings; by default the logger's.
+        interval: steps between two readings; by default the logger's interval.
 
     Raises:
-        FloatingPointError: in training; it names losses, weights λ, step and checkpoint.
+        FloatingPointError: during training; names the losses, the weights λ, the step and the last
+            checkpoint.
     """
 
-    priority = "VERY_HIGH"  # before any hook that saves, or makes room for a checkpoint
+    priority = "VERY_HIGH"  # before any hook that saves a checkpoint or removes an old one
 
     def __init__(self, interval: int | None = None) -> None:
         if interval is not None:
@@ -61,7 +63,7 @@ class FiniteLossHook(Hook):
         self._check(runner, with_weights=True)
 
     def before_val(self, runner: Runner) -> None:
-        # After which the best checkpoint may be saved.
+        # The best checkpoint may be saved after the validation.
         self._check(runner, with_weights=True)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -76,7 +78,7 @@ class FiniteLossHook(Hook):
         ]
         if not names:
             return
-        if names != self._marks.names:  # a loss came or went, at a milestone
+        if names != self._marks.names:  # at a milestone a loss can start or stop
             self._check(runner)
             self._marks.forget()
         self._marks.mark({name: outputs[name] for name in names}, runner.iter + 1)
@@ -84,35 +86,39 @@ class FiniteLossHook(Hook):
     def _check(self, runner: Runner, with_weights: bool = False) -> None:
         found = self._marks.first_bad()
         if found is not None:
-            step, told = found
-            # The sum of all losses tells nothing that its parts do not.
-            bad = [n for n in _not_finite(told) if n != "loss"] or ["loss"]
-            if _IMAGES in bad:  # whatever else is not finite comes of them
+            step, values = found
+            # The sum of all losses adds nothing to its parts.
+            bad = [n for n in _not_finite(values) if n != "loss"] or ["loss"]
+            if _IMAGES in bad:  # they cause all other non-finite values
                 raise FloatingPointError(
-                    f"step {step}: {_IMAGES}, NaN or infinite, came out of "
-                    "train_dataloader.dataset.pipeline; look at its transforms and at the files"
+                    f"step {step}: train_dataloader.dataset.pipeline returned {_IMAGES}; check its "
+                    "transforms and the image files"
                 )
-            weights = [f"{n}={v:g}" for n, v in told.items() if n.endswith("_weight")]
-            what = ", ".join([*(f"{name} is {told[name]}" for name in bad), *weights])
+            weights = [f"{n}={v:g}" for n, v in values.items() if n.endswith("_weight")]
+            what = ", ".join([*(f"{name} is {values[name]}" for name in bad), *weights])
             raise FloatingPointError(f"step {step}: {what}. {_advice(runner)}")
         names = _weights_not_finite(runner.model) if with_weights else []
         if names:
             raise FloatingPointError(
-                f"step {runner.iter + 1}: the losses are finite, but {len(names)} weights are not, "
-                f"{names[0]!r} first. {_advice(runner)}"
+                f"step {runner.iter + 1}: the losses are finite, but {len(names)} weights are NaN "
+                f"or infinite; the first one is {names[0]!r}. {_advice(runner)}"
             )
 
 
 def _float_images(batch: Any) -> dict[str, Tensor]:
-    """A sum that is not finite where an image is not; whole numbers need no look."""
+    """The sum of a batch's images, non-finite if any pixel is. Integer images need no check."""
     images = batch.get("inputs") if isinstance(batch, dict) else None
     images = images if isinstance(images, (list, tuple)) else [images]
-    floats = [i for i in images if isinstance(i, Tensor) and i.is_floating_point()]
-    return {_IMAGES: sum(image.sum(dtype=torch.float32) for image in floats)} if floats else {}
+    sums = [
+        image.sum(dtype=torch.float32)
+        for image in images
+        if isinstance(image, Tensor) and image.is_floating_point()
+    ]
+    return {_IMAGES: torch.stack(sums).sum()} if sums else {}
 
 
 def _saves_now(hook: Hook, runner: Runner) -> bool:
-    """Whether a hook that saves by iteration may do so after this one."""
+    """Whether a hook that saves by iteration may save after this iteration."""
     if not isinstance(hook, CheckpointHook) or hook.by_epoch:
         return False
     last = hook.save_last and hook.is_last_train_iter(runner)
@@ -125,7 +131,7 @@ def _not_finite(values: dict[str, float]) -> list[str]:
 
 @torch.no_grad()
 def _weights_not_finite(model: nn.Module) -> list[str]:
-    """Names of the parameters that hold a NaN or an infinity; the device is read once."""
+    """Names of the parameters that hold a NaN or an infinity, with a single device read."""
     named = [(n, p) for n, p in model.named_parameters() if p.numel()]
     if not named:
         return []
@@ -135,5 +141,5 @@ def _weights_not_finite(model: nn.Module) -> list[str]:
 
 def _advice(runner: Runner) -> str:
     last = find_latest_checkpoint(runner.work_dir)
-    kept = f"the last checkpoint, {last}, is finite" if last else "no checkpoint was saved before"
-    return f"Training ends here; {kept}. Lower the learning rate or the weight of that loss"
+    saved = f"the last checkpoint, {last}, is finite" if last else "no checkpoint was saved yet"
+    return f"Training stops; {saved}. Lower the learning rate or the weight of that loss"

@@ -1,4 +1,4 @@
-"""`LinkHeatmapHook`: the links' heatmap in TensorBoard, W&B or wherever the visualizer writes."""
+"""`LinkHeatmapHook`: a heatmap of the links in TensorBoard, W&B or another visual back-end."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
@@ -16,20 +15,23 @@ from aal_plugin.analysis.link_records import append_record
 from aal_plugin.analysis.links import link_strength
 from aal_plugin.core.settings import check_whole
 
+from .bare_model import bare_model
+
 
 @HOOKS.register_module()
 class LinkHeatmapHook(Hook):
-    """Draws the links through MMEngine's visualizer, and keeps their strengths as numbers.
+    """Draws the links with MMEngine's visualizer and saves their strengths as numbers.
 
-    The numbers go to `<run>/vis_data/link_strength.json` in the work dir, one line an epoch, from
-    which `tools/analysis/links_over_epochs.py` draws. The links are the raw ones, not EMAHook's.
+    The numbers go to `<run>/vis_data/link_strength.json` in the work dir, one line an epoch;
+    `tools/analysis/links_over_epochs.py` draws them. The links are the raw ones, not EMAHook's
+    average.
 
     Args:
-        interval: epochs between two heatmaps; before training and after the last one is always
-            drawn.
+        interval: epochs between two heatmaps. The hook also draws before training and after the
+            last epoch.
 
     Raises:
-        ValueError: interval below 1; a model without a link head.
+        ValueError: interval is below 1; the model has no link head.
     """
 
     def __init__(self, interval: int = 1) -> None:
@@ -37,13 +39,13 @@ class LinkHeatmapHook(Hook):
         self.interval = interval
 
     def before_train(self, runner: Runner) -> None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = bare_model(runner.model)
         head = getattr(model, "link_head", None)
         if head is None:
             raise ValueError(
-                f"LinkHeatmapHook needs a link head, and {type(model).__name__} has none; give "
-                "model.link_head=dict(type='AttentionLinkHead') to an AALClassifier, or remove "
-                "the hook"
+                f"LinkHeatmapHook needs a link head, but {type(model).__name__} has none; set "
+                "model.type='AALClassifier' with link_head=dict(type='AttentionLinkHead'), or "
+                "remove the hook"
             )
         self._links = head.links
         if runner.epoch == 0:

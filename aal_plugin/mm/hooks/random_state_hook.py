@@ -1,4 +1,4 @@
-"""`RandomStateHook`: a resumed run draws the random numbers of an unbroken one."""
+"""`RandomStateHook`: a resumed run draws the same random numbers as an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from aal_plugin.mm.runtime.resumable_loops import ResumableEpochLoop
 
 @HOOKS.register_module()
 class RandomStateHook(Hook):
-    """Saves the random streams of every rank in each checkpoint, and takes them up on a resume.
+    """Saves the random states of every rank in each checkpoint and restores them on resume.
 
-    They are Python's, NumPy's, torch's and the GPU's, of which mixing, drop path and dropout draw;
-    the images' transforms have streams of their own (`ResumableEpochLoop`). What happens between
-    two steps of the training, such as a validation or the start of workers, leaves them as they
-    were. A checkpoint has them under `random_states`, beside MMEngine's keys.
+    These are the states of Python, NumPy, torch and the GPU. Mixup, drop path and dropout draw from
+    them; image transforms have random numbers of their own (`ResumableEpochLoop`). Work between
+    two training steps, such as a validation or the start of workers, does not change them. A
+    checkpoint stores them under `random_states`, beside MMEngine's keys.
     """
 
     priority = "VERY_HIGH"
@@ -31,7 +31,7 @@ class RandomStateHook(Hook):
         self._of_all: list[dict[str, Any]] | None = None
 
     def hold(self, runner: Runner) -> None:
-        """Keep the streams until the next step; all ranks call this."""
+        """Store the random states until the next step. All ranks must call this."""
         if self._held is None:
             self._held = random_state()
             self._of_all = [self._held]
@@ -50,7 +50,7 @@ class RandomStateHook(Hook):
             self._held = None
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        # Of one rank alone where a hook that is not ours saves within an epoch.
+        # A hook of a lab may save within an epoch: then only this rank's state is known.
         states = self._of_all if self._held is not None else [random_state()]
         checkpoint["random_states"] = dict(ranks=states, batches=_batches(runner))
         if isinstance(runner.train_loop, ResumableEpochLoop):
@@ -61,26 +61,32 @@ class RandomStateHook(Hook):
             return
         saved = checkpoint.get("random_states")
         if saved is None:
-            runner.logger.info("the checkpoint has no random states; their streams begin anew")
+            runner.logger.info(
+                "the checkpoint has no random states; the random numbers differ from those of an "
+                "uninterrupted run"
+            )
             return
         if get_rank() < len(saved["ranks"]) and get_world_size() == len(saved["ranks"]):
             self._held = saved["ranks"][get_rank()]
         else:
-            _warn(runner, f"random states of {len(saved['ranks'])} ranks, not {get_world_size()}")
+            _warn(runner, f"{len(saved['ranks'])} ranks, but this run has {get_world_size()}")
         done = saved.get("batches_done", 0)
         if done and saved["batches"] == _batches(runner):
             runner.train_loop.batches_done = done
-            runner.logger.info(f"the run goes on after batch {done} of its epoch")
+            runner.logger.info(f"training continues after batch {done} of its epoch")
         elif done:
-            _warn(runner, f"epochs of {saved['batches']} batches, not {_batches(runner)}")
+            _warn(
+                runner, f"{saved['batches']} batches an epoch, but this run has {_batches(runner)}"
+            )
 
 
 def _batches(runner: Runner) -> int:
     return len(runner.train_loop.dataloader)
 
 
-def _warn(runner: Runner, what: str) -> None:
+def _warn(runner: Runner, difference: str) -> None:
     runner.logger.log(
         logging.WARNING,
-        f"the checkpoint is of {what}: training goes on, but not with the numbers of that run",
+        f"the checkpoint was saved with {difference}; training continues, but with other random "
+        "numbers than an uninterrupted run",
     )

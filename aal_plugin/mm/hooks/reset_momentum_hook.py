@@ -9,25 +9,25 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 
 @HOOKS.register_module()
 class ResetMomentumHook(Hook):
-    """Empties the optimizer's buffers when the lr of the next epoch is lower than this one's.
+    """Clears the optimizer's buffers when the lr of the next epoch is lower than this epoch's.
 
-    Attention transfer's code makes a new SGD at each drop (cifar.py and imagenet.py,
-    `create_optimizer`), so that its momentum starts from nothing. It is for schedules that go
-    down in a few drops; one that lowers the lr every epoch would lose the momentum every epoch.
+    Attention transfer's code creates a new SGD at each drop (cifar.py and imagenet.py,
+    `create_optimizer`), so its momentum starts from zero. Use the hook with schedules of a few
+    drops: a schedule that lowers the lr every epoch would lose the momentum every epoch.
 
     Raises:
-        ValueError: a training loop by iteration.
+        ValueError: the training loop is iteration-based.
     """
 
-    # After the schedulers' step (LOW) and before the checkpoint (VERY_LOW): what is saved at the
-    # end of an epoch has the lr of the next one, and must have its buffers too.
+    # After the schedulers' step (LOW) and before the checkpoint (VERY_LOW): the checkpoint at the
+    # end of an epoch has the next epoch's lr, and must have the next epoch's buffers too.
     priority = 80
 
     def before_train(self, runner: Runner) -> None:
         if not isinstance(runner.train_loop, EpochBasedTrainLoop):
             raise ValueError(
-                "ResetMomentumHook looks at the lr of each epoch, and this loop goes by iteration; "
-                "set train_cfg.by_epoch=True or remove the hook"
+                "ResetMomentumHook needs a training loop by epochs, but this loop is "
+                "iteration-based; set train_cfg.by_epoch=True or remove the hook"
             )
 
     def before_train_epoch(self, runner: Runner) -> None:

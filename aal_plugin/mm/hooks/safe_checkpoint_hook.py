@@ -1,4 +1,4 @@
-"""`SafeCheckpointHook`: a checkpoint is whole on the disk before an older one goes."""
+"""`SafeCheckpointHook`: removes an old checkpoint only after the new one is on the disk."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from aal_plugin.whole_files import remove_parts, write_whole
 
 from .random_state_hook import RandomStateHook
 
-INTERRUPTED = "interrupted.pth"  # what a run saves that is stopped within an epoch
+INTERRUPTED = "interrupted.pth"  # the checkpoint of a run that was stopped within an epoch
 
 
 @register_backend("whole")
 class WholeFileBackend(LocalBackend):
-    """The local disk; files are written beside their names, flushed and renamed into place."""
+    """The local disk. It writes to a temporary file, flushes it and renames it."""
 
     def put(self, obj: bytes, filepath: str) -> None:
         os.makedirs(os.path.dirname(filepath) or ".", exist_ok=True)
@@ -28,7 +28,7 @@ class WholeFileBackend(LocalBackend):
 
 
 class _RemovingLater:
-    """A file backend that puts what it is told to remove on a list."""
+    """A file backend that appends removed paths to a list instead of deleting them."""
 
     def __init__(self, backend: Any, outdated: list[str]) -> None:
         self._backend = backend
@@ -40,13 +40,18 @@ class _RemovingLater:
 
 @HOOKS.register_module()
 class SafeCheckpointHook(CheckpointHook):
-    """MMEngine's CheckpointHook, which loses nothing when it is killed while it saves.
+    """MMEngine's CheckpointHook, but a run that is killed while it saves loses nothing.
 
-    Each file (checkpoints, the best ones, `last_checkpoint`) is written beside its name, flushed
-    to the disk and renamed. What `max_keep_ckpts` and `save_best` replace is removed afterwards;
-    a run that was killed in between removes it when it resumes. Arguments are CheckpointHook's.
-    An `out_dir` or `backend_args` of another storage is left to its own backend.
+    Each file (checkpoints, the best ones, `last_checkpoint`) is written to a temporary file,
+    flushed to the disk and renamed. Only then the hook removes the checkpoints that
+    `max_keep_ckpts` and `save_best` replace; if the run is killed before that, the resumed run
+    removes them. The arguments are CheckpointHook's. With an `out_dir` or `backend_args` of
+    another storage, files go through the backend of that storage.
     """
+
+    # CheckpointHook sets these without annotations.
+    file_backend: Any
+    backend_args: dict | None
 
     def before_train(self, runner: Runner) -> None:
         super().before_train(runner)
@@ -73,7 +78,7 @@ class SafeCheckpointHook(CheckpointHook):
         self.save(runner, self.filename_tmpl.format(step), meta, by_epoch=self.by_epoch)
 
     def save(self, runner: Runner, name: str, meta: dict, by_epoch: bool) -> None:
-        """Save a checkpoint to resume from, and remove what it replaces. All ranks call this."""
+        """Save a checkpoint and remove those that it replaces. All ranks must call this."""
         for hook in runner.hooks:
             if isinstance(hook, RandomStateHook):
                 hook.hold(runner)

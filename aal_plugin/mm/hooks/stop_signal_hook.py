@@ -1,4 +1,4 @@
-"""`StopSignalHook`: a run that a cluster ends saves itself first."""
+"""`StopSignalHook`: saves a checkpoint when a cluster stops the run."""
 
 from __future__ import annotations
 
@@ -22,17 +22,18 @@ _SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(
 
 @HOOKS.register_module()
 class StopSignalHook(Hook):
-    """After SIGTERM or SIGUSR1: a checkpoint at the end of the step, and exit status 75.
+    """After SIGTERM or SIGUSR1, saves a checkpoint at the end of the step; exit status 75.
 
-    `--resume` goes on from it, within the epoch. Of several ranks one may get the signal: they
-    agree by a small sum on the CPU that is begun in one step and read in a later one, so that no
-    step waits for the device. The signal once more, ten seconds later, ends the process at once.
+    `--resume` continues from that checkpoint, within the epoch. If only one of several ranks
+    receives the signal, the ranks agree through a small all-reduce on the CPU. It starts in one
+    step and is read in a later one, so no step waits for the device. A second signal, at least ten
+    seconds later, ends the process immediately.
 
     Args:
-        interval: steps between two sums, where there are several ranks.
+        interval: steps between two all-reduces when there are several ranks.
     """
 
-    priority = "VERY_LOW"  # when all others have seen the step
+    priority = "VERY_LOW"  # after all other hooks of the step
 
     def __init__(self, interval: int = 5) -> None:
         if not isinstance(interval, int) or interval < 1:
@@ -40,7 +41,9 @@ class StopSignalHook(Hook):
         self.interval = interval
         self._since: float | None = None
         self._before: dict[int, Any] = {}
-        self._group = self._sum = self._work = None
+        self._group: Any = None
+        self._sum: torch.Tensor | None = None
+        self._work: Any = None
 
     def before_train(self, runner: Runner) -> None:
         if get_world_size() > 1 and self._group is None:
@@ -48,8 +51,11 @@ class StopSignalHook(Hook):
         try:
             for number in _SIGNALS:
                 self._before[number] = signal.signal(number, self._receive)
-        except ValueError:  # not the main thread, which alone has signals
-            runner.logger.info("StopSignalHook: not in the main thread; signals end the run")
+        except ValueError:  # only the main thread can receive signals
+            runner.logger.info(
+                "StopSignalHook: training is not in the main thread, so a signal ends the run "
+                "without a checkpoint"
+            )
 
     def after_train(self, runner: Runner) -> None:
         for number, handler in self._before.items():
@@ -80,7 +86,7 @@ class StopSignalHook(Hook):
         if step % self.interval:
             return False
         agreed = False
-        if self._work is not None:
+        if self._work is not None and self._sum is not None:
             self._work.wait()
             agreed = bool(self._sum.item())
         self._sum = torch.tensor([int(self._since is not None)])
@@ -91,13 +97,15 @@ class StopSignalHook(Hook):
         meta = dict(epoch=runner.epoch, iter=runner.iter + 1)
         hook = next((hook for hook in runner.hooks if isinstance(hook, SafeCheckpointHook)), None)
         if hook is None:
-            raise RuntimeError("StopSignalHook needs SafeCheckpointHook as its checkpoint hook")
+            raise RuntimeError(
+                "StopSignalHook needs default_hooks.checkpoint=dict(type='SafeCheckpointHook')"
+            )
         hook.save(runner, INTERRUPTED, meta, by_epoch=False)
         runner.logger.info(
-            f"stopped by a signal after step {runner.iter + 1}; saved {hook.last_ckpt}, which "
-            f"--resume goes on from; exit status {STATUS}"
+            f"stopped by a signal after step {runner.iter + 1}; saved {hook.last_ckpt}; --resume "
+            f"continues from it; exit status {STATUS}"
         )
         if self._work is not None:
             self._work.wait()
-        barrier()  # none leaves, and is taken for a failure, while the first one saves
+        barrier()  # a rank that left while rank 0 saves would count as a failure
         raise SystemExit(STATUS)

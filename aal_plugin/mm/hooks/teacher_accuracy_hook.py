@@ -1,4 +1,4 @@
-"""`TeacherAccuracyHook`: the teacher's own top-1 at validation."""
+"""`TeacherAccuracyHook`: the teacher's top-1 accuracy at validation."""
 
 from __future__ import annotations
 
@@ -8,20 +8,24 @@ from typing import Any
 import torch
 from mmengine.dist import all_reduce
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
+
+from .bare_model import bare_model
 
 
 @HOOKS.register_module()
 class TeacherAccuracyHook(Hook):
-    """Logs the teacher's own top-1 on the validation set, as `accuracy/teacher_top1` (%).
+    """Logs the teacher's top-1 on the validation set as `accuracy/teacher_top1` (%).
 
-    A teacher that is fed wrongly (other pixels, other classes) is seen at once. The teacher does
-    not change, so it is run in the first validation alone and its figure repeated in the others.
+    Wrong preprocessing or wrong classes of the teacher show up immediately. The teacher does not
+    change, so the hook runs it in the first validation only and logs the same value in the others.
+
+    Raises:
+        ValueError: the model has no teacher.
     """
 
-    priority = "ABOVE_NORMAL"  # before the logger's
+    priority = "ABOVE_NORMAL"  # before the logger
 
     def __init__(self) -> None:
         self._top1: float | None = None
@@ -43,7 +47,7 @@ class TeacherAccuracyHook(Hook):
     ) -> None:
         if self._top1 is not None:
             return
-        model = _unwrapped(runner)
+        model = bare_model(runner.model)
         data = model.data_preprocessor(data_batch, training=False)
         _, logits = model.teacher(data["inputs"], with_logits=True)
         labels = torch.cat([sample.gt_label for sample in data["data_samples"]])
@@ -59,16 +63,12 @@ class TeacherAccuracyHook(Hook):
 
 
 def _check_teacher(runner: Runner) -> None:
-    model = _unwrapped(runner)
+    model = bare_model(runner.model)
     if getattr(model, "teacher", None) is None:
         raise ValueError(
-            "TeacherAccuracyHook needs a model with a teacher, and "
-            f"{type(model).__name__} has none; remove it from custom_hooks"
+            f"TeacherAccuracyHook needs a model with a teacher, but {type(model).__name__} has "
+            "none; set model.teacher, or remove the hook"
         )
-
-
-def _unwrapped(runner: Runner) -> torch.nn.Module:
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model
 
 
 def _device(runner: Runner) -> torch.device:

@@ -48,7 +48,7 @@ def damage(path, how):
         ("flipped", "is damaged: .* does not match its checksum"),
         ("zeroed", "is damaged"),
         ("cut", "is cut short"),
-        ("all zeros", "holds zeros"),
+        ("all zeros", "contains only zeros"),
         ("empty", "is empty"),
         ("lfs", "is a pointer of Git LFS"),
         ("pickle", "is a pickle"),

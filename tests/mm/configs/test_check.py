@@ -62,7 +62,7 @@ def test_a_type_is_read_however_it_is_written():
     assert [key for key, _ in parts_of(cfg.custom_hooks, "hooks")] == ["hooks.0", "hooks.0.inner.0"]
 
 
-@pytest.mark.parametrize("scope", ["", "aal_plugin."])
+@pytest.mark.parametrize("scope", ["", "aal_plugin.mm."])
 def test_a_runs_hooks_are_known_with_a_scope_too(tmp_path, scope):
     from aal_plugin.mm.runtime.launch import check_run, keep_checkpoints_whole, resume_exactly
 
@@ -106,7 +106,7 @@ def test_labels_are_counted_where_a_data_set_names_no_classes():
         def get_gt_labels(self):
             return [0, 3, 11]
 
-    with pytest.raises(ValueError, match="has 12 labels, and model.head.num_classes=10"):
+    with pytest.raises(ValueError, match="has 12 labels, but model.head.num_classes=10"):
         check_labels("val_dataloader", Labels(), build(PLAIN))
 
 

@@ -30,12 +30,14 @@ def test_image_is_cut_to_the_pixels_of_its_box(box, rows, columns):
 
 @pytest.mark.parametrize("box", [(3, 3, 3, 5), (9, 1, 12, 4), (1, 1, 0, 4)])
 def test_box_without_a_pixel_is_named_with_its_image(box):
-    with pytest.raises(ValueError, match=r"CropToBox: the box .* holds no pixel of a.png, 8 x 6"):
+    with pytest.raises(
+        ValueError, match=r"CropToBox: the box .* contains no pixel of a.png, .* 8 x 6"
+    ):
         cut(box)
 
 
 def test_sample_without_a_box_is_told_which_data_set_has_some():
-    with pytest.raises(ValueError, match="a.png has no gt_bboxes; choose dataset 'CUBWithBoxes'"):
+    with pytest.raises(ValueError, match="a.png has no gt_bboxes; use .* 'CUBWithBoxes'"):
         TRANSFORMS.build(dict(type="CropToBox"))(dict(img=PICTURE, img_path="a.png"))
 
 

@@ -84,7 +84,7 @@ def test_missing_boxes_are_told(folder):
     boxes = folder / "bounding_boxes.txt"
     lines = boxes.read_text().splitlines()
     boxes.write_text("\n".join(lines[:2]))
-    with pytest.raises(ValueError, match="bounding_boxes.txt has no box of image .*c.png"):
+    with pytest.raises(ValueError, match="bounding_boxes.txt has no box for image .*c.png"):
         build(folder)
     boxes.unlink()
     with pytest.raises(FileNotFoundError, match="CUBWithBoxes.data_root: .*bounding_boxes.txt'"):
@@ -94,7 +94,7 @@ def test_missing_boxes_are_told(folder):
 def test_images_txt_does_not_reach_out_of_its_folder(folder):
     listing = folder / "images.txt"
     listing.write_text(listing.read_text().replace("002.Finch/c.png", "../../c.png"))
-    with pytest.raises(ValueError, match="c.png', which lies outside .* allow_outside=True"):
+    with pytest.raises(ValueError, match="c.png', which is outside .* allow_outside=True"):
         len(build(folder))
     steps = [dict(type="LoadImageFromFile")]
     config = dict(type="CUBWithBoxes", data_root=str(folder), split="test", pipeline=steps)

@@ -40,7 +40,7 @@ def test_what_is_missing_is_named_with_the_place_and_the_source(
     cfg = config(**(dict(type="ClassBalancedSubset", dataset=dataset) if wrapped else dataset))
     with pytest.raises(FileNotFoundError, match=missing) as error:
         check_data(cfg, LOADERS)
-    for words in ("train_dataloader.dataset", str(tmp_path), "It comes from", "data_root"):
+    for words in ("train_dataloader.dataset", str(tmp_path), "Source: ", "data_root"):
         assert words in str(error.value)
 
 

@@ -123,11 +123,11 @@ def test_what_the_folder_lacks_is_told_before_a_run(folder, tmp_path):
 
     assert "no folder" in error(FileNotFoundError, tmp_path / "none")
     (tmp_path / "flat" / "train").mkdir(parents=True)
-    assert "one for each class" in error(FileNotFoundError, tmp_path / "flat")
+    assert "one folder for each class" in error(FileNotFoundError, tmp_path / "flat")
     assert "epochs=0" in error(ValueError, epochs=0)
     assert "batch_size='many'" in error(ValueError, batch_size="many")
     message = error(ValueError, batch_size=1000)
-    assert re.search(r"batch_size=1000: .*train has \d+ images; choose \d+ or less", message)
+    assert re.search(r"batch_size=1000: .*train has only \d+ images; choose \d+ or less", message)
     copy = tmp_path / "copy"
     shutil.copytree(folder, copy)
     (lacking, *_) = sorted((copy / "val").iterdir())

@@ -80,7 +80,7 @@ def test_folders_are_searched_and_empty_ones_told(tmp_path):
         (tmp_path / name).write_bytes(b"")
     found = image_files([str(tmp_path / "b"), str(tmp_path / "a.webp")])
     assert [path.name for path in found] == ["1.png", "2.JPG", "a.webp"]
-    with pytest.raises(FileNotFoundError, match=r"folder '.*empty' holds no image \(.jpg, "):
+    with pytest.raises(FileNotFoundError, match=r"folder '.*empty' has no image \(.jpg, "):
         image_files([str(tmp_path / "empty")])
     with pytest.raises(FileNotFoundError, match="image 'nowhere.png': no such file or folder"):
         image_files(["nowhere.png"])

@@ -135,9 +135,18 @@ def metric(**settings):
     [
         (metric(rollout=True), "samples have no attention_rollout; set rollout=True in the hook"),
         (metric(block=4), "LocalizationAccuracy.block=4; choose 1 to 3"),
-        (metric(rollout=True, block=1), "rollout=True runs through all .* block=1, head=None"),
-        (metric(thresholds=0), r"LocalizationAccuracy.thresholds=0; choose a count of 1 or more"),
-        (metric(thresholds=[2.0]), r"LocalizationAccuracy.thresholds=\[2.0\]; choose a count"),
+        (
+            metric(rollout=True, block=1),
+            "rollout=True uses all blocks and heads; remove block=1 and head=None",
+        ),
+        (
+            metric(thresholds=0),
+            r"LocalizationAccuracy.thresholds=0; choose a number of thresholds, 1 or more",
+        ),
+        (
+            metric(thresholds=[2.0]),
+            r"LocalizationAccuracy.thresholds=\[2.0\]; choose a number of thresholds",
+        ),
         (metric(iou=[0.5, 50]), r"LocalizationAccuracy.iou=\[0.5, 50\]; choose values in \(0, 1\]"),
     ],
 )
@@ -159,7 +168,7 @@ def test_hook_that_is_missing_is_named(tmp_path):
         ([dict(type="PackInputs")], r"no gt_bboxes; end the pipeline with dict\(type='PackInputs'"),
         (
             [dict(type="ResizeEdge", scale=24), *BOXES],
-            "pipeline: ResizeEdge moves the image but not gt_bboxes; choose Resize",
+            "pipeline: ResizeEdge moves the image but not gt_bboxes; use Resize",
         ),
     ],
 )

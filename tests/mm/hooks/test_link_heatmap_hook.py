@@ -51,7 +51,7 @@ def test_checkpoints_tell_their_links_without_another_hook(tmp_path):
 
 
 def test_model_without_links_and_bad_interval_are_told(tmp_path):
-    with pytest.raises(ValueError, match="LinkHeatmapHook needs a link head, and ImageClassifier"):
+    with pytest.raises(ValueError, match="LinkHeatmapHook needs a link head, but ImageClassifier"):
         train(tmp_path, PLAIN)
     with pytest.raises(ValueError, match="interval=0; choose a whole number, 1 or more"):
         train(tmp_path, interval=0)

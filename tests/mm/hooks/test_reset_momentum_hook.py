@@ -89,5 +89,5 @@ def test_resumed_run_is_the_unbroken_one(tmp_path, killed):
 
 
 def test_loop_by_iteration_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="ResetMomentumHook looks at the lr of each epoch"):
+    with pytest.raises(ValueError, match="ResetMomentumHook needs a training loop by epochs"):
         run(tmp_path, train_cfg=dict(by_epoch=False, max_iters=3))
