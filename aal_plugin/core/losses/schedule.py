@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any
 
+from aal_plugin.core.settings import check_number, check_whole
+
 Gammas = float | Sequence[float]
+
+# The paper's course of λ: γ = 0.99 for 200 epochs, then γ = 0.98 for 100.
+_PAPER_PHASES = ((0.99, 200), (0.98, 100))
+_PAPER_EPOCHS = 300
+PAPER_FINAL = 0.99**200 * 0.98**100  # 0.0178, the share of λ that is left after 300 epochs
 
 
 def link_weight(
@@ -16,21 +24,37 @@ def link_weight(
     milestones: Sequence[int] = (),
     stop_epoch: int | None = None,
     start_epoch: int = 0,
+    warmup_epochs: int = 0,
 ) -> float:
-    """λ_e = base · Π γ over the epochs before `epoch` (0-based); 0 from `stop_epoch` on.
+    """λ_e = base · Π γ, the product over all epochs before `epoch`.
 
-    Before `start_epoch` it is 0 too; the decay is counted from epoch 0 all the same.
+    λ depends on the epoch alone, so a resumed run has the λ of an unbroken one.
 
-    gammas[i] holds for the epochs from milestones[i-1] up to, not including, milestones[i]; one
-    number holds for all epochs. The paper's default: base 2000, gammas (0.99, 0.98),
-    milestones (200,).
+    Args:
+        epoch: epoch, counted from 0.
+        base: λ of epoch 0 without warm-up; the paper uses 2000.
+        gammas: decay per epoch. gammas[i] applies from milestones[i-1] up to, not including,
+            milestones[i]. One number applies to all epochs.
+        milestones: epochs at which the next gamma starts.
+        stop_epoch: λ is 0 from this epoch on.
+        start_epoch: λ is 0 before this epoch. The decay still counts from epoch 0.
+        warmup_epochs: number of epochs, from `start_epoch` on, in which λ rises linearly: of w
+            epochs, the first has 1/(w+1) of the weight and the last w/(w+1).
 
-    >>> link_weight(0, 2000.0, (0.99, 0.98), (200,))
-    2000.0
+    Returns:
+        λ of this epoch.
+
+    Example:
+        >>> link_weight(0, 2000.0, (0.99, 0.98), (200,))  # the paper
+        2000.0
+        >>> round(link_weight(299, 2000.0, (0.99, 0.98), (200,)), 1)
+        36.3
+        >>> [link_weight(epoch, 8.0, 1.0, warmup_epochs=3) for epoch in range(5)]
+        [2.0, 4.0, 6.0, 8.0, 8.0]
     """
     if epoch < start_epoch or (stop_epoch is not None and epoch >= stop_epoch):
         return 0.0
-    weight = base
+    weight = base * min(1.0, (epoch - start_epoch + 1) / (warmup_epochs + 1))
     starts = (0, *milestones)
     ends = (*milestones, epoch)
     for gamma, start, end in zip(_as_tuple(gammas), starts, ends):
@@ -38,13 +62,80 @@ def link_weight(
     return weight
 
 
+def paper_course(
+    epochs: float, final: float = PAPER_FINAL
+) -> tuple[tuple[float, ...], tuple[int, ...]]:
+    """The paper's course of λ over 300 epochs, stretched over a run of any length.
+
+    The first gamma applies to two thirds of the run, rounded to whole epochs, and lowers λ by the
+    same factor as the paper's 200 epochs. The second gamma applies to the rest. Another `final`
+    raises both factors to one power, so the course keeps its shape. A run of one epoch or less
+    has one gamma.
+
+    Args:
+        epochs: length of the run. Loops by iteration may have a fraction of an epoch.
+        final: share of the start that is left of λ when the run ends, in (0, 1]. The paper's is
+            0.99²⁰⁰ · 0.98¹⁰⁰ = 0.0178. With 1, λ is constant.
+
+    Returns:
+        `gammas` and `milestones` of `link_weight`.
+
+    Raises:
+        ValueError: final or epochs out of range.
+
+    Example:
+        >>> paper_course(300)
+        ((0.99, 0.98), (200,))
+        >>> gammas, milestones = paper_course(20, final=0.02)
+        >>> milestones, round(link_weight(20, 1.0, gammas, milestones), 6)
+        ((13,), 0.02)
+    """
+    check_number("epochs", epochs, "a number above 0")
+    if epochs <= 0:
+        raise ValueError(f"epochs={epochs!r}; choose a number above 0")
+    check_final(final)
+    power = math.log(final) / math.log(PAPER_FINAL)
+    if epochs <= 1:
+        return (final ** (1 / epochs),), ()
+    milestone = round(epochs * _PAPER_PHASES[0][1] / _PAPER_EPOCHS)
+    lengths = (milestone, epochs - milestone)
+    gammas = tuple(
+        gamma ** (power * paper_length / length)
+        for (gamma, paper_length), length in zip(_PAPER_PHASES, lengths)
+    )
+    return gammas, (milestone,)
+
+
+def check_final(final: float) -> None:
+    """Raise ValueError unless final is a number above 0 and at most 1.
+
+    Example:
+        >>> check_final(0.02)
+    """
+    allowed = "a number above 0 and at most 1; for λ = 0 set stop_epoch"
+    check_number("final", final, allowed, 0, 1)
+    if final == 0:
+        raise ValueError(f"final={final!r}; choose {allowed}")
+
+
 def check_schedule(
     gammas: Gammas,
     milestones: Sequence[int],
     stop_epoch: int | None = None,
     start_epoch: int = 0,
+    warmup_epochs: int = 0,
 ) -> None:
-    """Raise ValueError unless the four describe a schedule, naming what does not fit."""
+    """Raise ValueError unless these settings of `link_weight` describe a schedule.
+
+    The error names the setting that does not fit, its value, and what is allowed.
+
+    Example:
+        >>> check_schedule((0.99, 0.98), (200,), warmup_epochs=5)
+        >>> check_schedule((0.99, 0.98), ())
+        Traceback (most recent call last):
+            ...
+        ValueError: gammas=(0.99, 0.98), milestones=(): 0 milestones need 1 gammas, got 2
+    """
     gammas, milestones = _as_tuple(gammas), _as_tuple(milestones)
     given = f"gammas={gammas}, milestones={milestones}"
     if not all(_is(Real, gamma) and 0 <= gamma <= 1 for gamma in gammas):
@@ -62,6 +153,7 @@ def check_schedule(
         raise ValueError(f"stop_epoch={stop_epoch!r}; give an epoch of 0 or more, or None")
     if not (_is(Integral, start_epoch) and start_epoch >= 0):
         raise ValueError(f"start_epoch={start_epoch!r}; give an epoch of 0 or more")
+    check_whole("warmup_epochs", warmup_epochs, 0)
     if stop_epoch is not None and 0 < stop_epoch <= start_epoch:
         raise ValueError(
             f"start_epoch={start_epoch}, stop_epoch={stop_epoch}: λ would be 0 in every epoch; "

@@ -1,9 +1,9 @@
-"""`LambdaDecayHook`: λ of the epoch."""
+"""`LambdaDecayHook`: sets λ, the weight of a teacher's loss, from the epoch."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Sequence, Sized
+from typing import Any, cast
 
 from mmengine.dataset import InfiniteSampler
 from mmengine.dist import get_world_size
@@ -12,94 +12,117 @@ from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import nn
-from torch.utils.data import DataLoader
+from torch.utils.data import BatchSampler, DataLoader
 
 from aal_plugin.core import check_schedule, link_weight
-from aal_plugin.core.losses.schedule import Gammas
+from aal_plugin.core.losses.schedule import Gammas, check_final, paper_course
 from aal_plugin.core.settings import check_choice
-from aal_plugin.mm.models.heads.teacher_head import HEADS
+from aal_plugin.mm.models.heads.teacher_head import HEADS, TeacherHead
 
 
 @HOOKS.register_module()
 class LambdaDecayHook(Hook):
-    """Lowers the weight λ of a loss that the teacher drives every epoch (AAL, section 3.3.2).
+    """Sets the weight λ of a loss that uses the teacher, from the epoch (AAL, section 3.3.2).
 
-    λ depends on the epoch alone, so a resumed run has the λ of an unbroken one. MMEngine's
-    iteration-based loop counts no epochs: there an epoch is as many iterations as it takes to see
-    every image once.
+    Choose one of two ways to lower λ:
 
-    In a config it belongs into `default_hooks`, where hooks that the config inherits survive:
-    `default_hooks = dict(aal=dict(type='LambdaDecayHook', gammas=0.99))`.
+    - `final`: the paper's course of 300 epochs, stretched over the epochs of this run, so that
+      λ ends at this share of its start. The paper's own value is 0.0178.
+    - `gammas`, with `milestones`: the decay per epoch.
+
+    λ depends on the epoch and on the length of the run alone, so a resumed run has the λ of an
+    unbroken one. MMEngine's iteration-based loop counts no epochs. There, an epoch is the number
+    of iterations in which every image is used once.
+
+    Put the hook into `default_hooks`, which keeps the hooks that a config inherits:
+    `default_hooks = dict(aal=dict(type='LambdaDecayHook', final=0.02))`.
 
     Args:
-        gammas: decay per epoch; gammas[i] holds from milestones[i-1] to milestones[i]. One number
-            holds for all epochs.
-        milestones: epochs at which the next gamma takes over.
-        stop_epoch: λ is 0 from this epoch on, and the loss is not computed any more.
-        start_epoch: λ is 0 before this epoch, and the loss is not computed yet. The decay counts
-            from epoch 0 all the same.
-        head: 'link_head', 'distill_head' or 'transfer_head'; by default the first of link and
-            transfer head that the model has.
+        gammas: decay per epoch. gammas[i] applies from milestones[i-1] to milestones[i]. One
+            number applies to all epochs.
+        milestones: epochs at which the next gamma starts.
+        stop_epoch: λ is 0 from this epoch on, and the loss is no longer computed.
+        head: 'link_head', 'distill_head' or 'transfer_head'; by default the first of link head
+            and transfer head that the model has.
+        start_epoch: λ is 0 before this epoch, and the loss is not computed. The decay still
+            counts from epoch 0.
+        warmup_epochs: number of epochs, from `start_epoch` on, in which λ rises linearly.
+        final: share of the start that is left of λ when the run ends, in (0, 1].
 
     Raises:
-        ValueError: the epochs and gammas describe no schedule; no such head; a second hook for
-            the same head; an iteration-based loop over data of unknown length.
+        ValueError: the settings describe no schedule; the model has no such head; a second hook
+            sets the weight of the same head; an iteration-based loop over data of unknown length.
     """
 
     def __init__(
         self,
-        gammas: Gammas,
+        gammas: Gammas | None = None,
         milestones: Sequence[int] = (),
         stop_epoch: int | None = None,
         head: str | None = None,
         start_epoch: int = 0,
+        warmup_epochs: int = 0,
+        final: float | None = None,
     ) -> None:
+        steps = tuple(milestones) if isinstance(milestones, (list, tuple)) else (milestones,)
+        _check_course(gammas, steps, final)
         try:
-            check_schedule(gammas, milestones, stop_epoch, start_epoch)
+            if final is not None:
+                check_final(final)
+            decay = 1.0 if gammas is None else gammas
+            check_schedule(decay, steps, stop_epoch, start_epoch, warmup_epochs)
         except ValueError as error:
-            raise ValueError(f"LambdaDecayHook: {error}") from None
+            # The error starts with the setting's name: LambdaDecayHook.final=2; choose …
+            raise ValueError(f"LambdaDecayHook.{error}") from None
         if head is not None:
             check_choice("LambdaDecayHook.head", head, HEADS)
-        milestones = tuple(milestones) if isinstance(milestones, (list, tuple)) else (milestones,)
-        self.schedule = (gammas, milestones, stop_epoch, start_epoch)
+        self.final = final
+        # What `link_weight` receives after epoch and base. With `final`, gammas and milestones
+        # follow in `before_train`, from the length of the run.
+        self.schedule = (decay, steps, stop_epoch, start_epoch, warmup_epochs)
         self.names = (head,) if head is not None else ("link_head", "transfer_head")
         self._epoch: int | None = None
 
     def before_train(self, runner: Runner) -> None:
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        self._head = self.head_of(model)
-        if self._head is None:
-            wanted = self.names[0].replace("_", " ") if len(self.names) > 1 else self.names[0]
+        head = self.head_of(model)
+        if head is None:
+            missing = self.names[0].replace("_", " ") if len(self.names) > 1 else self.names[0]
             raise ValueError(
-                f"LambdaDecayHook needs a {wanted}, and {type(model).__name__} has none; set "
+                f"LambdaDecayHook needs a {missing}, and {type(model).__name__} has none; set "
                 "model.type='AALClassifier' with link_head=dict(type='AttentionLinkHead') or "
-                "another head that a teacher drives, or remove the hook from default_hooks"
+                "another head that uses the teacher, or remove the hook from default_hooks"
             )
         hooks = [hook for hook in runner.hooks if isinstance(hook, LambdaDecayHook)]
-        if sum(hook.head_of(model) is self._head for hook in hooks) > 1:
+        if sum(hook.head_of(model) is head for hook in hooks) > 1:
             raise ValueError(
-                f"two LambdaDecayHooks set the weight of model.{self._head.key}; remove one from "
-                "default_hooks or custom_hooks, or name another head by its key head"
+                f"two LambdaDecayHooks set the weight of model.{head.key}; remove one from "
+                "default_hooks or custom_hooks, or set head in one of them to another head"
             )
-        self._head.scheduled = True
+        head.scheduled = True
+        self._head = head
         loop = runner.train_loop
         self._epoch_length = (
             _epoch_length(loop.dataloader) if isinstance(loop, IterBasedTrainLoop) else None
         )
+        if self.final is not None:
+            course = paper_course(self._epochs_of(runner), self.final)
+            self.schedule = (*course, *self.schedule[2:])
         self._epoch = None
 
-    def head_of(self, model: nn.Module) -> nn.Module | None:
+    def head_of(self, model: nn.Module) -> TeacherHead | None:
         """The head whose weight this hook sets, or None."""
-        return next((getattr(model, name) for name in self.names if hasattr(model, name)), None)
+        heads = (getattr(model, name, None) for name in self.names)
+        return next((head for head in heads if isinstance(head, TeacherHead)), None)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        # So that the links can be read from the file alone.
+        # The links can then be read from the file without building the model.
         links = getattr(self._head, "links", None)
         if links is not None:
             checkpoint["meta"]["attention_links"] = dict(ranges=links.ranges, heads=links.heads)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        # Each iteration, since loops by iteration have no hook point at an epoch's start.
+        # At each iteration: loops by iteration call no hook at the start of an epoch.
         epoch = self._epoch_at(runner)
         if epoch != self._epoch:
             self._epoch = epoch
@@ -108,24 +131,51 @@ class LambdaDecayHook(Hook):
     def _epoch_at(self, runner: Runner) -> int:
         if self._epoch_length is None:
             return runner.epoch
-        images, seen_in_an_iteration = self._epoch_length
-        return runner.iter * seen_in_an_iteration // images
+        images, images_per_iteration = self._epoch_length
+        return runner.iter * images_per_iteration // images
+
+    def _epochs_of(self, runner: Runner) -> float:
+        """Length of the run in epochs; a fraction where it ends within an epoch."""
+        if self._epoch_length is None:
+            return runner.train_loop.max_epochs
+        images, images_per_iteration = self._epoch_length
+        return runner.train_loop.max_iters * images_per_iteration / images
+
+
+def _check_course(gammas: Gammas | None, milestones: Sequence[int], final: float | None) -> None:
+    """Raise ValueError unless exactly one of gammas and final is given."""
+    if gammas is None and final is None:
+        raise ValueError(
+            "LambdaDecayHook.gammas is missing, and final=None; set final=0.02 for the paper's "
+            "course over the epochs of your run, or gammas to a number in [0, 1], the decay per "
+            "epoch (1.0: constant λ)"
+        )
+    if final is not None and (gammas is not None or milestones):
+        key = "gammas" if gammas is not None else "milestones"
+        value = gammas if gammas is not None else milestones
+        raise ValueError(
+            f"LambdaDecayHook.final={final!r} and {key}={value!r} exclude each other; remove one. "
+            "Where a base config sets gammas, write "
+            f"aal=dict(_delete_=True, type='LambdaDecayHook', final={final!r})"
+        )
 
 
 def _epoch_length(loader: DataLoader) -> tuple[int, int]:
-    """(n, m) of an epoch that is n/m iterations long: fractions, as a sampler without an end has.
+    """(n, m) of an epoch that is n/m iterations long.
 
-    Such a sampler's own length is that of the data set, whatever the number of ranks.
+    n/m is a fraction with an endless sampler. Such a sampler's own length is that of the data set,
+    whatever the number of ranks.
     """
     sampler = getattr(loader.batch_sampler, "sampler", loader.sampler)
     if isinstance(sampler, InfiniteSampler):
-        size = loader.batch_size or loader.batch_sampler.batch_size
-        return len(loader.dataset), size * get_world_size()
+        # A batch sampler in the config leaves the loader without a batch size.
+        size = loader.batch_size or cast(BatchSampler, loader.batch_sampler).batch_size
+        return len(cast(Sized, loader.dataset)), size * get_world_size()
     try:
         return len(loader), 1
     except TypeError:
         raise ValueError(
-            "LambdaDecayHook: an iteration-based loop over "
-            f"{type(loader.dataset).__name__}, which has no length, so that epochs cannot be "
-            "counted; give the data set a __len__, or train by epochs (train_cfg.by_epoch=True)"
+            "LambdaDecayHook cannot count epochs: an iteration-based loop over "
+            f"{type(loader.dataset).__name__}, which has no length; give the data set a __len__, "
+            "or train by epochs (train_cfg.by_epoch=True)"
         ) from None

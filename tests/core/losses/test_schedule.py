@@ -1,6 +1,11 @@
+import math
+import re
+from fractions import Fraction
+
 import pytest
 
 from aal_plugin.core import check_schedule, link_weight
+from aal_plugin.core.losses.schedule import PAPER_FINAL, check_final, paper_course
 
 
 def slow_weight(epoch, base, gammas, milestones):
@@ -57,3 +62,73 @@ def test_bad_starts_are_named(start, stop, words):
 def test_bad_schedules_are_named(gammas, milestones, stop, words):
     with pytest.raises(ValueError, match=words):
         check_schedule(gammas, milestones, stop)
+
+
+def test_weight_rises_by_equal_steps_and_then_decays():
+    """1/5, 2/5, 3/5, 4/5, 1 of what the decay alone would give."""
+    decayed = [100.0, 50.0, 25.0, 12.5, 6.25, 3.125]
+    weights = [link_weight(epoch, 100.0, 0.5, warmup_epochs=4) for epoch in range(6)]
+    assert weights == pytest.approx([20.0, 20.0, 15.0, 10.0, 6.25, 3.125])
+    assert decayed == [link_weight(epoch, 100.0, 0.5) for epoch in range(6)]
+
+
+def test_weight_rises_from_the_start_epoch_on():
+    weights = [link_weight(e, 3.0, 1.0, (), 6, 2, 2) for e in range(8)]
+    assert weights == [0, 0, 1, 2, 3, 3, 0, 0]
+
+
+@pytest.mark.parametrize("value", [-1, 2.5, True, "3", None])
+def test_bad_warm_ups_are_named(value):
+    with pytest.raises(ValueError, match=f"warmup_epochs={value!r}; choose a whole number"):
+        check_schedule(1.0, (), warmup_epochs=value)
+
+
+def test_course_of_300_epochs_is_the_papers_to_the_bit():
+    assert paper_course(300) == ((0.99, 0.98), (200,))
+    weight = 1.0
+    for epoch in range(300):
+        weight *= 0.99 if epoch < 200 else 0.98
+    assert pytest.approx(weight, rel=1e-12) == PAPER_FINAL
+
+
+@pytest.mark.parametrize("epochs", [3, 30, 90, 100, 299, 600, 1000])
+def test_course_has_the_papers_weight_at_the_same_share_of_the_run(epochs):
+    gammas, milestones = paper_course(epochs)
+    check_schedule(gammas, milestones)
+    for epoch in range(epochs + 1):
+        past = float(Fraction(300 * epoch, epochs))
+        paper = 0.99 ** min(past, 200) * 0.98 ** max(past - 200, 0)
+        # Exact where the paper's milestone falls on a whole epoch; elsewhere it is rounded to one.
+        tolerance = 1e-12 if epochs % 3 == 0 else 3 / epochs
+        ours = link_weight(epoch, 1.0, gammas, milestones)
+        assert ours == pytest.approx(paper, rel=tolerance)
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3, 7, 20, 300, 0.4, 1.1, 2.5, Fraction(7, 2)])
+@pytest.mark.parametrize("final", [1e-6, 0.02, PAPER_FINAL, 0.5, 1.0])
+def test_course_ends_at_the_final_share_for_any_length(epochs, final):
+    gammas, milestones = paper_course(epochs, final)
+    check_schedule(gammas, milestones)
+    assert all(milestone < epochs for milestone in milestones)
+    assert link_weight(epochs, 2000.0, gammas, milestones) == pytest.approx(2000.0 * final)
+
+
+def test_course_keeps_its_shape_for_another_final():
+    """The logarithm of λ is the paper's, times one number."""
+    (first, second), _ = paper_course(300, final=0.1)
+    assert math.log(first) / math.log(0.99) == pytest.approx(math.log(second) / math.log(0.98))
+
+
+@pytest.mark.parametrize("value", [0, 0.0, -0.1, 1.01, float("nan"), True, "0.02", None])
+def test_bad_finals_are_named(value):
+    words = re.escape(f"final={value!r}; choose a number above 0 and at most 1")
+    with pytest.raises(ValueError, match=words):
+        check_final(value)
+    with pytest.raises(ValueError, match=words):
+        paper_course(300, value)
+
+
+@pytest.mark.parametrize("value", [0, -3, float("inf"), "300"])
+def test_bad_lengths_are_named(value):
+    with pytest.raises(ValueError, match=re.escape(f"epochs={value!r}; choose a number above 0")):
+        paper_course(value)

@@ -1,5 +1,6 @@
 """λ in whole runs: by epochs and by iterations, resumed, and where the hook is missing or wrong."""
 
+import math
 import os
 import re
 import subprocess
@@ -10,6 +11,7 @@ import pytest
 from mmengine.dataset import DefaultSampler
 from mmengine.runner import Runner
 
+from aal_plugin.core import link_weight
 from tests.mm.small import AAL, PLAIN, scalars, training
 
 HOOK = dict(type="LambdaDecayHook", gammas=(0.5, 0.1), milestones=(2,))
@@ -130,6 +132,57 @@ def test_one_gamma_may_be_a_number(tmp_path):
     assert weights(tmp_path) == [2000] * 4 + [1000] * 4
 
 
+@pytest.mark.parametrize("by_epoch", [True, False])
+def test_final_stretches_the_papers_course_over_the_run(tmp_path, by_epoch):
+    """Three epochs of four steps: λ of the paper's epochs 0, 100 and 200."""
+    hook = dict(type="LambdaDecayHook", final=0.99**200 * 0.98**100)
+    if by_epoch:
+        run(training(tmp_path, custom_hooks=[hook], epochs=3))
+    else:
+        run(by_iteration(tmp_path, 12, "InfiniteSampler", custom_hooks=[hook]))
+    paper = [2000.0, 2000.0 * 0.99**100, 2000.0 * 0.99**200]
+    assert weights(tmp_path) == pytest.approx([w for w in paper for _ in range(4)], rel=1e-6)
+
+
+def test_final_is_reached_at_the_end_of_iterations_that_fill_no_whole_epoch(tmp_path):
+    """Ten iterations are 2.5 epochs."""
+    hook = dict(type="LambdaDecayHook", final=0.04)
+    runner = run(by_iteration(tmp_path, 10, "InfiniteSampler", custom_hooks=[hook]))
+    (hook,) = (hook for hook in runner.hooks if type(hook).__name__ == "LambdaDecayHook")
+    assert link_weight(2.5, 1.0, *hook.schedule) == pytest.approx(0.04)
+
+
+def test_run_with_final_resumes_with_the_weights_of_an_unbroken_one(tmp_path):
+    hooks = dict(custom_hooks=[dict(type="LambdaDecayHook", final=0.02, warmup_epochs=1)])
+    run(training(tmp_path / "whole", epochs=4, **hooks))
+    stopped = Runner.from_cfg(training(tmp_path / "stopped", epochs=4, **hooks))
+    loop = stopped.build_train_loop(stopped._train_loop)
+    stopped._train_loop, whole_epoch = loop, loop.run_epoch
+
+    def run_epoch():
+        if stopped.epoch == 2:
+            raise KeyboardInterrupt
+        whole_epoch()
+
+    loop.run_epoch = run_epoch
+    with pytest.raises(KeyboardInterrupt):
+        stopped.train()
+    run(training(tmp_path / "stopped", epochs=4, resume=True, **hooks))
+    assert weights(tmp_path / "stopped") == weights(tmp_path / "whole")
+    # Half at first; after three of four epochs the share that γ = 0.99 has of the whole decay.
+    share = 200 * math.log(0.99) / (200 * math.log(0.99) + 100 * math.log(0.98))
+    assert weights(tmp_path / "whole")[0] == 1000.0
+    assert weights(tmp_path / "whole")[-1] == pytest.approx(2000.0 * 0.02**share, rel=1e-6)
+
+
+def test_weight_rises_in_the_warm_up_epochs(tmp_path):
+    hook = dict(type="LambdaDecayHook", gammas=1.0, start_epoch=1, warmup_epochs=1)
+    run(training(tmp_path, custom_hooks=[hook], epochs=3))
+    assert [line["link_weight"] for line in scalars(tmp_path) if "lr" in line] == (
+        [0.0] * 4 + [1000.0] * 4 + [2000.0] * 4
+    )
+
+
 def test_hooks_imports_and_settings_of_a_base_survive(tmp_path):
     """The README's snippet on top of a lab's config that has hooks and imports of its own."""
     (tmp_path / "labs_hooks.py").write_text(
@@ -217,12 +270,19 @@ def test_links_without_a_hook_warn_once(tmp_path, hooks, warnings):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        (dict(gammas=(0.99, 0.98)), r"LambdaDecayHook: gammas=\(0.99, 0.98\), milestones=\(\)"),
+        (dict(gammas=(0.99, 0.98)), r"LambdaDecayHook.gammas=\(0.99, 0.98\), milestones=\(\)"),
         (dict(gammas=(0.99,), milestones=(3, 4)), "2 milestones need 3 gammas, got 1"),
         (dict(gammas=(0.9, 0.9), milestones=(2.5,)), r"milestones=\(2.5,\): every milestone must"),
         (dict(gammas=float("nan")), r"gammas=\(nan,\).*every gamma must be a number in \[0, 1\]"),
         (dict(gammas="0.9"), r"gammas=\('0.9',\).*every gamma must be a number"),
-        (dict(gammas=0.9, stop_epoch=1.5), "stop_epoch=1.5; give an epoch"),
+        (dict(), "LambdaDecayHook.gammas is missing, and final=None; set final=0.02"),
+        (dict(gammas=0.9, final=0.1), "LambdaDecayHook.final=0.1 and gammas=0.9 exclude"),
+        (dict(milestones=(2,), final=0.1), r"final=0.1 and milestones=\(2,\) exclude"),
+        (dict(final=0), "LambdaDecayHook.final=0; choose a number above 0 and at most 1"),
+        (dict(final="0.1"), "LambdaDecayHook.final='0.1'; choose a number"),
+        (dict(final=0.1, warmup_epochs=-1), "LambdaDecayHook.warmup_epochs=-1; choose a whole"),
+        (dict(final=0.1, start_epoch=-1), "LambdaDecayHook.start_epoch=-1; give an epoch"),
+        (dict(gammas=0.9, stop_epoch=1.5), "LambdaDecayHook.stop_epoch=1.5; give an epoch"),
         (dict(gammas=0.9, stop_epoch=True), "stop_epoch=True; give an epoch"),
     ],
 )
