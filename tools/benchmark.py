@@ -18,7 +18,9 @@ import time
 import warnings
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+ROOT = Path(__file__).resolve().parents[1]
+if (ROOT / "aal_plugin").is_dir():  # a checkout that is not installed
+    sys.path.insert(0, str(ROOT))
 warnings.filterwarnings("ignore", message="aal_plugin|Fail to import")
 
 import timm  # noqa: E402

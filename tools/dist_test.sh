@@ -3,4 +3,4 @@
 # Several machines: NNODES, NODE_RANK, MASTER_ADDR and PORT. Without a GPU, ranks run on CPUs.
 set -euo pipefail
 if [ $# -lt 3 ]; then sed -n '2,3s/^# //p' "$0"; exit 2; fi
-exec "$(dirname "$0")/torchrun.sh" "$3" test.py "$1" "$2" "${@:4}"
+exec bash "$(dirname "$0")/torchrun.sh" "$3" test.py "$1" "$2" "${@:4}"

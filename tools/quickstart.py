@@ -1,28 +1,33 @@
 #!/usr/bin/env python
 """Train a CNN teacher, a plain ViT and the same ViT with AAL on the embedded shapes set.
 
-`make quickstart` runs it. First the teacher, then the two students side by side. Finished parts
-are kept in work_dirs/quickstart and not run again; `make clean-quickstart` forgets them.
+    tools/quickstart.py
+
+`make quickstart` runs it: first the teacher, then the two students side by side, all on CPU cores.
+Results are written to work_dirs/quickstart in the current folder. Finished parts are not run again;
+remove that folder (`make clean-quickstart`) to start over.
 """
 
-import os
+import argparse
 from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.runner import CheckpointLoader
 
 from aal_plugin.analysis import link_strength, plot_link_strength
+from aal_plugin.cli.folders import configs_folder
 from aal_plugin.mm.checkpoints.export import export_student
 from aal_plugin.mm.runtime.trials import Trial, run_trials
 from aal_plugin.plain_errors import plain_errors
+from aal_plugin.report import write_report
 from aal_plugin.whole_files import save_figure
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def main() -> None:
-    os.chdir(ROOT)  # the configs name work_dirs/ from here
-    train = Path("tools/train.py")
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
+    train = Path(__file__).with_name("train.py")
     teacher, plain, aal = (
         Trial(f"{part:8}", Config.fromfile(config_file(part)))
         for part in ("teacher", "plain", "aal")
@@ -40,16 +45,26 @@ def main() -> None:
     for part, result in results.items():
         print(f"{part:8} {result['top1']:8.1f} {result['seconds']:8.0f}")
     print(f"\ntrained links     {heatmap}\nexported student  {student}")
+    print(f"report            {written_report(home)}")
 
 
 def config_file(part: str) -> str:
-    return f"configs/shapes/quickstart_{part}.py"
+    return str(configs_folder() / "shapes" / f"quickstart_{part}.py")
 
 
 def draw_links(checkpoint: str, out: Path) -> None:
     saved = CheckpointLoader.load_checkpoint(checkpoint, map_location="cpu")
     strength = link_strength(saved["state_dict"], **saved["meta"]["attention_links"])
     save_figure(plot_link_strength(strength, "trained links"), out, dpi=150)
+
+
+def written_report(home: Path) -> str:
+    runs = [home / part for part in ("teacher", "plain", "aal")]
+    try:
+        write_report(runs, home / "report.html", title="Quickstart")
+    except ImportError as error:  # without Plotly
+        return f"not written: {error}"
+    return str(home / "report.html")
 
 
 if __name__ == "__main__":

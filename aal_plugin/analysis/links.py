@@ -57,7 +57,7 @@ def head_strength(
                 f"teacher level {level + 1} has links to {maps} maps, but blocks {first} to "
                 f"{last} have {end - start} heads; give the ranges and heads of this checkpoint"
             )
-        strength[level, start:end] = weights[level].detach().abs().mean(dim=(0, 2, 3)).cpu()
+        strength[level, start:end] = weights[level].detach().abs().mean(dim=(0, 2, 3)).cpu().numpy()
     return strength
 
 

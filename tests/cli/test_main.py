@@ -1,0 +1,118 @@
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from aal_plugin.cli import main as cli
+from aal_plugin.cli.commands import COMMANDS
+from aal_plugin.cli.folders import configs_folder, tools_folder
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def aal(monkeypatch, capfd):
+    """Run a command in this process; its status and what it printed."""
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["/usr/bin/aal", *map(str, words)])
+        status = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            status = stop.code or 0
+        printed = capfd.readouterr()
+        return status, printed.out + printed.err
+
+    return run
+
+
+def test_every_command_has_a_tool_and_every_tool_a_command():
+    files = {path.relative_to(tools_folder()).as_posix() for path in tools_folder().rglob("*.*")}
+    tools = {name for name in files if name.endswith((".py", ".sh"))} - {"torchrun.sh"}
+    assert {command.tool for command in COMMANDS.values()} == tools
+
+
+def test_help_lists_every_command_with_what_it_does(aal):
+    status, text = aal("--help")
+    assert status == 0
+    for name, command in COMMANDS.items():
+        assert re.search(rf"^  {name} +{re.escape(command.summary)}$", text, re.MULTILINE)
+    assert aal()[0] == 2  # nothing to do
+
+
+@pytest.mark.parametrize("words", [["--help"], ["configs"], ["configs", "--path"], ["copy", "-h"]])
+def test_what_trains_nothing_loads_no_framework(words):
+    code = (
+        "import sys; from aal_plugin.cli.main import main\n"
+        f"sys.argv = ['aal', *{words}]\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        "print([name for name in ('torch', 'timm', 'mmengine', 'numpy') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.stdout.endswith("[]\n") and not done.stderr
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "timm-train"])
+def test_help_of_a_command_has_an_example(aal, name):
+    status, text = aal(*name.split(), "--help")
+    assert status == 0 and text.startswith(f"aal {name}: ")
+    assert f"example: {COMMANDS[name].example}" in text
+    assert "usage" in text or "tools/" in text  # the tool's own help follows
+    assert "Traceback" not in text
+
+
+def test_a_mistyped_command_gets_a_suggestion(aal):
+    status, text = aal("trian")
+    assert status == 2 and text == "aal: error: 'trian' is not a command; did you mean train?\n"
+    assert "`aal --help` lists the commands" in aal("xyz")[1]
+    status, text = aal("links")
+    assert status == 2 and "links select" in text and "attention" not in text
+
+
+def test_arguments_reach_the_tool_and_names_of_configs_become_files(tmp_path, monkeypatch):
+    tool = tmp_path / "echo.py"
+    tool.write_text("import sys\nraise SystemExit(repr(sys.argv))\n")
+    monkeypatch.setattr(cli, "tools_folder", lambda: tmp_path)
+    monkeypatch.setitem(COMMANDS, "train", COMMANDS["train"]._replace(tool="echo.py"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "aal_pit_shapes.py").touch()
+    words = ["aal_pit_shapes.py", "configs/shapes/pit_shapes.py", "no.py", "--work-dir", "x"]
+    monkeypatch.setattr(sys, "argv", ["aal", "train", *words])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    ours = str(configs_folder() / "shapes" / "pit_shapes.py")
+    assert stop.value.code == repr([str(tool), words[0], ours, *words[2:]])
+
+
+def test_a_shell_tool_runs_with_this_python_and_its_status(tmp_path, monkeypatch):
+    (tmp_path / "echo.sh").write_text('echo "$PYTHON $AAL_CONFIGS $*" > "$1"; exit 7\n')
+    monkeypatch.setattr(cli, "tools_folder", lambda: tmp_path)
+    monkeypatch.setitem(COMMANDS, "dist-train", COMMANDS["dist-train"]._replace(tool="echo.sh"))
+    for name in ("PYTHON", "AAL_CONFIGS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(sys, "argv", ["aal", "dist-train", str(tmp_path / "out"), "2"])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    said = (tmp_path / "out").read_text()
+    assert stop.value.code == 7
+    assert said == f"{sys.executable} {configs_folder()} {tmp_path / 'out'} 2\n"
+
+
+def test_copy_writes_once(aal, tmp_path):
+    dest = tmp_path / "new" / "mine.py"
+    status, text = aal("copy", "shapes/pit_shapes.py", dest)
+    assert status == 0 and f"aal train {dest}" in text
+    status, text = aal("copy", "shapes/pit_shapes.py", dest)
+    assert status == 2 and f"{dest} exists already" in text
+    assert aal("copy", "shapes/pit_shapes.py", tmp_path / "new")[0] == 0
+    assert (tmp_path / "new" / "pit_shapes.py").is_file()
+
+
+def test_configs_that_match_nothing_say_where_they_were_searched(aal):
+    status, text = aal("configs", "resnet1001")
+    assert status == 2 and str(configs_folder()) in text
