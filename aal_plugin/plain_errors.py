@@ -1,4 +1,4 @@
-"""How a tool ends at an error: with its words alone where those are what a user needs."""
+"""Shows a user's mistake as one line instead of a traceback."""
 
 from __future__ import annotations
 
@@ -10,18 +10,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-TRACEBACK = "AAL_TRACEBACK"  # set to 1, it shows where an error came from
-STATUS = 2  # as argparse leaves at a mistake
+TRACEBACK = "AAL_TRACEBACK"  # environment variable; 1 shows the traceback
+STATUS = 2  # argparse's exit status
 
-# In here an error is not of what was given, but of the code: where it came from is needed.
+# An error inside these functions is probably a bug, not a user's mistake: show the traceback.
 _STEPS = ("train_step", "val_step", "test_step", "train_one_epoch")
-# Their words are written for a reader; others need their kind beside them.
-_TELLING = (ValueError, OSError, FloatingPointError, ImportError)
+# The messages of these errors are written for users; other errors also need their class name.
+_FOR_USERS = (ValueError, OSError, FloatingPointError, ImportError)
 
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Wrap a tool's main: an error is told in a line, with status 2, unless a step raised it."""
+    """Wrap a tool's main: print an error as one line and exit with status 2.
+
+    An error that a training step raises keeps its traceback.
+    """
     try:
         yield
     except Exception as error:
@@ -33,18 +36,18 @@ def plain_errors() -> Iterator[None]:
 
 
 def in_words(error: BaseException) -> str:
-    """What an error says, without the traceback that a worker and a registry put around it."""
+    """The message of an error, without the text that DataLoader workers and registries add."""
     words = str(error).strip()
-    if "Original Traceback" in words:  # of a DataLoader's worker
+    if "Original Traceback" in words:  # from a DataLoader worker
         words = re.sub(r"^[\w.]*(Error|Exception): ", "", words.splitlines()[-1])
-    words = re.sub(r"^(class `\w+` in \S+: )+", "", words)  # MMEngine's registry, once a level
+    words = re.sub(r"^(class `\w+` in \S+: )+", "", words)  # one prefix per nested registry
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     if isinstance(error, SyntaxError) and error.filename is not None:
         return f"{error.filename}, line {error.lineno}: {error.msg}"
-    if type(error) in _TELLING or (isinstance(error, _TELLING) and words):
+    if type(error) in _FOR_USERS or (isinstance(error, _FOR_USERS) and words):
         return words
-    return f"{type(error).__name__}: {words} ({TRACEBACK}=1 shows where)"
+    return f"{type(error).__name__}: {words} (set {TRACEBACK}=1 to see the traceback)"
 
 
 def _in_a_step(error: BaseException) -> bool:

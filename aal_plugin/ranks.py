@@ -1,4 +1,4 @@
-"""How a process ends that is one of several ranks, or the child of a tool."""
+"""Ends processes cleanly: one of several ranks, or the child of a tool."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from contextlib import contextmanager, suppress
 import torch
 import torch.distributed as dist
 
-PARENT = "AAL_PARENT"  # names the process whose end ends this one; torchrun's ranks know theirs
-_GRACE = 30.0  # seconds in which a child may save itself; torchrun's own
+PARENT = "AAL_PARENT"  # environment variable: this process ends when the process of this id ends
+_GRACE = 30.0  # seconds for a child to save a checkpoint; the same as torchrun's
 
 
 def end_with_parent() -> None:
-    """End this process when the one is gone that started it: torchrun, or a tool of ours.
+    """End this process when its parent ends: torchrun, or a tool of this package.
 
-    A parent that is killed cannot take its children along; they would train, and write, on. This
-    one gets SIGTERM, as if from the parent, and half a minute to leave in order.
+    A parent that is killed cannot stop its children, which would continue to train and write. This
+    function watches the parent, sends SIGTERM to this process when the parent is gone, and ends it
+    after half a minute.
     """
     ranks = "TORCHELASTIC_RUN_ID" in os.environ
     parent = os.getppid() if ranks else int(os.environ.get(PARENT, 0))
@@ -34,8 +35,8 @@ def end_with_parent() -> None:
 def _watch(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(0.5)
-    with suppress(OSError):  # a pipe to the parent, which nobody reads any more
-        print(f"process {parent}, which started this one, is gone; this one ends", file=sys.stderr)
+    with suppress(OSError):  # stderr may be a closed pipe to the parent
+        print(f"the parent process {parent} has ended, so this process ends too", file=sys.stderr)
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(_GRACE)
     os._exit(128 + signal.SIGTERM)
@@ -43,15 +44,15 @@ def _watch(parent: int) -> None:
 
 @contextmanager
 def leaving_in_order() -> Iterator[None]:
-    """Run a launcher's main, then end the process group that it started, if it started one.
+    """Run a launcher's main, then destroy the process group that it started.
 
-    Without an error the ranks wait for each other, and each destroys its group: gloo's threads
-    would otherwise still run while the interpreter is taken down, and abort the process
-    ("terminate called without an active exception"). After an error the others may never come to
-    a common point. This rank then shows the error, runs what was registered with `atexit`, and
-    ends at once with the error's status; its closed sockets end the other ranks.
+    Without an error, the ranks wait for each other and destroy their process group. Otherwise
+    gloo's threads would still run while the interpreter exits, and would abort the process
+    ("terminate called without an active exception"). After an error, the other ranks may never
+    reach the barrier. So this rank prints the error, runs the `atexit` functions and exits
+    immediately with the error's status; its closed sockets end the other ranks.
 
-    Wrap the whole of a script: nothing that is left outside runs after an error.
+    Wrap a whole script: after an error, no code outside the block runs.
     """
     try:
         yield
@@ -61,7 +62,7 @@ def leaving_in_order() -> Iterator[None]:
             raise
         _end_now(error)
     if dist.is_available() and dist.is_initialized():
-        gc.collect()  # a runner's cycles hold DDP, and DDP holds the group
+        gc.collect()  # reference cycles of a runner hold DDP, and DDP holds the group
         dist.destroy_process_group()
 
 
@@ -72,7 +73,7 @@ def _wait_for_all() -> None:
 
 
 def _end_now(error: BaseException) -> None:
-    """End this process as the interpreter would, but without a wait for threads of the group."""
+    """Exit as the interpreter would, but without waiting for the threads of the group."""
     status = 1
     if isinstance(error, SystemExit):
         status = error.code if isinstance(error.code, int) else int(error.code is not None)

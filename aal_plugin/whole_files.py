@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Writes files that appear complete or not at all."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-# Hidden, and with the ending of the whole file, which tells savefig its format.
+# A hidden file with the same ending, because savefig reads the format from the ending.
 PREFIX = ".part-"
 
 
 @contextmanager
 def written_whole(path: str | Path, size: int | None = None) -> Iterator[Path]:
-    """A path beside `path` to write to. It takes the place of `path` once it is on the disk.
+    """Yield a temporary path next to `path`; replace `path` by it once it is on the disk.
 
-    Whatever ends the writing, `path` is either what it was before or the whole new file.
+    If writing is interrupted, `path` still has its old content.
 
     Args:
-        size: how many bytes will be written, for the error's message.
+        size: number of bytes to write, for the error message.
 
     Raises:
-        OSError: as the system gives it; without space it names the file, the bytes wanted and
-            those that are free.
+        OSError: the system's own error. If the disk is full, it names the file, the needed bytes
+            and the free bytes.
     """
     path = Path(path)
     part = path.with_name(PREFIX + path.name)
@@ -39,11 +39,11 @@ def written_whole(path: str | Path, size: int | None = None) -> Iterator[Path]:
             raise
         size = size or (part.stat().st_size if part.exists() else 0)
         free = shutil.disk_usage(path.parent).free
-        quota = "; a quota may hold" if error.errno == errno.EDQUOT or free > size else ""
-        kept = "; the file of that name is kept as it was" if path.exists() else ""
+        quota = "; a quota may apply" if error.errno == errno.EDQUOT or free > size else ""
+        kept = "; the old file of this name is unchanged" if path.exists() else ""
         raise OSError(
             error.errno,
-            f"{os.strerror(error.errno)} for {path}: {size} bytes wanted, {free} free{quota}{kept}",
+            f"{os.strerror(error.errno)} for {path}: {size} bytes needed, {free} free{quota}{kept}",
         ) from error
     finally:
         part.unlink(missing_ok=True)
@@ -57,20 +57,20 @@ def write_whole(path: str | Path, content: str | bytes) -> None:
 
 
 def save_figure(figure: Any, path: str | Path, **options: Any) -> None:
-    """`figure.savefig(path, **options)` of Matplotlib, in a folder that is made where it lacks."""
+    """Call Matplotlib's `figure.savefig(path, **options)`; create the folder if needed."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with written_whole(path) as part:
         figure.savefig(part, **options)
 
 
 def remove_parts(folder: str | Path) -> None:
-    """Remove what writers that were killed have left in a folder."""
+    """Remove the temporary files that killed processes left in a folder."""
     for part in Path(folder).glob(f"{PREFIX}*"):
         part.unlink(missing_ok=True)
 
 
 def _flush(path: Path) -> None:
-    """Wait until a file or a folder's list of names is on the disk."""
+    """Wait until a file, or the list of files in a folder, is on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from aal_plugin.core import link_weight
-from aal_plugin.mm.runtime.dry_run import MadeUpImages, dry_run
+from aal_plugin.mm.runtime.dry_run import dry_run
+from aal_plugin.mm.runtime.made_up_data import MadeUpImages
 
 from .mm.small import AAL, build, training
 from .test_launch import dump, launch
@@ -80,9 +81,9 @@ def test_missing_files_are_told_and_the_status_is_that_of_the_run(tmp_path):
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
-        ("model.head.num_classes", 9, "has 10 classes, and model.head.num_classes=9"),
+        ("model.head.num_classes", 9, "has 10 classes, but model.head.num_classes=9"),
         ("model.link_head.links", [(1, 2)], "1 (first, last) pairs"),
-        ("model.link_head.loss_weight", 3e38, "is no number"),
+        ("model.link_head.loss_weight", 3e38, "is NaN or infinite"),
         ("optim_wrapper.optimizer.lrr", 1.0, "lrr"),
     ],
 )
@@ -146,6 +147,6 @@ def test_a_length_that_is_not_known_is_said_to_be_assumed(tmp_path):
         dataset=dict(type="CustomDataset", data_root=str(tmp_path / "no"), pipeline=steps),
     )
     tried = dry_run(cfg, 1.0)
-    assert any("1000 are assumed" in words for words in tried.missing)
+    assert any("1000 images are assumed" in words for words in tried.missing)
     assert any("3 epochs of 125, 375 in all" in words for words in tried.lines)  # half of 1000 by 4
     assert any("0.4 hours at 1 images/s (given)" in words for words in tried.lines)  # 1500 s

@@ -37,7 +37,7 @@ def test_a_mistake_is_a_line_and_status_2(capsys, monkeypatch):
 
 def test_words_that_tell_little_have_their_kind_beside_them(capsys):
     _, text = left(capsys, raising(KeyError("model")))
-    assert "KeyError: 'model' (AAL_TRACEBACK=1 shows where)" in text
+    assert "KeyError: 'model' (set AAL_TRACEBACK=1 to see the traceback)" in text
     _, text = left(capsys, lambda: open("/no/such/file"))
     assert "/no/such/file: No such file or directory" in text
 
@@ -61,14 +61,14 @@ class Bad(torch.utils.data.Dataset):
         return 2
 
     def __getitem__(self, index):
-        raise ValueError("image a.png cannot be used")
+        raise ValueError("image a.png failed to load")
 
 
 def test_a_workers_traceback_is_left_out():
     with pytest.raises(ValueError) as error:
         list(DataLoader(Bad(), num_workers=1))
     assert "Traceback" in str(error.value)
-    assert in_words(error.value) == "image a.png cannot be used"
+    assert in_words(error.value) == "image a.png failed to load"
 
 
 def test_a_registrys_prefixes_are_left_out():

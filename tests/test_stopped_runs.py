@@ -182,7 +182,7 @@ def test_a_job_whose_time_is_up_is_requeued_and_resumes_within_the_epoch(tmp_pat
     assert "--requeue" in asked and "--signal=TERM@90" in asked and "--ntasks=1" in asked
     assert (tmp_path / "srun.asked").read_text().count("--resume") == 2
     log = (tmp_path / "log").read_text()  # of the second attempt
-    assert "the run goes on after batch" in log
+    assert "training continues after batch" in log
     assert load(tmp_path / "run" / "epoch_2.pth")["meta"]["iter"] == 80
 
 

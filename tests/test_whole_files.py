@@ -64,7 +64,7 @@ def test_a_full_disk_is_told_and_what_was_there_is_kept(tmp_path):
     replaced, new, checkpoint, figure, left = on_a_small_disk(tmp_path)
     for words, name in ((replaced, "kept"), (new, "new"), (checkpoint, "a.pth"), (figure, "a.png")):
         assert f"No space left on device for {tmp_path / name}" in words, words
-        assert "bytes wanted" in words and "free" in words
-    assert "400000 bytes wanted" in replaced and "is kept as it was" in replaced
+        assert "bytes needed" in words and "free" in words
+    assert "400000 bytes needed" in replaced and "of this name is unchanged" in replaced
     assert "is kept" not in new
     assert left == "['kept'] True"

@@ -234,10 +234,10 @@ SETTINGS: list[tuple[str, object, tuple[str, ...]]] = [
     ("train_dataloader.dataset", "{subset2}", ("fraction=2", "(0, 1]")),
     ("train_dataloader.dataset", "{subsetnan}", ("fraction=nan", "(0, 1]")),
     ("train_dataloader.dataset", "{nofraction}", ("fraction is missing", "ClassBalancedSubset")),
-    ("train_dataloader.dataset", "{badimage}", ("bad.png", "cannot be used")),
-    ("train_dataloader.dataset", "{emptyimage}", ("empty.jpg", "cannot be used")),
+    ("train_dataloader.dataset", "{badimage}", ("bad.png", "failed to load")),
+    ("train_dataloader.dataset", "{emptyimage}", ("empty.jpg", "failed to load")),
     ("train_dataloader.dataset", "{outside}", ("outside", "data_root")),
-    ("train_dataloader.dataset", "{nannedimage}", ("images that are no numbers", "pipeline")),
+    ("train_dataloader.dataset", "{nannedimage}", ("images with NaN or infinite values", "pipeline")),
     ("train_dataloader.batch_size", 0, ("batch_size",)),
     ("train_dataloader.batch_size", -4, ("batch_size",)),
     # checkpoints

@@ -7,6 +7,9 @@ from typing import Any
 
 from mmengine.config.lazy import LazyAttr, LazyObject
 
+# MMEngine registers its class PretrainedInit as 'Pretrained'; a config can use either name.
+PRETRAINED = ("Pretrained", "PretrainedInit")
+
 
 def type_name(part: Any) -> str:
     """The bare class name of a config part, or '' for anything that has no type.

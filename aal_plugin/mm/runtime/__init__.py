@@ -1,1 +1,1 @@
-"""Launching, resuming and comparing runs."""
+"""Starts, resumes, compares and describes runs."""

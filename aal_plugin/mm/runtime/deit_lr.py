@@ -1,4 +1,4 @@
-"""`DeiTLR`: the learning rate of each epoch in DeiT's published code."""
+"""`DeiTLR`: the learning rates of DeiT's published code."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from mmengine.registry import PARAM_SCHEDULERS
 
 @PARAM_SCHEDULERS.register_module()
 class DeiTLR(LRSchedulerMixin, _ParamScheduler):
-    """A linear warm-up and a cosine, one lr an epoch, as DeiT's main.py steps timm's scheduler.
+    """A linear warm-up, then a cosine; one lr per epoch, as in DeiT's main.py.
 
-    With s = max(e - 1, 0) for epoch e = 0, 1, …, E - 1, since the scheduler is stepped with the
-    number of the epoch that is over:
+    DeiT steps the scheduler with the number of the finished epoch. So, with s = max(e - 1, 0) for
+    epoch e = 0, 1, …, E - 1:
 
         s < W:   lr_s = warmup_lr + s · (lr - warmup_lr) / W
         s >= W:  lr_s = min_lr + (lr - min_lr) · (1 + cos(π · s / E)) / 2
 
-    So the first two epochs have warmup_lr, and the cosine begins at s = W, not at its top.
-    MMEngine's LinearLR and CosineAnnealingLR multiply what the other left and have no such start.
+    The first two epochs have warmup_lr, and the cosine starts at s = W, below its maximum.
+    MMEngine's LinearLR and CosineAnnealingLR cannot express this, because each multiplies the
+    result of the other.
 
     Args:
-        warmup_epochs: W; DeiT takes 5.
-        warmup_lr, min_lr: absolute, whatever lr is scaled to.
+        warmup_epochs: W; DeiT uses 5.
+        warmup_lr, min_lr: absolute values; they do not change when lr is scaled.
         end: E; by default all epochs of the run.
     """
 

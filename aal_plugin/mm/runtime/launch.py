@@ -1,4 +1,4 @@
-"""What `tools/train.py` and `tools/test.py` add to MMPretrain's own scripts of those names."""
+"""Functions that `tools/train.py` and `tools/test.py` add to MMPretrain's scripts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
+from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -21,13 +22,15 @@ from aal_plugin.mm.configs.reading import read_config
 from aal_plugin.mm.configs.types import hooks_of, type_name
 
 
-def mmpretrain_script(name: str) -> ModuleType:
-    """MMPretrain's installed `tools/<name>.py` as a module, with its parse_args and merge_args."""
+def mmpretrain_script(name: str) -> Any:
+    """MMPretrain's `tools/<name>.py` as a module, with its functions parse_args and merge_args."""
     path = Path(get_installed_path("mmpretrain")) / ".mim" / "tools" / f"{name}.py"
-    if not path.is_file():  # a checkout of MMPretrain, installed in place
+    if not path.is_file():  # an editable install of MMPretrain
         path = path.parents[3] / "tools" / f"{name}.py"
     spec = spec_from_file_location(f"mmpretrain_tools_{name}", path)
-    script = module_from_spec(spec)
+    if spec is None or spec.loader is None:
+        raise FileNotFoundError(f"MMPretrain's script {path}: no such file")
+    script: Any = module_from_spec(spec)
     spec.loader.exec_module(script)
     script.Config = SimpleNamespace(fromfile=read_config)
     script.parse_args = functools.partial(_parsed, script.parse_args)
@@ -37,14 +40,14 @@ def mmpretrain_script(name: str) -> ModuleType:
 def _parsed(parse_args: Callable[[], Namespace]) -> Namespace:
     try:
         return parse_args()
-    except ValueError as error:  # DictAction's
+    except ValueError as error:  # from DictAction
         raise ValueError(f"--cfg-options: {error}; give KEY=VALUE pairs") from error
 
 
 def use_cpu_ranks(cfg: Config) -> None:
     """Let `--launcher pytorch` run without a GPU: gloo, and DDP without device ids.
 
-    MMEngine would call `torch.cuda.set_device`; it leaves a process group alone that is there.
+    MMEngine would call `torch.cuda.set_device`. It does not, if a process group exists already.
     """
     if cfg.launcher != "pytorch" or torch.cuda.is_available():
         return
@@ -59,10 +62,10 @@ def use_cpu_ranks(cfg: Config) -> None:
 
 
 def resume_from_whole_checkpoint(cfg: Config) -> None:
-    """For a plain `--resume`: name the checkpoint of the work dir that the run continues from.
+    """For `--resume` without a file: choose the checkpoint of the work dir to continue from.
 
-    It is the one that `last_checkpoint` names, when that is whole; else, of the files of the
-    loop in use, the whole one that is furthest. Where there is none, training starts at epoch 0.
+    This is the file that `last_checkpoint` names, if it is complete; otherwise the latest complete
+    checkpoint of the training loop in use. If there is none, training starts at epoch 0.
     """
     if not cfg.get("resume") or cfg.get("load_from"):
         return
@@ -70,16 +73,16 @@ def resume_from_whole_checkpoint(cfg: Config) -> None:
         try:
             check_checkpoint(str(path))
         except (OSError, ValueError) as error:
-            _warn(f"--resume: {error}; passed over")
+            _warn(f"--resume: {error}; skipped")
         else:
             cfg.load_from = str(path)
             return
-    _warn(f"--resume: no whole checkpoint in {cfg.work_dir}; training starts at epoch 0")
+    _warn(f"--resume: no complete checkpoint in {cfg.work_dir}; training starts at epoch 0")
     cfg.resume = False
 
 
 def _candidates(cfg: Config) -> Iterator[Path]:
-    """The file that `last_checkpoint` names, then those of the loop's own name, newest first."""
+    """The file that `last_checkpoint` names, then the loop's numbered files, newest first."""
     folder = Path(cfg.work_dir)
     hook = (cfg.get("default_hooks") or {}).get("checkpoint") or {}
     if hook.get("out_dir"):
@@ -87,21 +90,19 @@ def _candidates(cfg: Config) -> Iterator[Path]:
     last = Path(cfg.work_dir) / "last_checkpoint"
     named = last.read_text(errors="replace").strip() if last.is_file() else ""
     if named:
-        # A work dir that was moved: the file lies beside it.
+        # If the work dir was moved, the file is in its new place.
         yield next((p for p in (Path(named), folder / Path(named).name) if p.exists()), Path(named))
     loop = cfg.get("train_cfg") or {}
     by_epoch = loop.get("by_epoch", "max_iters" not in loop)
     name = hook.get("filename_tmpl") or ("epoch_{}.pth" if by_epoch else "iter_{}.pth")
     pattern = re.compile(re.escape(name).replace(r"\{\}", r"(\d+)"))
     numbered = {path: pattern.fullmatch(path.name) for path in folder.glob("*")}
-    found = {path: int(match.group(1)) for path, match in numbered.items() if match}
-    yield from (
-        path for path in sorted(found, key=found.get, reverse=True) if path.name != Path(named).name
-    )
+    found = [(int(match.group(1)), path) for path, match in numbered.items() if match]
+    yield from (path for _, path in sorted(found, reverse=True) if path.name != Path(named).name)
 
 
 def keep_checkpoints_whole(cfg: Config) -> None:
-    """Let SafeCheckpointHook do what a config asks of MMEngine's CheckpointHook."""
+    """Replace a config's CheckpointHook by SafeCheckpointHook with the same arguments."""
     hooks = cfg.get("default_hooks") or {}
     hook = hooks.get("checkpoint", dict(type="CheckpointHook", interval=1))
     if type_name(hook) == "CheckpointHook":
@@ -109,23 +110,23 @@ def keep_checkpoints_whole(cfg: Config) -> None:
 
 
 def save_shards_whole(cfg: Config) -> None:
-    """Let WholeFSDPStrategy do what a config asks of MMEngine's FSDPStrategy."""
+    """Replace a config's FSDPStrategy by WholeFSDPStrategy with the same arguments."""
     if type_name(cfg.get("strategy")) == "FSDPStrategy":
         cfg.strategy.type = "WholeFSDPStrategy"
 
 
 def resume_exactly(cfg: Config) -> None:
-    """Let a run be stopped at any step, and a resumed run be the unbroken one.
+    """Make a run that is stopped at any step and resumed equal to an uninterrupted run.
 
-    MMEngine's loops are taken in their resumable form, and `RandomStateHook` and, where
-    checkpoints are SafeCheckpointHook's, `StopSignalHook` are added. Loops and hooks of a lab's
-    own are left alone.
+    This replaces MMEngine's loops by their resumable form and adds `RandomStateHook`, and
+    `StopSignalHook` if checkpoints are saved by SafeCheckpointHook. Other loops and hooks do not
+    change.
     """
-    loop = cfg.get("train_cfg") or {}
+    loop: Any = cfg.get("train_cfg") or {}
     kinds = {"": loop.get("by_epoch"), "EpochBasedTrainLoop": True, "IterBasedTrainLoop": False}
     if loop and type_name(loop) in kinds:
         loop.type = "ResumableEpochLoop" if kinds[type_name(loop)] else "ResumableIterLoop"
-        loop.pop("by_epoch", None)  # MMEngine takes this or the type
+        loop.pop("by_epoch", None)  # MMEngine accepts either this or the type
     hooks = dict(cfg.get("default_hooks") or {})
     hooks.setdefault("random_states", dict(type="RandomStateHook"))
     if type_name(hooks.get("checkpoint")) == "SafeCheckpointHook":
@@ -134,10 +135,10 @@ def resume_exactly(cfg: Config) -> None:
 
 
 def check_run(cfg: Config) -> None:
-    """Give a run a `FiniteLossHook` and a `FitCheckHook`, unless its config has them."""
-    there = {type_name(hook) for _, hook in hooks_of(cfg)}
+    """Add a `FiniteLossHook` and a `FitCheckHook`, unless the config has them."""
+    present = {type_name(hook) for _, hook in hooks_of(cfg)}
     for name, kind in (("finite", "FiniteLossHook"), ("fit", "FitCheckHook")):
-        if kind not in there:
+        if kind not in present:
             cfg.default_hooks = dict(cfg.get("default_hooks") or {}, **{name: dict(type=kind)})
 
 

@@ -1,4 +1,4 @@
-"""MMEngine's training loops, able to go on where a run was, within an epoch too."""
+"""MMEngine's training loops, which can also resume within an epoch."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 from mmengine.dist import get_rank
 from mmengine.logging import print_log
 from mmengine.registry import LOOPS
-from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
+from mmengine.runner import BaseLoop, EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from torch.utils.data import DataLoader
 
 from aal_plugin.mm.checkpoints.random_states import seed_every_image
 
 
-class _Resumable:
-    """Every image's transforms draw from (seed, rank, epoch, place): see `seed_every_image`."""
+class _Resumable(BaseLoop):
+    """Seeds each image's transforms by (seed, rank, epoch, place); see `seed_every_image`."""
 
     def __init__(
         self,
@@ -24,19 +24,20 @@ class _Resumable:
         *args: Any,
         **options: Any,
     ) -> None:
+        loader: Any = dataloader
         if isinstance(dataloader, dict):
             apart = runner._randomness_cfg.get("diff_rank_seed", False)
-            dataloader = runner.build_dataloader(dataloader, seed=runner.seed, diff_rank_seed=apart)
+            loader = runner.build_dataloader(dataloader, seed=runner.seed, diff_rank_seed=apart)
         self._passes = 0
-        self.placed = seed_every_image(dataloader, self._numbers)
+        self.placed = seed_every_image(loader, self._numbers)
         if not self.placed:
             print_log(
-                "the train data's batches are not made by torch's BatchSampler: after a resume "
-                "the random transforms are not those of an unbroken run",
+                "train_dataloader does not use torch's BatchSampler: after a resume, the random "
+                "transforms differ from those of an uninterrupted run",
                 logger="current",
                 level=logging.WARNING,
             )
-        super().__init__(runner, dataloader, *args, **options)
+        super().__init__(runner, loader, *args, **options)
 
     def _numbers(self) -> tuple:
         self._passes += 1
@@ -45,15 +46,15 @@ class _Resumable:
 
 @LOOPS.register_module()
 class ResumableIterLoop(_Resumable, IterBasedTrainLoop):
-    """IterBasedTrainLoop, whose resumed run sees the images of the unbroken one.
+    """IterBasedTrainLoop whose resumed run sees the same images as an uninterrupted run.
 
-    MMEngine's own draws the batches that were trained on, and drops them.
+    To resume, MMEngine draws the batches that were trained on and discards them.
     """
 
     def __init__(self, runner: Runner, *args: Any, **options: Any) -> None:
-        self.runner_seed = runner.seed  # the loop's iterator begins before it knows its runner
+        self.runner_seed = runner.seed  # the iterator starts before self.runner is set
         super().__init__(runner, *args, **options)
-        # The onedl fork moves the sampler alone, and every image's place would be counted anew.
+        # The onedl fork advances the sampler only, so the places would be counted from 0 again.
         self.dataloader_iterator.skip_iter = self._advance
 
     def _advance(self, steps: int) -> None:
@@ -67,7 +68,7 @@ class ResumableIterLoop(_Resumable, IterBasedTrainLoop):
 
 @LOOPS.register_module()
 class ResumableEpochLoop(_Resumable, EpochBasedTrainLoop):
-    """EpochBasedTrainLoop that can begin within an epoch, after `batches_done` of its batches."""
+    """EpochBasedTrainLoop that can start within an epoch, after `batches_done` batches."""
 
     batches_done = 0
 

@@ -1,4 +1,4 @@
-"""Training runs of several configs and seeds, side by side, each kept once it is done."""
+"""Trains several configs and seeds in parallel and stores the result of each finished run."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _RUNNING: set[subprocess.Popen] = set()
 
 @dataclass
 class Trial:
-    """A training run: its name on the screen, and its whole config with a `work_dir`."""
+    """A training run: its name for the progress bar, and its config with a `work_dir`."""
 
     name: str
     cfg: Config
@@ -43,16 +43,16 @@ class Trial:
 
 
 def run_trials(trials: Sequence[Trial], train: Path, jobs: int) -> list[dict]:
-    """Run trials, `jobs` at a time, each with its share of the cores.
+    """Run trials, `jobs` at a time, each with an equal share of the cores.
 
-    What is done already, with the same config and the same weights, is not run again. Progress
-    lines show the epoch, the time left and the last top-1.
+    A trial that already finished with the same config and weights does not run again. The progress
+    bars show the epoch, the remaining time and the last top-1.
 
     Args:
         train: the training script, tools/train.py.
 
     Returns:
-        For each trial top1 (%), seconds, the last checkpoint and the config.
+        For each trial: top1 (%), seconds, the last checkpoint and the config.
 
     Raises:
         RuntimeError: a run failed; names its log.
@@ -75,7 +75,7 @@ def run_trials(trials: Sequence[Trial], train: Path, jobs: int) -> list[dict]:
         except RuntimeError:
             pool.shutdown(cancel_futures=True)
             raise
-        except BaseException:  # Ctrl-C, SIGTERM: nobody waits for a training that goes on
+        except BaseException:  # Ctrl-C, SIGTERM: stop the running trainings too
             pool.shutdown(wait=False, cancel_futures=True)
             for process in list(_RUNNING):
                 process.terminate()
@@ -84,7 +84,7 @@ def run_trials(trials: Sequence[Trial], train: Path, jobs: int) -> list[dict]:
 
 @contextmanager
 def _ended_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM leave through the blocks that clean up, as Ctrl-C does."""
+    """Turn SIGTERM into SystemExit, so that `finally` blocks run as after Ctrl-C."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -101,7 +101,7 @@ def _run(trial: Trial, train: Path, threads: int, row: int) -> dict:
     if done.is_file():
         result = json.loads(done.read_text())
         if (result["config"], result.get("weights")) == (trial.cfg.pretty_text, weights):
-            tqdm.write(f"{trial.name}: kept from an earlier run")
+            tqdm.write(f"{trial.name}: already done in an earlier run")
             return result
     started = time.time()
     epochs = trial.cfg.train_cfg.max_epochs
@@ -117,7 +117,11 @@ def _run(trial: Trial, train: Path, threads: int, row: int) -> dict:
 
 
 def _train(trial: Trial, train: Path, threads: int, row: int) -> float:
-    """Run the script with its log in work_dir/train.log and a bar in `row`; the last top-1."""
+    """Run the script with its log in work_dir/train.log and a progress bar in `row`.
+
+    Returns:
+        The last top-1 in %, NaN if there was no validation.
+    """
     trial.work_dir.mkdir(parents=True, exist_ok=True)
     config, log_file = trial.work_dir / "trial.py", trial.work_dir / "train.log"
     trial.cfg.dump(config)
@@ -138,7 +142,7 @@ def _train(trial: Trial, train: Path, threads: int, row: int) -> float:
         ) as bar,
     ):
         _RUNNING.add(process)
-        for line in process.stdout:
+        for line in process.stdout or ():
             log.write(line)
             if step := _STEP.search(line):
                 epoch, batch, batches = map(int, step.groups())
@@ -150,12 +154,12 @@ def _train(trial: Trial, train: Path, threads: int, row: int) -> float:
     _RUNNING.discard(process)
     if process.returncode:
         tail = "".join(log_file.read_text().splitlines(keepends=True)[-5:])
-        raise RuntimeError(f"{tail}\n{trial.name} failed; the whole log is {log_file}")
+        raise RuntimeError(f"{tail}\n{trial.name} failed; the full log is {log_file}")
     return top1
 
 
 def _weights(part: Any) -> dict[str, str]:
-    """SHA-1 of every checkpoint that a config names, such as the teacher's."""
+    """The SHA-1 of every checkpoint file in a config, such as the teacher's."""
     if isinstance(part, (list, tuple)):
         part = dict(enumerate(part))
     if not isinstance(part, dict):
@@ -170,4 +174,6 @@ def _weights(part: Any) -> dict[str, str]:
 
 
 def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""`WholeFSDPStrategy`: MMEngine's FSDPStrategy, whose checkpoints can be resumed from."""
+"""`WholeFSDPStrategy`: MMEngine's FSDPStrategy, with checkpoints that can be resumed."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch.distributed.fsdp import FullyShardedDataParallel
 
 @STRATEGIES.register_module()
 class WholeFSDPStrategy(FSDPStrategy):
-    """FSDP whose checkpoints are one file, with the weights of a model that is not sharded.
+    """FSDP that saves one file per checkpoint, with the weights of the whole model.
 
-    MMEngine's own saves shards by default, which cannot be read as data alone, and hands the
-    optimizer's state to torch in the order of torch 2.0, which later ones refuse. Arguments are
-    FSDPStrategy's.
+    MMEngine's strategy saves shards by default, which cannot be loaded safely. It also passes the
+    optimizer state to torch in the argument order of torch 2.0, which later versions reject. The
+    arguments are FSDPStrategy's.
     """
 
     def __init__(self, *, state_dict_cfg: Any = "full", **kwargs: Any) -> None:

@@ -104,7 +104,7 @@ def test_weight_of_transfer_decays_by_the_same_hook(tmp_path):
 @pytest.mark.parametrize(
     ("hook", "words"),
     [
-        (dict(type="TeacherAccuracyHook"), "needs a model with a teacher, and ImageClassifier"),
+        (dict(type="TeacherAccuracyHook"), "needs a model with a teacher, but ImageClassifier"),
         (
             dict(type="LambdaDecayHook", gammas=(0.5,), head="distill_head"),
             "needs a distill_head, and ImageClassifier has none",
@@ -119,5 +119,5 @@ def test_hooks_that_the_model_has_no_use_for_say_so(tmp_path, hook, words):
 
 def test_teachers_accuracy_is_asked_of_a_model_without_one_in_validation_alone(tmp_path):
     config = training(tmp_path, PLAIN, custom_hooks=[dict(type="TeacherAccuracyHook")])
-    with pytest.raises(ValueError, match="needs a model with a teacher, and ImageClassifier"):
+    with pytest.raises(ValueError, match="needs a model with a teacher, but ImageClassifier"):
         Runner.from_cfg(config).val()

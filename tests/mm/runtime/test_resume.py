@@ -72,7 +72,7 @@ def test_where_nothing_whole_was_written_training_starts_anew(tmp_path, warned, 
     if name:
         (tmp_path / name).write_bytes(b"PK")
     assert resumed(tmp_path) is None
-    assert warned[-1].endswith(f"no whole checkpoint in {tmp_path}; training starts at epoch 0")
+    assert warned[-1].endswith(f"no complete checkpoint in {tmp_path}; training starts at epoch 0")
 
 
 def test_work_dir_may_have_been_moved(tmp_path):

@@ -122,7 +122,7 @@ def test_export_refuses_what_it_cannot_export(tmp_path):
     config = training(tmp_path, epochs=1)
     run(config)
     checkpoint, out = str(tmp_path / "epoch_1.pth"), str(tmp_path / "student.pth")
-    with pytest.raises(ValueError, match="--ema: checkpoint .* holds no averaged weights"):
+    with pytest.raises(ValueError, match="--ema: checkpoint .* has no averaged weights"):
         export_student(config, checkpoint, out, ema=True)
     with pytest.raises(FileNotFoundError, match="nowhere.pth.*no such file"):
         export_student(config, "nowhere.pth", out)
