@@ -128,7 +128,7 @@ def check_links_state(state: Any) -> None:
     Example:
         >>> check_links_state(dict(state_dict={}, ranges=[(1, 2)], heads=[3, 3]))
     """
-    expected = dict(state_dict=dict, ranges=(list, tuple), heads=(list, tuple))
+    expected: dict[str, Any] = dict(state_dict=dict, ranges=(list, tuple), heads=(list, tuple))
     fits = isinstance(state, dict) and all(
         isinstance(state.get(key), kind) for key, kind in expected.items()
     )

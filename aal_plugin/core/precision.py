@@ -27,7 +27,8 @@ def precise_matmul(a: Tensor, b: Tensor) -> Tensor:
         >>> precise_matmul(torch.ones(1, 2, 3), torch.ones(1, 3, 4)).shape
         torch.Size([1, 2, 4])
     """
-    return _Product.apply(a, b)
+    product: Tensor = _Product.apply(a, b)
+    return product
 
 
 class _Product(torch.autograd.Function):
@@ -58,7 +59,7 @@ def _leading(values: Tensor) -> Tensor:
     return (values.view(torch.int32) & ~0x1FFF).view(torch.float32)
 
 
-@torch.compiler.assume_constant_result
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def rounds_factors(device: str) -> bool:
     """Whether float32 products on a device of this type may round their factors to TF32.
 
@@ -70,11 +71,11 @@ def rounds_factors(device: str) -> bool:
         return False
     settings = torch.backends.cuda.matmul
     if not hasattr(torch.backends, "fp32_precision"):  # before torch 2.9
-        return settings.allow_tf32
+        return bool(settings.allow_tf32)
     # The nearest setting applies; 'none' defers to the one above.
     for precision in (settings.fp32_precision, torch.backends.fp32_precision):
         if precision != "none":
-            return precision != "ieee"
+            return bool(precision != "ieee")
     return False
 
 

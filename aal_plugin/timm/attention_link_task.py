@@ -30,7 +30,7 @@ class AttentionLinkTask(ClassificationTask):
 
     The trainable module is a `TimmLinkedStudent`; the teacher is in no state dict, no optimizer and
     no EMA copy. A checkpoint's `state_dict` is the plain student's, and `task_state` holds the
-    links. Tell the task every epoch (`set_epoch`): λ follows from it.
+    links. Call `set_epoch` in every epoch: λ depends on it.
 
     Args:
         model: the student, a ViT of a family in `aal_plugin.core.student.families`.
@@ -39,18 +39,19 @@ class AttentionLinkTask(ClassificationTask):
         links: 'full', 'alpha', 'beta', or one (first, last) pair of student blocks for each
             teacher level, 1-based and inclusive.
         loss_weight: λ of epoch 0.
-        gammas, milestones, stop_epoch, start_epoch: λ's decay, see `link_weight`.
-        map_size: side, or (h, w), of the grid on which maps are compared; by default the
-            student's patch grid, or 14 where its blocks have several.
+        gammas, milestones, stop_epoch, start_epoch, warmup_epochs: the course of λ, see
+            `link_weight`; `paper_course` gives gammas and milestones for any number of epochs.
+        map_size: side, or (h, w), of the grid on which maps are compared. Default: the student's
+            patch grid, or 14×14 if its blocks have several grids.
         antialias: smooth teacher maps before they are made smaller; the paper does not.
         attention_layers: names of the attention modules, for a student of no known family; see
             `reader_by_name`.
-        mean, std: how the images are normalised, of pixel values 0–1; by default as the
-            student's `pretrained_cfg` says.
-        distill: a loss on the teacher's logits beside the links.
+        mean, std: normalisation of the images, for pixel values 0–1; by default that of the
+            student's `pretrained_cfg`.
+        distill: a second loss, on the teacher's logits.
 
     Raises:
-        ValueError: a setting out of its range; student and teacher do not fit together.
+        ValueError: a setting is out of range; student and teacher do not fit together.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class AttentionLinkTask(ClassificationTask):
         milestones: Sequence[int] = (200,),
         stop_epoch: int | None = None,
         start_epoch: int = 0,
+        warmup_epochs: int = 0,
         map_size: int | tuple[int, int] | None = None,
         antialias: bool = False,
         attention_layers: AttentionLayers | None = None,
@@ -75,19 +77,19 @@ class AttentionLinkTask(ClassificationTask):
     ) -> None:
         super().__init__(model, criterion, **task_kwargs)
         check_loss_weight(loss_weight)
-        check_schedule(gammas, milestones, stop_epoch, start_epoch)
+        check_schedule(gammas, milestones, stop_epoch, start_epoch, warmup_epochs)
         self.loss_weight = float(loss_weight)
-        self._schedule = (gammas, milestones, stop_epoch, start_epoch)
+        self._schedule = (gammas, milestones, stop_epoch, start_epoch, warmup_epochs)
         self.distill = distill
         if distill is not None:
             distill.check(model, teacher)
-        if hasattr(model, "set_distilled_training"):
-            model.set_distilled_training(distill is not None and distill.token)
+        if callable(select := getattr(model, "set_distilled_training", None)):
+            select(distill is not None and distill.token)
 
         linked = TimmLinkedStudent(
             model, teacher.channels, links, map_size, antialias, attention_layers
         )
-        # The links stay in float32, and may well do so beside a student in bfloat16.
+        # The links stay in float32, also next to a student in bfloat16.
         weights = next(model.parameters())
         linked.links.to(weights.device)
         data = getattr(model, "pretrained_cfg", {})
@@ -106,12 +108,13 @@ class AttentionLinkTask(ClassificationTask):
 
     @property
     def teacher(self) -> FrozenTeacher:
+        """The frozen teacher."""
         return self._teacher.module
 
     def set_epoch(self, epoch: int) -> None:
         """Set λ for the steps of this epoch (0-based), resumed or not."""
-        # A Python number: it meets the loss outside of the compiled module, so that a new λ makes
-        # nothing compile again, and no step waits for the device to learn that λ is 0.
+        # A Python number, multiplied outside the compiled module: a new λ does not recompile it,
+        # and no step waits for the device to test whether λ is 0.
         self.link_weight = link_weight(epoch, self.loss_weight, *self._schedule)
         self._sums: dict[str, Tensor] = {}
         self._steps: dict[str, int] = {}
@@ -160,7 +163,8 @@ class AttentionLinkTask(ClassificationTask):
         is `distill_loss`, before its weight.
         """
         active, distill = self.link_weight > 0, self.distill
-        activations = teacher_logits = None
+        activations: Any = None
+        teacher_logits: Any = None
         if active or distill is not None:
             activations, teacher_logits = self.teacher(input, with_logits=distill is not None)
         try:
@@ -171,7 +175,7 @@ class AttentionLinkTask(ClassificationTask):
         if active:
             self._count("link_distance", distance)
         link_loss = self.link_weight * distance
-        logits, distilled = (output, None) if distill is None else distill.split(output)
+        logits, distilled = (output, output) if distill is None else distill.split(output)
         task_loss = self.criterion(logits, target)
         result = dict(output=logits, task_loss=task_loss, link_loss=link_loss)
         loss = task_loss
@@ -190,7 +194,7 @@ class AttentionLinkTask(ClassificationTask):
     ) -> nn.Module:
         """Compile student with links, student alone, and teacher; before DDP, after EMA."""
 
-        def compiled(module: nn.Module) -> nn.Module:
+        def compiled(module: nn.Module) -> Any:
             return torch.compile(module, backend=backend, mode=mode, **compile_kwargs)
 
         self.eval_model = compiled(self.trainable_module.student)

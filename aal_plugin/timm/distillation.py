@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -66,5 +66,5 @@ class Distillation:
         distill_loss = DISTILLATIONS[self.kind](
             logits, teacher_logits, self.temperature, self.reduction
         )
-        weight = self.loss_weight
+        weight = cast(float, self.loss_weight)  # set in __post_init__
         return (1 - weight) * task_loss + weight * distill_loss, distill_loss

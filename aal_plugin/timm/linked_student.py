@@ -19,14 +19,15 @@ class TimmLinkedStudent(LinkedStudent):
 
     def no_weight_decay(self) -> set[str]:
         """The student's own parameters without weight decay, by their names in this module."""
-        names = getattr(self.student, "no_weight_decay", set)()
+        names: set[str] = getattr(self.student, "no_weight_decay", set)()
         return {f"student.{name}" for name in names}
 
     def group_matcher(self, coarse: bool = False) -> Callable[[str], int] | dict[str, Any]:
         """The student's layers; the links belong to the last layer, as the student's head does."""
         if not hasattr(self.student, "group_matcher"):
             return {}
-        matcher = self.student.group_matcher(coarse=coarse)
+        student: Any = self.student
+        matcher = student.group_matcher(coarse=coarse)
         layers = group_parameters(self.student, matcher, reverse=True)
         last = max(layers.values())
         layers = {f"student.{name}": layer for name, layer in layers.items()}

@@ -68,7 +68,7 @@ def attention_transfer(student: Tensor, teacher: Tensor, reduction: str = "mean"
         >>> round(attention_transfer(maps, maps.flip(2)).item(), 4)
         0.04
     """
-    teacher = resize_maps(teacher.unsqueeze(1), tuple(student.shape[-2:])).squeeze(1)
+    teacher = resize_maps(teacher.unsqueeze(1), (student.shape[-2], student.shape[-1])).squeeze(1)
     gap = _unit(student) - _unit(teacher)
     return REDUCTIONS[reduction](gap)
 
@@ -97,7 +97,7 @@ def hint_distance(student: Tensor, teacher: Tensor) -> Tensor:
         >>> round(hint_distance(features, -features).item(), 4)
         4.0
     """
-    teacher = resize_maps(at_least_float32(teacher), tuple(student.shape[-2:]))
+    teacher = resize_maps(at_least_float32(teacher), (student.shape[-2], student.shape[-1]))
     return (_unit(student) - _unit(teacher)).square().sum(dim=1).mean()
 
 
@@ -123,7 +123,7 @@ def input_gradient(loss: Tensor, images: Tensor, differentiable: bool = True) ->
     return at_least_float32(gradient) / _GRADIENT_SCALE
 
 
-def twice_differentiable_attention() -> AbstractContextManager:
+def twice_differentiable_attention() -> AbstractContextManager[None]:
     """Context in which attention uses plain operations: fused kernels have no second derivative.
 
     Example:
@@ -199,9 +199,11 @@ def gradient_norm(gradient: Tensor) -> Tensor:
 
 
 def _norms(gradient: Tensor) -> Tensor:
-    return gradient.flatten(1).norm(dim=1)
+    norms: Tensor = torch.linalg.vector_norm(gradient.flatten(1), dim=1)
+    return norms
 
 
 def _unit(maps: Tensor) -> Tensor:
     maps = at_least_float32(maps).flatten(1)
-    return maps / maps.norm(dim=1, keepdim=True).clamp_min(_NORM_FLOOR)
+    norm: Tensor = torch.linalg.vector_norm(maps, dim=1, keepdim=True)
+    return maps / norm.clamp_min(_NORM_FLOOR)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import accumulate
 from numbers import Integral
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -87,7 +87,7 @@ def _table_level(level: int, num_levels: int) -> int:
     return 6 if num_levels == 1 else round(level / (num_levels - 1) * 6)
 
 
-def _as_pair(pair: Sequence[int]) -> Range:
+def _as_pair(pair: Any) -> Range:
     given = [] if isinstance(pair, str) or not hasattr(pair, "__len__") else list(pair)
     whole = [isinstance(block, Integral) and not isinstance(block, bool) for block in given]
     if len(given) != 2 or not all(whole):
@@ -155,19 +155,20 @@ class AttentionLinks(nn.ModuleList):
                 "after division by their norm; choose larger images, a smaller patch, or map_size"
             )
         dtype = torch.promote_types(maps[0].dtype, torch.float32)
+        convs = cast("list[nn.Conv2d]", list(self))
         with torch.autocast(maps[0].device.type, enabled=False):
-            stack = [resize_maps(block.to(wide_dtype(block)), size) for block in maps]
-            stack = torch.cat(stack, dim=1).flatten(2)
+            blocks = [resize_maps(block.to(wide_dtype(block)), size) for block in maps]
+            stack = torch.cat(blocks, dim=1).flatten(2)
             total = stack.new_zeros((), dtype=dtype)
             for (first, last), levels in self._groups():
                 heads = slice(sum(self.heads[: first - 1]), sum(self.heads[:last]))
-                weight = torch.cat([self[level].weight.flatten(1) for level in levels])
-                bias = torch.cat([self[level].bias for level in levels])
+                weight = torch.cat([convs[level].weight.flatten(1) for level in levels])
+                bias = torch.cat([cast(Tensor, convs[level].bias) for level in levels])
                 resized = [resize_maps(activations[i], size, antialias) for i in levels]
                 activation = torch.cat(resized, dim=1).flatten(2).to(dtype)
                 gaps = augmented_gap(weight.to(dtype), bias.to(dtype), stack[:, heads], activation)
                 total = total + gaps.sum()
-            channels = sum(link.out_channels for link in self)
+            channels = sum(conv.out_channels for conv in convs)
             return total / (len(stack) * channels * size[0] * size[1])
 
     def _groups(self) -> list[tuple[Range, list[int]]]:
@@ -225,7 +226,7 @@ def map_grid(maps: Sequence[Tensor], fallback: int = 14) -> tuple[int, int]:
         >>> map_grid([torch.rand(1, 3, 7, 7)] * 2)
         (7, 7)
     """
-    grids = {tuple(block.shape[-2:]) for block in maps}
+    grids = {(block.shape[-2], block.shape[-1]) for block in maps}
     return grids.pop() if len(grids) == 1 else (fallback, fallback)
 
 
@@ -269,7 +270,7 @@ def mean_link_distance(augmented: Sequence[Tensor], activations: Sequence[Tensor
     distances = [
         link_distance(a, b) * count for a, b, count in zip(augmented, activations, channels)
     ]
-    return sum(distances) / sum(channels)
+    return torch.stack(distances).sum() / sum(channels)
 
 
 def augmented_gap(weight: Tensor, bias: Tensor, maps: Tensor, activation: Tensor) -> Tensor:
@@ -314,7 +315,8 @@ def augmented_gap(weight: Tensor, bias: Tensor, maps: Tensor, activation: Tensor
     own_floored = own_norm.clamp_min(_FLOOR)
     cosine = product / (norm.to(dtype) * own_floored)
     ratio = (energy / norm.square()).to(dtype)
-    return (ratio + (own_norm / own_floored).square() - 2 * cosine).clamp_min(0)
+    gap: Tensor = ratio + (own_norm / own_floored).square() - 2 * cosine
+    return gap.clamp_min(0)
 
 
 class _Energy(torch.autograd.Function):
@@ -352,4 +354,5 @@ def _spread(weight: Tensor, maps: Tensor) -> Tensor:
 
 def _unit(maps: Tensor) -> Tensor:
     maps = at_least_float32(maps.flatten(2))  # sums of squares over- and underflow in float16
-    return maps / maps.norm(dim=-1, keepdim=True).clamp_min(_FLOOR)
+    norm: Tensor = torch.linalg.vector_norm(maps, dim=-1, keepdim=True)
+    return maps / norm.clamp_min(_FLOOR)

@@ -56,7 +56,7 @@ def resize_maps(maps: Tensor, size: tuple[int, int], antialias: bool = False) ->
 _kept: dict[tuple[Any, ...], tuple[Tensor, Tensor]] = {}
 
 
-@torch.compiler.assume_constant_result
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _bicubic_matrix(
     source: int,
     target: int,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from torch import Tensor, nn
 
+Kept = TypeVar("Kept", bound=nn.Module)
 
-class Unregistered:
+
+class Unregistered(Generic[Kept]):
     """Keeps a module outside its owner's module tree.
 
     The owner's state dict, parameters, optimizer, DDP buckets and checkpoints do not contain it.
@@ -28,7 +30,7 @@ class Unregistered:
         []
     """
 
-    def __init__(self, module: nn.Module, owned: bool = True) -> None:
+    def __init__(self, module: Kept, owned: bool = True) -> None:
         self.module = module
         self.owned = owned
 
@@ -41,5 +43,5 @@ class Unregistered:
         if self.owned:
             self.module._apply(fn)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Unregistered:
+    def __deepcopy__(self, memo: dict[int, Any]) -> Unregistered[Kept]:
         return Unregistered(self.module, owned=False)

@@ -34,6 +34,7 @@ from .heads.teacher_head import (
     TEACHER_LOGITS,
     Step,
     TeacherHead,
+    teacher_of,
 )
 
 
@@ -112,9 +113,8 @@ class AALClassifier(ImageClassifier):
         needs = _needs_of(heads.values())
         _check_used("attention_layers", self.attention_layers, ATTENTION, needs)
         _check_used("student_layers", self.student_layers, FEATURES, needs)
-        self._teacher = Unregistered(
-            _built_teacher(teacher, needs, self.data_preprocessor, images_rgb)
-        )
+        built = _built_teacher(teacher, needs, self.data_preprocessor, images_rgb)
+        self._teacher = None if built is None else Unregistered(built)
         for name, loss in heads.items():
             _check_slot(name, loss)
             loss.connect(self)
@@ -123,7 +123,7 @@ class AALClassifier(ImageClassifier):
     @property
     def teacher(self) -> FrozenTeacher | None:
         """The frozen teacher, or None if no loss needs one."""
-        return self._teacher.module
+        return None if self._teacher is None else self._teacher.module
 
     @property
     def attention_recorder(self) -> AttentionRecorder | None:
@@ -146,7 +146,7 @@ class AALClassifier(ImageClassifier):
             # The teacher first: its memory is free again before the student's activations,
             # which live until the backward pass, are created.
             if needs & {ACTIVATIONS, TEACHER_LOGITS, TEACHER_GRADIENT}:
-                step.activations, step.teacher_logits = self.teacher(
+                step.activations, step.teacher_logits = teacher_of(self)(
                     inputs,
                     with_logits=bool(needs & {TEACHER_LOGITS, TEACHER_GRADIENT}),
                     with_gradient=TEACHER_GRADIENT in needs,
@@ -199,20 +199,20 @@ class AALClassifier(ImageClassifier):
         return dict(self.head.loss(step.feats, step.data_samples))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> AALClassifier:
-        if self.teacher is not None:
+        if self._teacher is not None:
             self._teacher.apply(fn)
         return super()._apply(fn, *args, **kwargs)
 
 
 def _built_teacher(
-    teacher: dict | FrozenTeacher | None,
+    given: dict | FrozenTeacher | None,
     needs: frozenset[str],
     pixels: nn.Module,
     rgb: bool | None,
 ) -> FrozenTeacher | None:
     if rgb is not None and not isinstance(rgb, bool):
         raise ValueError(f"model.images_rgb={rgb!r}; choose True, False or None")
-    if teacher is None:
+    if given is None:
         of_teacher = needs & {ACTIVATIONS, TEACHER_LOGITS, TEACHER_GRADIENT}
         if of_teacher:
             raise ValueError(
@@ -220,8 +220,7 @@ def _built_teacher(
                 f"{', '.join(sorted(of_teacher))}; add teacher=dict(type='TimmTeacher', …)"
             )
         return None
-    if not isinstance(teacher, nn.Module):
-        teacher = MODELS.build(teacher)
+    teacher: FrozenTeacher = given if isinstance(given, nn.Module) else MODELS.build(given)
     if rgb is None:
         rgb = getattr(pixels, "to_rgb", True)
         if not rgb and not getattr(teacher, "to_rgb", True):
@@ -232,8 +231,9 @@ def _built_teacher(
                 "(CIFAR's are RGB on disk, files loaded by mmcv are BGR); set "
                 "model.images_rgb=True or False"
             )
-    mean, std = getattr(pixels, "mean", None), getattr(pixels, "std", None)
-    teacher.match_input(*(v if v is None else v.flatten().tolist() for v in (mean, std)), rgb=rgb)
+    values = (getattr(pixels, name, None) for name in ("mean", "std"))
+    mean, std = (None if value is None else value.flatten().tolist() for value in values)
+    teacher.match_input(mean, std, rgb=rgb)
     return teacher
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 from torch import nn
@@ -31,6 +32,7 @@ def make_drop_rates_compilable(model: nn.Module) -> None:
 
     `torch.compile` treats NumPy numbers as tensors and breaks the graph in every block.
     """
+    module: Any
     for module in model.modules():
         if isinstance(getattr(module, "drop_prob", None), np.floating):
             module.drop_prob = float(module.drop_prob)
@@ -45,5 +47,5 @@ def make_checkpoints_nonreentrant(model: nn.Module) -> None:
     for module in model.modules():
         forward = vars(module).get("forward")
         scope = getattr(forward, "__globals__", {}).get("__name__")
-        if scope == "mmengine.runner.activation_checkpointing":
+        if forward is not None and scope == "mmengine.runner.activation_checkpointing":
             module.forward = partial(checkpoint, forward.__wrapped__, use_reentrant=False)

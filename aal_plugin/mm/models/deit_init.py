@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mmengine.model.weight_init import trunc_normal_, update_init_info
 from mmengine.registry import WEIGHT_INITIALIZERS
 from torch import nn
@@ -22,6 +24,7 @@ class DeiTInit:
     """
 
     def __call__(self, module: nn.Module) -> None:
+        part: Any
         for part in module.modules():
             if isinstance(part, nn.Linear):
                 trunc_normal_(part.weight, std=0.02)
@@ -33,4 +36,5 @@ class DeiTInit:
             part._is_init = True  # otherwise MMPretrain's own weights would overwrite these
         if hasattr(module, "_params_init_info"):
             update_init_info(module, init_info="Initialized by DeiTInit")
-        module._is_init = False  # the caller sets it
+        owner: Any = module
+        owner._is_init = False  # the caller sets it

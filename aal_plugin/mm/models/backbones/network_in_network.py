@@ -38,7 +38,7 @@ class NetworkInNetwork(BaseBackbone):
         if relu_before_pooling is None:
             relu_before_pooling = batch_norm
         for group, channels in ((1, 3), (2, width), (3, width)):
-            layers = []
+            layers: list[nn.Module] = []
             for index, (inputs, kernel) in enumerate(((channels, 3), (width, 1), (width, 1))):
                 layers.append(
                     nn.Conv2d(inputs, width, kernel, padding=kernel // 2, bias=not batch_norm)

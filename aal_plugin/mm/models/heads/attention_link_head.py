@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from mmpretrain.registry import MODELS
 
@@ -11,10 +10,7 @@ from aal_plugin.core import AttentionLinkLoss
 from aal_plugin.core.losses.links import Links, as_grid
 from aal_plugin.core.settings import check_flag
 
-from .teacher_head import ACTIVATIONS, ATTENTION, Step, TeacherHead
-
-if TYPE_CHECKING:
-    from aal_plugin.mm.models.classifier import AALClassifier
+from .teacher_head import ACTIVATIONS, ATTENTION, Classifier, Step, TeacherHead, teacher_of
 
 
 @MODELS.register_module()
@@ -55,11 +51,11 @@ class AttentionLinkHead(TeacherHead):
         check_flag("link_head.antialias", antialias)
         self.antialias = antialias
 
-    def connect(self, classifier: AALClassifier) -> None:
+    def connect(self, classifier: Classifier) -> None:
         """Create the links, from the student's attention heads to the teacher's channels."""
         link_loss = AttentionLinkLoss(
             classifier.backbone,
-            classifier.teacher.channels,
+            teacher_of(classifier).channels,
             self.topology,
             self.map_size,
             self.antialias,

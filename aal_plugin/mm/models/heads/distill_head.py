@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from mmpretrain.models.heads import ClsHead
 from mmpretrain.registry import MODELS
 
@@ -12,14 +10,12 @@ from aal_plugin.core.losses.distillation import DISTILLATIONS, check_distillatio
 from .student_logits import predicted
 from .teacher_head import (
     TEACHER_LOGITS,
+    Classifier,
     Step,
     TeacherHead,
     check_classes,
     check_label_loss,
 )
-
-if TYPE_CHECKING:
-    from aal_plugin.mm.models.classifier import AALClassifier
 
 
 @MODELS.register_module()
@@ -64,7 +60,7 @@ class DistillHead(TeacherHead):
         self.temperature = temperature
         self.reduction = reduction
 
-    def connect(self, classifier: AALClassifier) -> None:
+    def connect(self, classifier: Classifier) -> None:
         check_label_loss("distill_head", classifier)
         head = classifier.head
         if self.token and not _has_second_logits(head):
@@ -81,6 +77,7 @@ class DistillHead(TeacherHead):
     def loss(self, step: Step) -> dict:
         """`loss_distill` = λ · D, `distill_distance` = D and `distill_weight` = λ."""
         distilled = step.student_logits()[1] if self.token else predicted(step.student_logits())
+        assert distilled is not None  # `connect` has checked the head
         # Detached: gradient transfer needs these logits with the teacher's graph, and frees it.
         distance = DISTILLATIONS[self.kind](
             distilled, step.teacher_logits.detach(), self.temperature, self.reduction

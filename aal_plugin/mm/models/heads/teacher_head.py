@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from mmengine.model import BaseModule
 from mmpretrain.structures import DataSample
-from torch import Tensor
+from torch import Tensor, nn
 
+from aal_plugin.core import FrozenTeacher
 from aal_plugin.core.settings import check_number
+from aal_plugin.core.student.by_name import AttentionLayers
 
 from .student_logits import Logits, has_plain_label_loss, student_logits
-
-if TYPE_CHECKING:
-    from aal_plugin.mm.models.classifier import AALClassifier
 
 HEADS = ("link_head", "distill_head", "transfer_head")  # an AALClassifier's, by their keys
 
@@ -30,6 +29,23 @@ TEACHER_LOGITS = "teacher logits"  # (B, K)
 TEACHER_GRADIENT = "teacher gradient"  # logits that can be differentiated by the images
 
 
+class Classifier(Protocol):
+    """What a head uses of the `AALClassifier` that owns it."""
+
+    backbone: nn.Module
+    head: Any
+    with_head: bool
+    attention_layers: AttentionLayers | None
+    student_layers: Sequence[str] | None
+
+    @property
+    def teacher(self) -> FrozenTeacher | None:
+        """The frozen teacher, or None if no loss needs one."""
+
+    def extract_feat(self, inputs: Tensor) -> Any:
+        """Images (B, 3, H, W) → the input of `head`."""
+
+
 @dataclass
 class Step:
     """What a training step has computed so far; None where no active loss needs it.
@@ -37,12 +53,12 @@ class Step:
     images: (B, 3, H, W). feats: the student's, the input of its head.
     """
 
-    classifier: AALClassifier
+    classifier: Classifier
     images: Tensor
     data_samples: list[DataSample]
     feats: Any = None
-    activations: list[Tensor] | None = None
-    teacher_logits: Tensor | None = None
+    activations: Any = None  # list of (B, C, H, W) per level
+    teacher_logits: Any = None  # (B, K)
     _logits: Logits | None = None
 
     def student_logits(self) -> Logits:
@@ -84,7 +100,7 @@ class TeacherHead(BaseModule):
         self.active = self.loss_weight > 0
         self.scheduled = False  # whether a LambdaDecayHook sets the weight
 
-    def connect(self, classifier: AALClassifier) -> None:
+    def connect(self, classifier: Classifier) -> None:
         """Create the parameters that depend on student and teacher, and check that both fit."""
 
     def start(self, image_size: Sequence[int]) -> None:
@@ -120,7 +136,13 @@ class TeacherHead(BaseModule):
         return {f"loss_{self.name}": zero, f"{self.name}_weight": self.weight}
 
 
-def check_label_loss(key: str, classifier: AALClassifier) -> None:
+def teacher_of(classifier: Classifier) -> FrozenTeacher:
+    """The classifier's teacher; it has one if any of its heads needs one."""
+    assert classifier.teacher is not None
+    return classifier.teacher
+
+
+def check_label_loss(key: str, classifier: Classifier) -> None:
     """Raise ValueError unless the head's loss is a function of its logits alone."""
     head = classifier.head if classifier.with_head else None
     if not has_plain_label_loss(head):
@@ -131,10 +153,10 @@ def check_label_loss(key: str, classifier: AALClassifier) -> None:
         )
 
 
-def check_classes(key: str, classifier: AALClassifier) -> None:
+def check_classes(key: str, classifier: Classifier) -> None:
     """Raise ValueError unless student and teacher have the same number of classes."""
     classes = getattr(classifier.head, "num_classes", None)
-    teachers = classifier.teacher.num_classes
+    teachers = teacher_of(classifier).num_classes
     if classes != teachers:
         raise ValueError(
             f"{key}: the student has {classes} classes and the teacher {teachers}; "

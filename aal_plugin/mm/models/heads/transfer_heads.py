@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+import torch
 from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
@@ -30,14 +30,13 @@ from .teacher_head import (
     FEATURES,
     INPUT_GRADIENT,
     TEACHER_GRADIENT,
+    Classifier,
     Step,
     TeacherHead,
     check_classes,
     check_label_loss,
+    teacher_of,
 )
-
-if TYPE_CHECKING:
-    from aal_plugin.mm.models.classifier import AALClassifier
 
 Pairs = Sequence[tuple[int, int]] | None
 
@@ -56,11 +55,11 @@ class _PairedHead(TeacherHead):
         super().__init__(loss_weight, init_cfg)
         self.pairs = _as_pairs(f"{self.key}.pairs", pairs)
 
-    def connect(self, classifier: AALClassifier) -> None:
+    def connect(self, classifier: Classifier) -> None:
         student = classifier.backbone
         self._recorder = FeatureRecorder(student, classifier.student_layers)
         self.student_channels = self._recorder.channels(student, image_size_of(student) or (64, 64))
-        levels = len(self.student_channels), len(classifier.teacher.channels)
+        levels = len(self.student_channels), len(teacher_of(classifier).channels)
         if self.pairs is None:
             count = min(levels)
             self.pairs = [(levels[0] - i, levels[1] - i) for i in reversed(range(count))]
@@ -73,7 +72,8 @@ class _PairedHead(TeacherHead):
 
     def start(self, image_size: Sequence[int]) -> None:
         """Record the student's features, in a forward pass on images of (H, W) pixels."""
-        self._recorder.start(image_size)
+        height, width = image_size
+        self._recorder.start((height, width))
 
     def discard(self) -> None:
         """Forget what was recorded, after a forward pass that failed."""
@@ -82,7 +82,7 @@ class _PairedHead(TeacherHead):
     def paired(self, step: Step) -> list[tuple[Tensor, Tensor]]:
         """(student, teacher) feature maps of every pair, (B, C, h, w) each."""
         features, activations = self._recorder.stop(), step.activations
-        return [(features[s - 1], activations[t - 1]) for s, t in self.pairs]
+        return [(features[s - 1], activations[t - 1]) for s, t in self.pairs or ()]
 
 
 @MODELS.register_module()
@@ -115,15 +115,15 @@ class ActivationTransferHead(_PairedHead):
         self.kind, self.power, self.reduction = kind, power, reduction
 
     def loss(self, step: Step) -> dict:
-        distance = sum(
+        distances = [
             attention_transfer(
                 attention_map(student, self.kind, self.power),
                 attention_map(teacher, self.kind, self.power),
                 self.reduction,
             )
             for student, teacher in self.paired(step)
-        )
-        return self.weighted(distance)
+        ]
+        return self.weighted(torch.stack(distances).sum())
 
 
 @MODELS.register_module()
@@ -145,19 +145,19 @@ class HintHead(_PairedHead):
     ) -> None:
         super().__init__(pairs, loss_weight, init_cfg)
 
-    def connect(self, classifier: AALClassifier) -> None:
+    def connect(self, classifier: Classifier) -> None:
         super().connect(classifier)
-        channels = classifier.teacher.channels
+        channels = teacher_of(classifier).channels
         self.regressors = nn.ModuleList(
-            _regressor(self.student_channels[s - 1], channels[t - 1]) for s, t in self.pairs
+            _regressor(self.student_channels[s - 1], channels[t - 1]) for s, t in self.pairs or ()
         )
 
     def loss(self, step: Step) -> dict:
-        distance = sum(
+        distances = [
             hint_distance(regressor(student), teacher)
             for regressor, (student, teacher) in zip(self.regressors, self.paired(step))
-        )
-        return self.weighted(distance)
+        ]
+        return self.weighted(torch.stack(distances).sum())
 
 
 def _regressor(student: int, teacher: int) -> nn.Module:
@@ -190,7 +190,7 @@ class GradientTransferHead(TeacherHead):
             {TEACHER_GRADIENT} if kind == "teacher" else set()
         )
 
-    def connect(self, classifier: AALClassifier) -> None:
+    def connect(self, classifier: Classifier) -> None:
         check_label_loss("transfer_head", classifier)
         if self.kind == "teacher":
             check_classes("transfer_head", classifier)
