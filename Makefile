@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := $(if $(filter openmmlab,$(STACK)),.venv,.venv-$(STACK))
 BIN    := $(VENV)/bin
 
-.PHONY: quickstart clean-quickstart test test-slow test-reliability lint format
+.PHONY: quickstart clean-quickstart test test-slow test-reliability lint format docs
 
 quickstart: $(VENV)/.installed
 	$(BIN)/python -W ignore tools/quickstart.py
@@ -26,6 +26,10 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+# The site, in docs/_build; a warning is an error.
+docs: $(VENV)/.installed-docs
+	$(BIN)/python -W ignore -m sphinx -q -W --keep-going -c docs . docs/_build
+
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -34,9 +38,13 @@ format: $(VENV)/.installed-dev
 $(VENV)/.installed: setup.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet torch torchvision
-	$(BIN)/python -m pip install --quiet -e '.[$(STACK)]'
+	$(BIN)/python -m pip install --quiet -e '.[$(STACK),report]'
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet -e '.[$(STACK),dev]'
+	@touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet -e '.[$(STACK),docs]'
 	@touch $@
