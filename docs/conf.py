@@ -21,7 +21,13 @@ html_title = "aal_plugin"
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 root_doc = "README"
-include_patterns = ["*.md", "docs/*.md", "docs/api/*.md", "configs/README.md", "configs/*/README.md"]
+include_patterns = [
+    "*.md",
+    "docs/*.md",
+    "docs/api/*.md",
+    "configs/README.md",
+    "configs/*/README.md",
+]
 exclude_patterns = [".*", "aal_plugin", "tests", "tools", "data", "work_dirs", "docs/_build"]
 
 html_theme = "furo"
@@ -34,10 +40,10 @@ pygments_dark_style = "github-dark"
 
 myst_heading_anchors = 3
 autodoc_member_order = "bysource"
+autodoc_inherit_docstrings = False
 autodoc_typehints_format = "short"
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 80  # longer: one argument per line
-autodoc_default_options = {"members": True, "show-inheritance": False}
 napoleon_google_docstring = True
 napoleon_use_rtype = False
 default_role = "code"  # docstrings have single backticks, as Markdown has
@@ -96,10 +102,13 @@ def add_contents(app, docname: str, source: list[str]) -> None:
 
 def as_rst(app, what, name, obj, options, lines: list[str]) -> None:
     """Docstrings are plain text: |x| is a magnitude, and * a product or a pattern."""
+    example = False
     for number, line in enumerate(lines):
-        parts = re.split(r"(`+[^`]*`+)", line)
-        parts[::2] = [re.sub(r"([|*])", r"\\\1", part) for part in parts[::2]]
-        lines[number] = "".join(parts)
+        example = line.lstrip().startswith(">>>") or (example and bool(line.strip()))
+        if not example:
+            parts = re.split(r"(`+[^`]*`+)", line)
+            parts[::2] = [re.sub(r"([|*])", r"\\\1", part) for part in parts[::2]]
+            lines[number] = "".join(parts)
 
 
 def add_index(app, exception: Exception | None) -> None:
