@@ -50,5 +50,15 @@ def in_words(error: BaseException) -> str:
     return f"{type(error).__name__}: {words} (set {TRACEBACK}=1 to see the traceback)"
 
 
+def searched_in(path: str | Path) -> str:
+    """' in FOLDER' for the error about a missing file: where a relative path was searched.
+
+    Example:
+        >>> searched_in("/data/a.pth")
+        ''
+    """
+    return "" if Path(path).expanduser().is_absolute() else f" in {Path.cwd()}"
+
+
 def _in_a_step(error: BaseException) -> bool:
     return any(frame.name in _STEPS for frame in traceback.extract_tb(error.__traceback__))

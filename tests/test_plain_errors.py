@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from aal_plugin.plain_errors import in_words, plain_errors
+from aal_plugin.plain_errors import in_words, plain_errors, searched_in
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -40,6 +40,12 @@ def test_words_that_tell_little_have_their_kind_beside_them(capsys):
     assert "KeyError: 'model' (set AAL_TRACEBACK=1 to see the traceback)" in text
     _, text = left(capsys, lambda: open("/no/such/file"))
     assert "/no/such/file: No such file or directory" in text
+
+
+def test_a_relative_path_is_told_with_the_folder_that_was_searched(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert searched_in("a/b.pth") == f" in {tmp_path}"
+    assert searched_in(tmp_path / "b.pth") == searched_in("~/b.pth") == ""
 
 
 def test_the_traceback_is_there_for_who_asks(monkeypatch):

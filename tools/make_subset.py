@@ -15,7 +15,7 @@ from mmengine.registry import init_default_scope
 from mmpretrain.registry import DATASETS
 
 from aal_plugin.mm import ClassBalancedSubset
-from aal_plugin.plain_errors import plain_errors
+from aal_plugin.plain_errors import plain_errors, searched_in
 from aal_plugin.whole_files import write_whole
 
 
@@ -29,9 +29,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     if not args.folder.is_dir():
-        raise FileNotFoundError(
-            f"{args.folder}: no such folder; it was looked for at {args.folder.absolute()}"
-        )
+        raise FileNotFoundError(f"{args.folder}: no such folder{searched_in(args.folder)}")
 
     init_default_scope("mmpretrain")
     folder = DATASETS.build(dict(type="CustomDataset", data_prefix=str(args.folder)))

@@ -18,6 +18,8 @@ from timm.data import resolve_data_config
 from timm.utils import unwrap_model
 from torch import nn
 
+from aal_plugin.plain_errors import searched_in
+
 from .attention_link_task import AttentionLinkTask
 from .from_options import build_teacher, check_options, task_settings
 from .options import add_options, in_options
@@ -32,8 +34,7 @@ def load_script(path: str) -> Any:
     """
     if not Path(path).is_file():
         raise FileNotFoundError(
-            f"{path}: no such file in {Path(path).absolute().parent}; give the path of timm's "
-            "train.py"
+            f"{path}: no such file{searched_in(path)}; give the path of timm's train.py"
         )
     missing = missing_parts(Path(path).read_text(encoding="utf-8"))
     if missing:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from aal_plugin.plain_errors import searched_in
+
 # The names of weights and statistics in a checkpoint, where all are plain tensors.
 _BOUNDED = ("running_mean", "running_var", "weight", "bias")
 
@@ -101,12 +103,14 @@ def load_weights(
         ValueError: the file cannot be read, or its weights do not fit the model.
 
     Example:
-        >>> load_weights(nn.Linear(2, 2), "nowhere.pth", read=lambda file: {})
+        >>> load_weights(nn.Linear(2, 2), "/nowhere.pth", read=lambda file: {})
         Traceback (most recent call last):
-        FileNotFoundError: teacher.checkpoint='nowhere.pth': no such file
+        FileNotFoundError: teacher.checkpoint='/nowhere.pth': no such file
     """
     if not Path(checkpoint).is_file():
-        raise FileNotFoundError(f"teacher.checkpoint={checkpoint!r}: no such file")
+        raise FileNotFoundError(
+            f"teacher.checkpoint={checkpoint!r}: no such file{searched_in(checkpoint)}"
+        )
     try:
         state_dict = read(checkpoint)
     except Exception as error:  # torch, pickle and safetensors each have errors of their own

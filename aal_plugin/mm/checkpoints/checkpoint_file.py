@@ -7,6 +7,8 @@ import zipfile
 from functools import lru_cache
 from pathlib import Path
 
+from aal_plugin.plain_errors import searched_in
+
 # The first bytes of a file by torch before 1.6: its pickled magic number. It has no checksum.
 _OLDER_FORMAT = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 _OTHERS = {
@@ -30,7 +32,7 @@ def check_checkpoint(path: str | None) -> None:
         return
     file = Path(path).expanduser()
     if not file.exists():
-        raise FileNotFoundError(f"checkpoint {path!r}: no such file")
+        raise FileNotFoundError(f"checkpoint {path!r}: no such file{searched_in(path)}")
     if not file.is_file():
         if any(file.glob("rank*.pth")):
             raise ValueError(

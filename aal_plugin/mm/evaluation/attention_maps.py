@@ -23,6 +23,7 @@ from aal_plugin.mm.checkpoints.reading import load_strictly, read_checkpoint, sa
 from aal_plugin.mm.configs.reading import read_config
 from aal_plugin.mm.configs.types import type_name
 from aal_plugin.mm.models.heads.attention_link_head import AttentionLinkHead
+from aal_plugin.plain_errors import searched_in
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
@@ -143,5 +144,7 @@ def image_files(given: Sequence[str]) -> list[Path]:
         elif path.is_file():
             found.append(path)
         else:
-            raise FileNotFoundError(f"image {str(path)!r}: no such file or folder")
+            raise FileNotFoundError(
+                f"image {str(path)!r}: no such file or folder{searched_in(path)}"
+            )
     return found
