@@ -172,6 +172,38 @@ def _read_projections(
     return token_attention(query, key, grid, scale, 0, class_token)
 
 
+def normed_reader(
+    attn: Foreign,
+    read: Read,
+    grid: Source,
+    num_prefix_tokens: int,
+    block: nn.Module | None = None,
+    extras: tuple[Source, ...] = (),
+) -> BlockReader:
+    """Read attention from the outputs of `q_norm` and `k_norm`, which also exist without norms.
+
+    timm's attention modules call both, if only as `nn.Identity`. Recording them costs nothing, and
+    position terms that follow are added by `read`.
+
+    Args:
+        attn: has `q_norm`, `k_norm` and `num_heads`.
+        read: `read(query, key, *extras, grid=(h, w))` returns the maps.
+        grid: the source of (h, w).
+        num_prefix_tokens: tokens before the patches.
+        block: see `BlockReader`.
+        extras: more values to record, such as the rotary embedding.
+
+    Example:
+        >>> attn = nn.Module()
+        >>> attn.q_norm, attn.k_norm, attn.num_heads = nn.Identity(), nn.Identity(), 2
+        >>> grid = Source(nn.Conv2d(3, 16, 4, 4), output_of)
+        >>> len(normed_reader(attn, token_attention, grid, 1).sources)
+        2
+    """
+    sources = (Source(attn.q_norm, output_of), Source(attn.k_norm, output_of), *extras)
+    return BlockReader(attn, sources, grid, attn.num_heads, read, block, num_prefix_tokens)
+
+
 def input_reader(
     attn: Foreign, grid: Source, num_prefix_tokens: int, block: nn.Module | None = None
 ) -> BlockReader:

@@ -94,3 +94,40 @@ def input_grid(args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> tu
     """
     height, width = args[0].shape[1:3]
     return height, width
+
+
+def second_output_grid(
+    args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
+) -> tuple[int, int]:
+    """(h, w), the second of two outputs.
+
+    Raises:
+        ValueError: it is None: the images of the batch have grids of their own.
+
+    Example:
+        >>> second_output_grid((), {}, (None, (2, 3)))
+        (2, 3)
+    """
+    if output[1] is None:
+        raise ValueError(
+            "the batch holds images with patch grids of their own (NaFlex mode); AAL needs one "
+            "grid for all images: give the student a tensor (B, 3, H, W)"
+        )
+    height, width = output[1]
+    return height, width
+
+
+def constant(value: tuple[int, int]) -> Select:
+    """Select a fixed grid (h, w), of a student that is built for one image size.
+
+    Example:
+        >>> constant((2, 3))((), {}, None)
+        (2, 3)
+    """
+    return partial(_constant, value=value)
+
+
+def _constant(
+    args: tuple[Any, ...], kwargs: dict[str, Any], output: Any, value: tuple[int, int]
+) -> tuple[int, int]:
+    return value

@@ -6,10 +6,10 @@ from torch.overrides import TorchFunctionMode
 
 
 class InterceptedWeights(TorchFunctionMode):
-    """Every attention matrix (B, M, T, T) that runs in this context, as its caller computes it.
+    """Every attention matrix (…, Q, T) that runs in this context, as its caller computes it.
 
-    What goes into the fused attention function is recomputed from its definition; what an
-    explicit softmax over four axes answers is kept.
+    The inputs of the fused attention function are multiplied by its definition; the result of an
+    explicit softmax over at least three axes is stored.
     """
 
     def __init__(self):
@@ -21,13 +21,13 @@ class InterceptedWeights(TorchFunctionMode):
         if func is F.scaled_dot_product_attention:
             self.weights.append(self._of_fused(*args, **kwargs))
         out = func(*args, **kwargs)
-        if getattr(func, "__name__", "") == "softmax" and out.dim() == 4:
+        if getattr(func, "__name__", "") == "softmax" and out.dim() >= 3:
             self.weights.append(out.detach())
         return out
 
     def _of_fused(self, query, key, value, attn_mask=None, dropout_p=0.0, scale=None, **_):
         scale = query.shape[-1] ** -0.5 if scale is None else scale
-        scores = torch.einsum("bmqd,bmkd->bmqk", query, key) * scale
+        scores = torch.einsum("...qd,...kd->...qk", query, key) * scale
         scores = (scores if attn_mask is None else scores + attn_mask).detach()
         weights = (scores - scores.amax(-1, keepdim=True)).exp()
         return weights / weights.sum(-1, keepdim=True)
@@ -104,4 +104,29 @@ def swin_received(tokens, project, bias, window, shift, pads_first, heads):
                     for place, weight in zip(places, torch.stack(scores).softmax(0)):
                         if place:
                             maps[(m, *place)] += weight / len(cells)
+    return maps
+
+
+def window_received(weights, heads, grid, window, shift=(0, 0), dilated=False):
+    """What each cell of a grid gets in its window, (B, M, h, w), cell by cell.
+
+    weights: (…, Q, S) of all images, windows and heads, in this order. The grid is shifted first
+    and padded then, as timm does. A dilated window holds every (rows / window)th row and column.
+    """
+    height, width = grid
+    rows, columns = -(-height // window[0]), -(-width // window[1])
+    weights = weights.reshape(-1, rows, columns, heads, *weights.shape[-2:])
+    maps = weights.new_zeros(len(weights), heads, height, width)
+    for row in range(rows):
+        for column in range(columns):
+            for cell in range(window[0] * window[1]):
+                y, x = divmod(cell, window[1])
+                y, x = (
+                    (y * rows + row, x * columns + column)
+                    if dilated
+                    else (row * window[0] + y, column * window[1] + x)
+                )
+                if y < height and x < width:
+                    y, x = (y + shift[0]) % height, (x + shift[1]) % width
+                    maps[:, :, y, x] = weights[:, row, column, :, :, cell].mean(-1)
     return maps

@@ -13,6 +13,10 @@ from torch import nn
 
 from aal_plugin.core.student.readers import StudentReader
 
+from .class_attention import cait, xcit
+from .hugging_face import hugging_face
+from .levit import levit, tinyvit
+from .mmpretrain_relative import mmpretrain_mvit, mmpretrain_sam
 from .mmpretrain_vit import (
     mmpretrain_beit,
     mmpretrain_eva02,
@@ -21,8 +25,13 @@ from .mmpretrain_vit import (
     mmpretrain_vit,
 )
 from .mmpretrain_windows import mmpretrain_swin
+from .timm_hiera import timm_hiera
+from .timm_maxxvit import timm_maxxvit
+from .timm_parallel import timm_parallel
+from .timm_relative import timm_relpos, timm_sam
+from .timm_rotary import timm_eva, timm_naflexvit
 from .timm_vit import timm_beit, timm_convit, timm_pit, timm_vit
-from .timm_windows import timm_swin
+from .timm_windows import timm_swin, timm_swinv2_cr
 
 FAMILIES: dict[str, Callable[[nn.Module], StudentReader | None]] = {
     "MMPretrain VisionTransformer, DistilledVisionTransformer, DeiT3, RevVisionTransformer": (
@@ -32,12 +41,27 @@ FAMILIES: dict[str, Callable[[nn.Module], StudentReader | None]] = {
     "MMPretrain BEiTViT": mmpretrain_beit,
     "MMPretrain ViTEVA02": mmpretrain_eva02,
     "MMPretrain HiViT": mmpretrain_hivit,
+    "MMPretrain ViTSAM": mmpretrain_sam,
+    "MMPretrain MViT": mmpretrain_mvit,
     "MMPretrain SwinTransformer and SwinTransformerV2": mmpretrain_swin,
     "timm VisionTransformer (ViT, DeiT, DeiT-III)": timm_vit,
     "timm BEiT": timm_beit,
     "timm PiT": timm_pit,
     "timm Swin v1 and v2": timm_swin,
     "timm ConViT": timm_convit,
+    "timm Eva (EVA-02, DINOv3)": timm_eva,
+    "timm NaFlexViT": timm_naflexvit,
+    "timm VisionTransformerRelPos": timm_relpos,
+    "timm VisionTransformerSAM": timm_sam,
+    "timm VisionTransformer of parallel blocks or differential attention": timm_parallel,
+    "timm CaiT": cait,
+    "timm and MMPretrain XCiT": xcit,
+    "timm Hiera": timm_hiera,
+    "timm MaxViT and CoAtNet": timm_maxxvit,
+    "timm SwinTransformerV2Cr": timm_swinv2_cr,
+    "Hugging Face ViT, DeiT, BEiT, DINOv2, DINOv3 ViT": hugging_face,
+    "timm and MMPretrain LeViT": levit,
+    "timm and MMPretrain TinyViT": tinyvit,
 }
 
 
@@ -89,7 +113,8 @@ def image_size_of(student: nn.Module) -> tuple[int, int] | None:
         (160, 160)
     """
     reader = known_reader(student)
-    size = reader.image_size if reader is not None else getattr(student, "img_size", None)
+    size = reader.image_size if reader is not None else None
+    size = size or getattr(student, "img_size", None)
     if size is None:
         return None
     height, width = (size, size) if isinstance(size, int) else size

@@ -10,7 +10,7 @@ from torch import nn
 
 from aal_plugin.core.student.readers import BlockReader, StudentReader, matrix_reader, qkv_reader
 from aal_plugin.core.student.recognise import any_size, attentions_of, divides, is_a, own_scale
-from aal_plugin.core.student.sources import Foreign, Source, output_grid
+from aal_plugin.core.student.sources import Foreign, Source, output_grid, second_output_grid
 
 BACKBONES = "mmpretrain.models.backbones"
 ATTENTION = "mmpretrain.models.utils.attention"
@@ -43,7 +43,7 @@ def mmpretrain_t2t(module: Foreign) -> StudentReader | None:
     attentions = attentions_of(module.encoder, f"{ATTENTION}.MultiheadAttention")
     if attentions is None:
         return None
-    grid = Source(module.tokens_to_token, second_output)
+    grid = Source(module.tokens_to_token, second_output_grid)
     blocks = _qkv_readers(attentions, module.encoder, grid, module)
     return StudentReader(blocks, None, any_size)
 
@@ -82,12 +82,6 @@ def _cells(
     """(h, w) of an image (B, 3, H, W), by the size of its patches."""
     height, width = args[0].shape[-2:]
     return height // patch, width // patch
-
-
-def second_output(args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> tuple[int, int]:
-    """The second output, (h, w)."""
-    height, width = output[1]
-    return height, width
 
 
 def _matrix_student(module: Foreign, backbone: str, attention: str) -> StudentReader | None:

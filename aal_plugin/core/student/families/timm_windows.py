@@ -33,5 +33,21 @@ def timm_swin(module: Foreign) -> StudentReader | None:
     return StudentReader(blocks, module.patch_embed.img_size, divides(module.patch_embed.proj))
 
 
+def timm_swinv2_cr(module: Foreign) -> StudentReader | None:
+    """Swin Transformer v2 of Christoph Reich, `swinv2_cr_*`."""
+    path = f"{TIMM}.swin_transformer_v2_cr"
+    if not is_a(module, f"{path}.SwinTransformerV2Cr"):
+        return None
+    layers = [block for stage in module.stages for block in stage.blocks]
+    attentions = attentions_of(layers, f"{path}.WindowMultiHeadAttention")
+    if attentions is None:
+        return None
+    blocks = [
+        window_reader(attn, Source(layer, input_grid), partial(_windows, layer), layer)
+        for attn, layer in zip(attentions, layers)
+    ]
+    return StudentReader(blocks, module.patch_embed.img_size, divides(module.patch_embed.proj))
+
+
 def _windows(block: Foreign, grid: tuple[int, int]) -> Windows:
     return Windows(grid, tuple(block.window_size), tuple(block.shift_size))

@@ -1,0 +1,96 @@
+"""Hugging Face `transformers`: ViT, DeiT, BEiT, DINOv2, DINOv2 with registers, DINOv3 ViT.
+
+Queries and keys have projections of their own: q_proj and k_proj since version 5, query and key
+before it.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from torch import Tensor
+
+from aal_plugin.core.student.maps import token_attention
+from aal_plugin.core.student.positions import rotate
+from aal_plugin.core.student.readers import BlockReader, StudentReader, projections_reader
+from aal_plugin.core.student.recognise import computes_as, divides, is_a
+from aal_plugin.core.student.sources import Foreign, Source, keyword, output_grid
+
+# Package and prefix of the classes: transformers.models.vit.modeling_vit.ViTModel.
+KINDS = {
+    "vit": "ViT",
+    "deit": "DeiT",
+    "beit": "Beit",
+    "dinov2": "Dinov2",
+    "dinov2_with_registers": "Dinov2WithRegisters",
+    "dinov3_vit": "DINOv3ViT",
+}
+
+
+def hugging_face(module: Foreign) -> StudentReader | None:
+    """The `…Model` or `…Backbone` of such a family, wherever its classifier holds it."""
+    for package, prefix in KINDS.items():
+        path = f"transformers.models.{package}.modeling_{package}.{prefix}"
+        if is_a(module, f"{path}Model", f"{path}Backbone"):
+            return _student(module, path)
+    return None
+
+
+def _student(module: Foreign, path: str) -> StudentReader | None:
+    layers = [layer for layer in module.modules() if is_a(layer, f"{path}Layer")]
+    embeddings = module.embeddings
+    patches = embeddings.patch_embeddings
+    conv = getattr(patches, "projection", patches)
+    blocks = []
+    for layer in layers:
+        attn = next((m for m in layer.modules() if _holds_projections(m, path)), None)
+        if attn is None:
+            return None
+        blocks.append(_block(attn, layer, Source(conv, output_grid), _prefix_tokens(embeddings)))
+    size = getattr(patches, "image_size", None)  # DINOv3 accepts any
+    return StudentReader(blocks, None if size is None else (size[0], size[1]), divides(conv))
+
+
+def _holds_projections(module: Foreign, path: str) -> bool:
+    kinds = (f"{path}Attention", f"{path}SelfAttention", f"{path}SdpaSelfAttention")
+    return computes_as(module, *kinds) and (hasattr(module, "q_proj") or hasattr(module, "query"))
+
+
+def _prefix_tokens(embeddings: Foreign) -> int:
+    """The class token, and a distillation token or registers, if there are any."""
+    tokens = [getattr(embeddings, name, None) for name in ("distillation_token", "register_tokens")]
+    return 1 + sum(int(token.shape[1]) for token in tokens if token is not None)
+
+
+def _block(attn: Foreign, layer: Foreign, grid: Source, num_prefix_tokens: int) -> BlockReader:
+    query, key = (attn.q_proj, attn.k_proj) if hasattr(attn, "q_proj") else (attn.query, attn.key)
+    heads = getattr(attn, "num_attention_heads", None) or attn.num_heads
+    scale = (query.out_features // heads) ** -0.5
+    # BEiT's bias between class token and patches is one number for each head, which cancels in the
+    # softmax of Eq. 3.
+    reader = projections_reader(
+        attn, query, key, heads, grid, num_prefix_tokens, scale, block=layer
+    )
+    if not is_a(attn, "transformers.models.dinov3_vit.modeling_dinov3_vit.DINOv3ViTAttention"):
+        return reader
+    read = partial(_read_rotary, num_heads=heads, num_prefix_tokens=num_prefix_tokens, scale=scale)
+    sources = (*reader.sources, Source(attn, keyword("position_embeddings")))
+    return reader._replace(sources=sources, read=read)
+
+
+def _read_rotary(
+    query: Tensor,
+    key: Tensor,
+    tables: tuple[Tensor, Tensor],
+    *,
+    grid: tuple[int, int],
+    num_heads: int,
+    num_prefix_tokens: int,
+    scale: float,
+) -> Tensor:
+    """Maps from queries and keys (B, T, M·D), and the cosine and sine of each patch's angles."""
+    cosine, sine = tables
+    query = query[:, :1].unflatten(-1, (num_heads, -1))
+    key = key[:, num_prefix_tokens:].unflatten(-1, (num_heads, -1))
+    turn = partial(rotate, sine=sine, cosine=cosine, half=True)
+    return token_attention(query, turn(key), grid, scale, 0, True)
