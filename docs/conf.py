@@ -62,6 +62,7 @@ docs/any_loop
 docs/timm
 docs/distillation
 docs/logging
+docs/report
 docs/analysis
 docs/reliability
 docs/glossary

@@ -15,7 +15,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import aal_plugin.mm  # noqa: F401
-from aal_plugin.core import AttentionLinkLoss
+from aal_plugin.core import LinkedStudent
 
 from .pages import PAGES, ROOT, blocks, name_of
 
@@ -24,8 +24,11 @@ SMALLER = {
     '"efficientnet_b3", pretrained=True': '"test_resnet", allow_random_weights=True',
     "range(300)": "range(2)",
     "max_epochs=300": "max_epochs=2, logger=False, enable_progress_bar=False, accelerator='cpu'",
-    "num_train_epochs=300": "num_train_epochs=2, per_device_train_batch_size=4, use_cpu=True, report_to='none'",
+    "num_train_epochs=300": "num_train_epochs=2, per_device_train_batch_size=4, "
+    "use_cpu=True, report_to='none'",
     "Accelerator()": "Accelerator(cpu=True)",
+    "ViTConfig(num_labels=10)": "ViTConfig(num_labels=5, image_size=32, patch_size=8, "
+    "hidden_size=16, num_hidden_layers=3, num_attention_heads=2, intermediate_size=32)",
 }
 # A block that begins with a file's name shows a part of that file, and is not run.
 _EXCERPT = re.compile(r"# (\S+\.py)\n")
@@ -61,25 +64,35 @@ def stand_ins():
     )
 
 
+def write_runs(*folders):
+    """Output folders of timm's train.py, for what reads runs."""
+    for folder in folders:
+        Path(folder).mkdir(parents=True)
+        Path(folder, "summary.csv").write_text(
+            "epoch,train_loss,eval_top1\n0,2.3,10.0\n1,2.0,20.0\n"
+        )
+
+
 _names: dict[Path, dict] = {}
 
 
 @pytest.fixture
-def weights_seen(monkeypatch):
-    """The weights of the first level's links at every call of the link loss."""
+def steps(monkeypatch):
+    """The first weights of links and student, before every forward pass of a LinkedStudent."""
     seen = []
-    forward = AttentionLinkLoss.forward
+    forward = LinkedStudent.forward
 
-    def recorded(self, activations):
-        seen.append(self.links[0].weight.detach().clone())
-        return forward(self, activations)
+    def recorded(self, *args):
+        firsts = (next(module.parameters()) for module in (self.links, self.student))
+        seen.append([weight.detach().clone() for weight in firsts])
+        return forward(self, *args)
 
-    monkeypatch.setattr(AttentionLinkLoss, "forward", recorded)
+    monkeypatch.setattr(LinkedStudent, "forward", recorded)
     return seen
 
 
 @pytest.mark.parametrize(("page", "block"), BLOCKS)
-def test_python_block_runs(page, block, tmp_path, monkeypatch, weights_seen):
+def test_python_block_runs(page, block, tmp_path, monkeypatch, steps):
     for package in ("lightning", "accelerate", "transformers"):
         if re.search(rf"^(import|from) {package}", block.text, re.M):
             pytest.importorskip(package)
@@ -87,21 +100,25 @@ def test_python_block_runs(page, block, tmp_path, monkeypatch, weights_seen):
     for large, small in SMALLER.items():
         text = text.replace(large, small)
     monkeypatch.chdir(tmp_path)
+    write_runs("work_dirs/plain", "work_dirs/aal")
     names = _names.setdefault(page, {})  # a block may build on those above it
     names.update(stand_ins())
-    before = {key: value.clone() for key, value in names["student"].state_dict().items()}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # those of other people's trainers
         exec(compile(text, f"{name_of(page)}:{block.line}", "exec"), names)
     if LINKED in text and "loss" in text:
-        assert len(weights_seen) == 4, "two epochs of two steps, each with λ > 0"
-        assert not weights_seen[0].equal(weights_seen[-1]), "no step reached the links"
-        after = names["student"].state_dict()
-        assert any(not after[key].equal(before[key]) for key in before), "the student stayed"
+        assert len(steps) == 4, "two epochs of two steps"
+        for first, last in zip(steps[0], steps[-1]):
+            assert not first.equal(last), "the steps left links or student as they were"
     if (tmp_path / "student.pth").exists():
         saved = torch.load(tmp_path / "student.pth", weights_only=True)
+        trained = names["student"].state_dict()
         small_student().load_state_dict(saved, strict=True)
-        assert all(saved[key].equal(value) for key, value in names["student"].state_dict().items())
+        assert all(saved[key].equal(trained[key]) for key in trained)
+    if "save_pretrained" in text:
+        saved = type(names["student"]).from_pretrained(tmp_path / "student").state_dict()
+        trained = names["student"].state_dict()
+        assert all(saved[key].equal(trained[key]) for key in trained)
 
 
 @pytest.mark.parametrize(("page", "block"), BLOCKS)
