@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from .maps import (
+from .qkv import (
     input_class_token_attention,
+    projected_attention,
     qkv_attention_received,
     qkv_class_token_attention,
-    token_attention,
 )
 from .sources import Foreign, Source, first_input, output_of
 from .weights import Windows, attention_from_weights, window_attention_received
@@ -140,7 +140,7 @@ def projections_reader(
         2
     """
     read = partial(
-        _read_projections,
+        projected_attention,
         num_heads=num_heads,
         num_prefix_tokens=num_prefix_tokens,
         scale=scale,
@@ -150,26 +150,6 @@ def projections_reader(
     )
     sources = (Source(query, output_of), Source(key, output_of))
     return BlockReader(attn, sources, grid, num_heads, read, block, num_prefix_tokens)
-
-
-def _read_projections(
-    query: Tensor,
-    key: Tensor,
-    grid: tuple[int, int],
-    num_heads: int,
-    num_prefix_tokens: int,
-    scale: float,
-    class_token: bool,
-    query_norm: nn.Module | None = None,
-    key_norm: nn.Module | None = None,
-) -> Tensor:
-    query = query[:, None] if query.dim() == 2 else query
-    rows = slice(0, 1) if class_token else slice(num_prefix_tokens, None)
-    query = query[:, rows].unflatten(-1, (num_heads, -1))
-    key = key[:, num_prefix_tokens:].unflatten(-1, (num_heads, -1))
-    query = query if query_norm is None else query_norm(query)
-    key = key if key_norm is None else key_norm(key)
-    return token_attention(query, key, grid, scale, 0, class_token)
 
 
 def normed_reader(
@@ -197,6 +177,7 @@ def normed_reader(
         >>> attn = nn.Module()
         >>> attn.q_norm, attn.k_norm, attn.num_heads = nn.Identity(), nn.Identity(), 2
         >>> grid = Source(nn.Conv2d(3, 16, 4, 4), output_of)
+        >>> from aal_plugin.core.student.maps import token_attention
         >>> len(normed_reader(attn, token_attention, grid, 1).sources)
         2
     """

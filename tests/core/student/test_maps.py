@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from aal_plugin.core import class_token_attention, qkv_class_token_attention
-from aal_plugin.core.student.maps import input_class_token_attention
+from aal_plugin.core.student.qkv import input_class_token_attention
 
 
 def slow_class_attention(qkv, heads, prefix, grid, query_norm=None, key_norm=None):
@@ -77,7 +77,7 @@ def test_too_many_tokens_are_reported_as_a_wrong_prefix():
 
 
 def test_gradient_of_query_and_keys_is_that_of_slices():
-    from aal_plugin.core.student.maps import _QueryAndKeys
+    from aal_plugin.core.student.qkv import _QueryAndKeys
 
     def slices(qkv, prefix):
         return qkv[:, 0, :4], qkv[:, prefix:, 4:8]
