@@ -3,7 +3,7 @@
 # GPUS, GPUS_PER_NODE, CPUS_PER_TASK and SRUN_ARGS (more options of srun) may be set.
 # REQUEUE=1 submits a batch job instead, which goes back to the queue when the cluster takes its
 # machine or its time is up, and resumes where it was; SBATCH_ARGS holds more options of sbatch.
-# GRACE (120) is how many seconds before that the job is told, so that it saves a checkpoint.
+# GRACE (120) is how many seconds before that the job gets a signal, so that it saves a checkpoint.
 set -euo pipefail
 if [ $# -lt 4 ]; then sed -n '2,6s/^# //p' "$0"; exit 2; fi
 partition=$1 job=$2 config=$3 work_dir=$4

@@ -1,11 +1,11 @@
 #!/usr/bin/env python
 """Train from a config. Options are those of MMPretrain's tools/train.py; see --help.
 
-Beyond it, several ranks run on a machine without a GPU, --resume passes over a checkpoint that a
-killed run left half written, and mistakes in a config are told before anything is built of it.
+It also runs several ranks on a machine without a GPU, skips a checkpoint that a killed run left half
+written when you --resume, and reports mistakes in a config before it builds anything.
 
 --dry-run builds everything, takes two steps on made-up images, and prints what the run would be;
---images-per-second N is the speed by which its hours are told. It leaves with status 2 where a
+--images-per-second N is the speed from which it computes the hours. It exits with status 2 if a
 file is missing.
 """
 
