@@ -187,7 +187,7 @@ class FrozenTeacher(nn.Module):
         names = list(layers) if layers is not None else default_layers(self.model)
         self._recorder = LevelRecorder(self.model, names, self.name)
         images = self._blank()
-        # The whole model runs: what reads a convolution must all be seen.
+        # The whole model runs: what reads a convolution must all run.
         outputs = self._tried(lambda: self._recorder.run(lambda: self.model(images))[0])
         levels = read_levels(
             self.model, names, outputs, self._input_size, self._recorder.whose, num_prefix
@@ -236,7 +236,7 @@ class FrozenTeacher(nn.Module):
             raise ValueError(
                 f"teacher {self.name} does not accept an image of {height}×{width} pixels "
                 f"({type(error).__name__}: {error}); set teacher.image_size to a size that it "
-                "accepts"
+                "accepts, or build it for this size (a ViT of timm: teacher.img_size)"
             ) from error
 
     def _blank(self) -> Tensor:

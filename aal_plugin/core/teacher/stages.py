@@ -20,7 +20,7 @@ _SPACED = 4  # levels of a transformer whose blocks all have one grid
 def default_layers(
     model: nn.Module, whose: str = "teacher", key: str = "teacher.layers"
 ) -> list[str]:
-    """The outputs of a network's stages: `blocks.*`, `stages.*`, `layers.*`, `layer1`… or `s1`….
+    """The outputs of a network's stages: `blocks.*`, `stages.*`, `layers.*`, `layer1`…, `s1`….
 
     After each stage's normalisation (AAL, section 3.2): seven in EfficientNet, four in ResNet.
     MMPretrain's EfficientNet holds stem, stages and head convolution in one list, and stages of
@@ -55,8 +55,10 @@ def default_layers(
         for name in ("blocks", "stages", "layers"):
             stages = getattr(root, name, None)
             if isinstance(stages, (nn.Sequential, nn.ModuleList)):
-                return [f"{prefix}{name}.{stage}" for stage in _stages_in(list(stages))]
-        for name in ("layer", "s"):
+                return [
+                    f"{prefix}{name}.{stage}" for stage in _stages_in(dict(stages.named_children()))
+                ]
+        for name in ("layer", "s", "stage_"):
             count = next(i for i in itertools.count(1) if not hasattr(root, f"{name}{i}"))
             numbered = [f"{name}{i}" for i in range(1, count)]
             if len(numbered) > 1:
@@ -112,22 +114,22 @@ def _known_blocks(model: nn.Module) -> list[str]:
     return [name for name in found if name]
 
 
-def _stages_in(entries: Sequence[nn.Module]) -> list[str]:
+def _stages_in(entries: dict[str, nn.Module]) -> list[str]:
     """The names within `entries` of the last module of every stage."""
-    convs = [type(entry).__name__ == "ConvModule" for entry in entries]  # MMCV's
-    if not any(convs) or all(convs):
-        return [f"{index}{_last_block(entry)}" for index, entry in enumerate(entries)]
+    convs = [name for name, entry in entries.items() if type(entry).__name__ == "ConvModule"]
+    if not convs or len(convs) == len(entries):  # MMCV's
+        return [f"{name}{_last_block(entry)}" for name, entry in entries.items()]
     stages: list[str] = []
-    for index, entry in enumerate(entries):
-        if convs[index]:
+    for name, entry in entries.items():
+        if name in convs:
             continue
         blocks = list(entry) if isinstance(entry, nn.Sequential) else []
         widths = [_width(block) for block in blocks]
         # A stage ends where the next block returns another number of channels.
         for number in range(len(blocks) - 1):
             if widths[number] != widths[number + 1]:
-                stages.append(f"{index}.{number}")
-        stages.append(str(index))
+                stages.append(f"{name}.{number}")
+        stages.append(name)
     return stages
 
 

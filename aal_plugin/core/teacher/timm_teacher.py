@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -106,7 +107,7 @@ def _loaded(
     """The model with the weights of a file."""
     whole = {key: value for key, value in model_kwargs.items() if key not in _OF_EXTRACTION}
     model = _created(model_name, False, whole)
-    load_weights(model, checkpoint, partial(_read, use_ema=use_ema))
+    load_weights(model, checkpoint, partial(_read, use_ema=use_ema, model=model))
     if not model_kwargs.get("features_only"):
         return model
     # timm renames modules when it extracts features, so the weights are loaded before.
@@ -158,7 +159,7 @@ class _OneLine(logging.Filter):
         return line is not None
 
 
-def _read(checkpoint: str, use_ema: bool) -> dict[str, Tensor]:
+def _read(checkpoint: str, use_ema: bool, model: nn.Module) -> dict[str, Tensor]:
     """The weights of a file: the averaged ones if it has them and `use_ema` is True."""
     from timm.models import load_state_dict
 
@@ -166,11 +167,27 @@ def _read(checkpoint: str, use_ema: bool) -> dict[str, Tensor]:
         dict[str, Tensor](load_state_dict(checkpoint, use_ema=ema)) for ema in (False, True)
     )
     if raw.keys() == averaged.keys() and all(raw[key].equal(averaged[key]) for key in raw):
-        return raw
+        return _converted(raw, model)
     words = (
         "EMA weights are loaded; teacher.use_ema=False loads the raw ones"
         if use_ema
         else "raw weights are loaded; teacher.use_ema=True loads the EMA weights"
     )
     _logger.info("teacher.checkpoint=%r: %s", checkpoint, words)
-    return averaged if use_ema else raw
+    return _converted(averaged if use_ema else raw, model)
+
+
+def _converted(weights: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """Weights of another image size, or under their authors' names, as timm itself converts them.
+
+    A position embedding is resampled to the model's grid.
+    """
+    own = model.state_dict()
+    same = own.keys() == weights.keys() and all(own[k].shape == weights[k].shape for k in own)
+    convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
+    if same or convert is None:
+        return weights
+    try:
+        return dict(convert(dict(weights), model))
+    except Exception:  # of another model: `load_weights` reports what differs
+        return weights

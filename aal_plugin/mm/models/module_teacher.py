@@ -97,10 +97,10 @@ def _built(model: dict, pretrained: bool, allow_random_weights: bool) -> nn.Modu
     kind = model["type"]
     try:
         built = MODELS.build(model)
-    except (KeyError, ImportError, AttributeError) as error:
+    except (KeyError, ImportError, AttributeError, TypeError) as error:
         raise ValueError(
             f"teacher.model.type={kind!r} could not be built ({type(error).__name__}: {error}); "
-            "give a registered module or the dotted name of a class or function"
+            "give a registered module or the dotted name of a class or function, and its arguments"
         ) from error
     if not isinstance(built, nn.Module):
         raise ValueError(

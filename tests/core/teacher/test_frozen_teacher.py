@@ -107,9 +107,8 @@ def test_unknown_layer_lists_near_names():
 
 
 def test_a_layer_that_returns_no_map_is_named_with_what_to_choose():
-    with pytest.raises(
-        ValueError, match=r"'fc' of SmallCNN returns \(1, 5\); expected \(B, C, h, w\).* Choose a layer ahead of"
-    ):
+    words = r"'fc' of SmallCNN returns \(1, 5\); expected \(B, C, h, w\).* Choose a layer ahead of"
+    with pytest.raises(ValueError, match=words):
         FrozenTeacher(SmallCNN(), layers=["fc"])
 
 
