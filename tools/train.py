@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """Train from a config. Options are those of MMPretrain's tools/train.py; see --help.
 
-It also runs several ranks on a machine without a GPU, skips a checkpoint that a killed run left half
-written when you --resume, and reports mistakes in a config before it builds anything.
+It also runs several ranks on a machine without a GPU. With --resume it skips a checkpoint that a
+killed run left half written. It reports mistakes in a config before it builds anything.
 
 --dry-run builds everything, takes two steps on made-up images, and prints what the run would be;
 --images-per-second N is the speed from which it computes the hours. It exits with status 2 if a
