@@ -7,6 +7,7 @@ import os
 import runpy
 import subprocess
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -76,6 +77,8 @@ def run(name: str, arguments: Sequence[str]) -> None:
         os.environ.setdefault("PYTHON", sys.executable)
         status = subprocess.call(["bash", str(tool), *([] if asked else given)])
         sys.exit(0 if asked else status)
+    for words in ("Fail to import", "pkg_resources is deprecated"):  # OpenMMLab's, at every start
+        warnings.filterwarnings("ignore", message=words)
     sys.argv = [str(tool), *given]
     runpy.run_path(str(tool), run_name="__main__")
 
