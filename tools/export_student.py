@@ -1,16 +1,23 @@
 #!/usr/bin/env python
-"""Turn an AAL checkpoint into one of a plain ImageClassifier.
+"""Export the student of an AAL checkpoint, without AAL.
 
-    tools/export_student.py CONFIG CHECKPOINT OUT [--ema]
+    tools/export_student.py CONFIG CHECKPOINT OUT [--format FORMAT] [--ema]
 
-OUT holds the student alone; the plain config is written beside it, as OUT with the ending .py.
-Before that the weights are loaded strictly into an ImageClassifier, and its logits on a batch of
-noise are compared with those of the AAL model.
+FORMAT is one of
+
+    mmpretrain   a checkpoint for mmpretrain.get_model, and its config beside it, OUT with .py
+    timm         a checkpoint for timm.create_model(checkpoint_path=OUT); .pth or .safetensors
+    hub          OUT is a folder for the Hugging Face Hub, which timm loads as local-dir:OUT
+    safetensors  the weights by MMPretrain's names, and the config beside it
+    onnx         an ONNX model: normalised images to logits
+
+None of them needs aal_plugin where it is loaded. Before a file is written, the logits of the
+exported model on noise are compared with those of the AAL model.
 """
 
 import argparse
 
-from aal_plugin.mm.checkpoints.export import export_student
+from aal_plugin.mm.checkpoints.export import FORMATS, export_student
 from aal_plugin.plain_errors import plain_errors
 
 
@@ -21,12 +28,15 @@ def main() -> None:
     parser.add_argument("config", help="the config that the checkpoint was trained with")
     parser.add_argument("checkpoint", help="a checkpoint of that training")
     parser.add_argument("out", help="the file to write, such as deit-s.pth")
+    parser.add_argument("--format", choices=FORMATS, default="mmpretrain")
     parser.add_argument(
-        "--ema", action="store_true", help="take the averaged weights of EMAHook, not the raw ones"
+        "--ema", action="store_true", help="export EMAHook's averaged weights, not the raw ones"
     )
     args = parser.parse_args()
-    config_out = export_student(args.config, args.checkpoint, args.out, ema=args.ema)
-    print(f"wrote {args.out} and {config_out}")
+    exported = export_student(args.config, args.checkpoint, args.out, args.ema, args.format)
+    print(f"wrote {' and '.join(map(str, exported.files))}")
+    for note in exported.notes:
+        print(note)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.hooks import Hook
-from mmengine.registry import Registry, root
 
 from aal_plugin.core import FrozenTeacher, TimmTeacher
 from aal_plugin.core.teacher.weights import check_weights
@@ -20,6 +19,7 @@ from aal_plugin.mm.models.heads.teacher_head import TeacherHead
 from aal_plugin.mm.models.mm_teacher import MMTeacher
 
 from .old_names import moved_import, moved_type, renamed_arguments
+from .registered import registered
 from .types import parts_of, type_name
 
 # A Runner builds the keys with these endings. Other keys are variables of the config.
@@ -90,7 +90,7 @@ def _mistakes(key: str, part: dict) -> Iterator[str]:
         return
     if name not in known:
         scope = part["type"].rpartition(".")[0] if isinstance(part["type"], str) else "a class"
-        if scope in _SCOPES and name not in _registered():
+        if scope in _SCOPES and name not in dict(registered()):
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
             near = near or _near_where_it_matters(key, name)
             if near:
@@ -119,7 +119,7 @@ def _near_where_it_matters(key: str, name: str) -> list[str]:
     """The nearest registered name, for keys whose MMEngine error does not show the given name."""
     if not key.startswith("optim_wrapper"):
         return []
-    return difflib.get_close_matches(name, _registered(), n=1, cutoff=0.6) or ["AdamW"]
+    return difflib.get_close_matches(name, dict(registered()), n=1, cutoff=0.6) or ["AdamW"]
 
 
 def _wrong_names(key: str, kind: type, given: dict[str, Any]) -> Iterator[str]:
@@ -176,14 +176,3 @@ def _check_checkpoint(checkpoint: str) -> None:
         check_checkpoint(checkpoint)
     except (ValueError, OSError) as error:
         raise type(error)(f"teacher.{error}") from error
-
-
-def _registered() -> set[str]:
-    """All names in MMEngine's registries and their children."""
-    names: set[str] = set()
-    waiting = [value for value in vars(root).values() if isinstance(value, Registry)]
-    while waiting:
-        registry = waiting.pop()
-        names |= set(registry.module_dict)
-        waiting += registry.children.values()
-    return names

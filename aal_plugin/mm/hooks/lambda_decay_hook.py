@@ -8,7 +8,6 @@ from typing import Any, cast
 from mmengine.dataset import InfiniteSampler
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import nn
@@ -18,6 +17,8 @@ from aal_plugin.core import check_schedule, link_weight
 from aal_plugin.core.losses.schedule import Gammas, check_final, paper_course
 from aal_plugin.core.settings import check_choice
 from aal_plugin.mm.models.heads.teacher_head import HEADS, TeacherHead
+
+from .bare_model import bare_model
 
 
 @HOOKS.register_module()
@@ -84,7 +85,7 @@ class LambdaDecayHook(Hook):
         self._epoch: int | None = None
 
     def before_train(self, runner: Runner) -> None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = bare_model(runner.model)
         head = self.head_of(model)
         if head is None:
             missing = self.names[0].replace("_", " ") if len(self.names) > 1 else self.names[0]

@@ -16,7 +16,7 @@ from mmpretrain.registry import MODELS
 from aal_plugin.core import FrozenTeacher
 from aal_plugin.core.student.families import image_size_of
 from aal_plugin.core.teacher.weights import check_weights, load_weights
-from aal_plugin.mm.configs.types import parts_of, type_name
+from aal_plugin.mm.configs.types import PRETRAINED, parts_of, type_name
 
 from .teacher_weights import load_published, read_weights
 
@@ -121,6 +121,6 @@ def without_own_weights(config: str | Config) -> str | Config:
     if backbone.get("pretrained"):
         backbone.pretrained = False
     start = backbone.get("init_cfg")
-    if isinstance(start, dict) and start.get("type") == "Pretrained":
+    if type_name(start) in PRETRAINED:
         backbone.init_cfg = None
     return config
