@@ -3,7 +3,8 @@
 
     tools/compare.py configs/shapes/quickstart_{plain,aal}.py --seeds 0 1 2 --jobs 2
 
-Runs that are done are kept in work_dirs/compare and not run again.
+Results are written to work_dirs/compare; finished runs are not run again. Each training uses its
+share of the cores, or OMP_NUM_THREADS threads if that is set.
 """
 
 import argparse
@@ -25,7 +26,7 @@ def main() -> None:
     check_whole("--jobs", args.jobs, 1)
     stems = [Path(file).stem for file in args.configs]
     if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
-        raise ValueError(f"{twice}: several configs of that name would share a folder; rename one")
+        raise ValueError(f"{twice}: several configs have this name; rename one of them")
     trials = [trial(Path(file), seed, args) for file in args.configs for seed in args.seeds]
     try:
         results = run_trials(trials, Path(__file__).with_name("train.py"), args.jobs)
@@ -68,9 +69,9 @@ def format_table(configs: list, seeds: list, top1: list) -> str:
     lines = [f"| config | top-1 %, {len(seeds)} seeds | each |", "|---|---|---|"]
     for index, file in enumerate(configs):
         runs = top1[index * len(seeds) : (index + 1) * len(seeds)]
-        spread = statistics.stdev(runs) if len(runs) > 1 else float("nan")
+        spread = f" ± {statistics.stdev(runs):.1f}" if len(runs) > 1 else ""
         each = " ".join(f"{value:.1f}" for value in runs)
-        lines.append(f"| {Path(file).stem} | {statistics.mean(runs):.1f} ± {spread:.1f} | {each} |")
+        lines.append(f"| {Path(file).stem} | {statistics.mean(runs):.1f}{spread} | {each} |")
     return "\n".join(lines)
 
 

@@ -26,7 +26,6 @@ from aal_plugin.ranks import PARENT
 from aal_plugin.whole_files import write_whole
 
 _STEP = re.compile(r"Epoch\(train\) +\[(\d+)\]\[ *(\d+)/(\d+)\]")
-_TOP1 = re.compile(r"accuracy/top1: ([\d.]+)")
 _RUNNING: set[subprocess.Popen] = set()
 
 
@@ -46,7 +45,8 @@ def run_trials(trials: Sequence[Trial], train: Path, jobs: int) -> list[dict]:
     """Run trials, `jobs` at a time, each with an equal share of the cores.
 
     A trial that already finished with the same config and weights does not run again. The progress
-    bars show the epoch, the remaining time and the last top-1.
+    bars show the epoch, the remaining time and the last top-1. OMP_NUM_THREADS, if set, is the
+    number of threads of each training.
 
     Args:
         train: the training script, tools/train.py.
@@ -55,9 +55,9 @@ def run_trials(trials: Sequence[Trial], train: Path, jobs: int) -> list[dict]:
         For each trial: top1 (%), seconds, the last checkpoint and the config.
 
     Raises:
-        RuntimeError: a run failed; names its log.
+        RuntimeError: a run failed, or logged no top-1; names its log.
     """
-    threads = max(1, _cores() // jobs)
+    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, _cores() // jobs))
     rows: SimpleQueue = SimpleQueue()
     for row in range(jobs):
         rows.put(row)
@@ -95,7 +95,7 @@ def _ended_by_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _run(trial: Trial, train: Path, threads: int, row: int) -> dict:
+def _run(trial: Trial, train: Path, threads: str, row: int) -> dict:
     done = trial.work_dir / "result.json"
     weights = _weights(trial.cfg.to_dict())
     if done.is_file():
@@ -116,18 +116,18 @@ def _run(trial: Trial, train: Path, threads: int, row: int) -> dict:
     return result
 
 
-def _train(trial: Trial, train: Path, threads: int, row: int) -> float:
+def _train(trial: Trial, train: Path, threads: str, row: int) -> float:
     """Run the script with its log in work_dir/train.log and a progress bar in `row`.
 
     Returns:
-        The last top-1 in %, NaN if there was no validation.
+        The last top-1 in %.
     """
     trial.work_dir.mkdir(parents=True, exist_ok=True)
+    started = time.time()
     config, log_file = trial.work_dir / "trial.py", trial.work_dir / "train.log"
     trial.cfg.dump(config)
     command = [sys.executable, "-W", "ignore", "-u", str(train), str(config)]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), PARENT: str(os.getpid())}
-    top1 = float("nan")
+    environment = {**os.environ, "OMP_NUM_THREADS": threads, PARENT: str(os.getpid())}
     with (
         log_file.open("w", buffering=1) as log,
         subprocess.Popen(
@@ -148,14 +148,31 @@ def _train(trial: Trial, train: Path, threads: int, row: int) -> float:
                 epoch, batch, batches = map(int, step.groups())
                 bar.n = epoch - 1 + batch / batches
                 bar.refresh()
-            if value := _TOP1.search(line):
-                top1 = float(value.group(1))
+            elif "Epoch(val)" in line and (top1 := _last_top1(trial.work_dir, started)) is not None:
                 bar.set_postfix_str(f"top-1 {top1:.1f} %")
     _RUNNING.discard(process)
     if process.returncode:
         tail = "".join(log_file.read_text().splitlines(keepends=True)[-5:])
         raise RuntimeError(f"{tail}\n{trial.name} failed; the full log is {log_file}")
+    top1 = _last_top1(trial.work_dir, started)
+    if top1 is None:
+        raise RuntimeError(
+            f"{trial.name} logged no accuracy/top1, which its config must measure with "
+            f"val_evaluator=dict(type='Accuracy'); the full log is {log_file}"
+        )
     return top1
+
+
+def _last_top1(work_dir: Path, since: float) -> float | None:
+    """The last accuracy/top1 in the scalars.json of a training that started at `since`."""
+    found = None
+    for path in sorted(work_dir.glob("*/vis_data/scalars.json")):
+        if path.stat().st_mtime < since:  # from an earlier training
+            continue
+        for line in path.read_text().splitlines():
+            if '"accuracy/top1"' in line and line.endswith("}"):  # the last may be half written
+                found = float(json.loads(line)["accuracy/top1"])
+    return found
 
 
 def _weights(part: Any) -> dict[str, str]:

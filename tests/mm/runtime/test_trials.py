@@ -10,7 +10,7 @@ from mmengine.config import Config
 from aal_plugin.mm.runtime.trials import Trial, run_trials
 
 ROOT = Path(__file__).resolve().parents[3]
-SCRIPT = """
+SCRIPT = r"""
 import sys
 from pathlib import Path
 
