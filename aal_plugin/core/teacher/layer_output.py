@@ -118,11 +118,11 @@ def prefix_tokens(output: Any, image_size: _Size, expected: int | None = None) -
     tokens = tensor.shape[1]
     if expected is not None and _patch_grid(tokens - expected, image_size):
         return expected
-    for exact in (True, False):
-        for number in range(min(tokens, _MOST_PREFIX_TOKENS + 1)):
-            if _patch_grid(tokens - number, image_size, exact):
-                return number
-    return None
+    for number in range(_MOST_PREFIX_TOKENS + 1):
+        if _patch_grid(tokens - number, image_size, exact=True):
+            return number
+    # A patch may have been cut off at a border.
+    return next((n for n in (0, 1) if _patch_grid(tokens - n, image_size)), None)
 
 
 def item_of(output: Any, item: str | None, layer: str) -> Any:
