@@ -25,6 +25,8 @@ test-reliability: $(VENV)/.installed-dev
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/codespell
 
 # The site, in docs/_build; a warning is an error.
 docs: $(VENV)/.installed-docs
@@ -35,7 +37,7 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
 
 # torch and torchvision in one command, from one place: mixed builds do not import.
-$(VENV)/.installed: setup.py
+$(VENV)/.installed: setup.py pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet torch torchvision
 	$(BIN)/python -m pip install --quiet -e '.[$(STACK),report]'
