@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from mmengine.registry import Registry, root
-from mmengine.utils import import_modules_from_strings
+import aal_plugin.mm  # noqa: F401
+from aal_plugin.mm.configs.registered import registered
 
 
 class _Name:
@@ -19,7 +19,6 @@ class _Name:
 def pure_python(config, path):
     """Write `path`, a pure-Python config, with the model in a base file beside it."""
     settings = config.to_dict()
-    import_modules_from_strings(["aal_plugin.mm"])
     settings.pop("custom_imports", None)  # the classes' own imports register them
     base = dict(model=settings.pop("model"))
     base_path = Path(path).with_name(f"{Path(path).stem}_base.py")
@@ -41,22 +40,10 @@ def _named(value, classes):
     if isinstance(value, dict):
         named = {key: _named(part, classes) for key, part in value.items()}
         if isinstance(value.get("type"), str):
-            kind = class_of(value["type"])
+            kind = dict(registered())[value["type"]]
             classes[kind.__name__] = kind
             named["type"] = _Name(kind.__name__)
         return named
     if isinstance(value, (list, tuple)):
         return type(value)(_named(part, classes) for part in value)
     return value
-
-
-def class_of(name):
-    """The registered class of a bare name."""
-    waiting = [value for value in vars(root).values() if isinstance(value, Registry)]
-    while waiting:
-        registry = waiting.pop()
-        registry.import_from_location()
-        if name in registry.module_dict:
-            return registry.module_dict[name]
-        waiting += registry.children.values()
-    raise KeyError(name)

@@ -1,4 +1,4 @@
-"""The classes that MMEngine's registries know, and configs written with their names."""
+"""The classes that the registries know, and configs written with their names."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from typing import Any
 from mmengine.config.lazy import LazyAttr, LazyObject
 from mmengine.registry import Registry, root
 from mmengine.utils import get_object_from_string
+from mmpretrain import registry as mmpretrain_registry
 
 
 def registered() -> Iterator[tuple[str, Any]]:
-    """The name and class of everything in MMEngine's registries and their children."""
-    waiting = [value for value in vars(root).values() if isinstance(value, Registry)]
+    """The name and class of everything in MMEngine's and MMPretrain's registries."""
+    # MMPretrain's BATCH_AUGMENTS has no parent in MMEngine.
+    known = [*vars(root).values(), *vars(mmpretrain_registry).values()]
+    waiting = [value for value in known if isinstance(value, Registry)]
     while waiting:
         registry = waiting.pop()
         yield from registry.module_dict.items()

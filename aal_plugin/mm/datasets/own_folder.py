@@ -65,10 +65,12 @@ def _stretch(cfg: Config) -> None:
     """Adapt the decay of λ and the warm-up from their present number of epochs to `epochs`."""
     old, new = cfg.get("filled_in_for", COURSE), cfg.epochs
     for _, hook in hooks_of(cfg):
-        if type_name(hook) != "LambdaDecayHook":
-            continue
+        if type_name(hook) != "LambdaDecayHook" or "gammas" not in hook:
+            continue  # LambdaDecayHook.final follows the epochs by itself
         hook["gammas"] = [gamma ** (old / new) for gamma in hook["gammas"]]
-        hook["milestones"] = [max(1, round(epoch * new / old)) for epoch in hook["milestones"]]
+        hook["milestones"] = [
+            max(1, round(epoch * new / old)) for epoch in hook.get("milestones", ())
+        ]
     cfg.param_scheduler.warmup_epochs = min(
         cfg.param_scheduler.get("warmup_epochs", 5), max(1, new // 6)
     )
