@@ -1,0 +1,1 @@
+"""What the files of a run say, in one form for MMPretrain and timm."""
