@@ -12,8 +12,11 @@ from aal_plugin.core.student.families import known_reader
 
 from .levels import inside
 
-# Where a network may be inside its owner: MMPretrain's classifiers and timm's wrappers.
-_OWNERS = ("", "timm_model.", "backbone.", "backbone.timm_model.", "encoder.")
+# Where a network may be inside its owner: MMPretrain's classifiers, timm's wrappers, and the
+# vision models of Hugging Face.
+_OWNERS = (
+    "", "timm_model.", "backbone.", "backbone.timm_model.", "encoder.", "vision_model.encoder."
+)  # fmt: skip
 _SPACED = 4  # levels of a transformer whose blocks all have one grid
 
 
@@ -52,7 +55,7 @@ def default_layers(
         return [f"[{index}]" for index in range(len(info.out_indices))]
     for prefix in _OWNERS:
         root = inside(model, prefix)
-        for name in ("blocks", "stages", "layers"):
+        for name in ("blocks", "stages", "layers", "layer"):
             stages = getattr(root, name, None)
             if isinstance(stages, (nn.Sequential, nn.ModuleList)):
                 return [

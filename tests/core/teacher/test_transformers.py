@@ -218,3 +218,22 @@ def test_a_features_only_teacher_loads_a_checkpoint_of_the_whole_model(tmp_path)
     x = images((64, 64)).float()
     for got, wanted in zip(teacher(x)[0], by_name(x)[0], strict=True):
         torch.testing.assert_close(got, wanted)
+
+
+@pytest.mark.parametrize("registers", [0, 4])
+def test_hugging_faces_dinov2_has_its_hidden_states_as_levels(registers):
+    transformers = pytest.importorskip("transformers")
+    kind = "Dinov2WithRegisters" if registers else "Dinov2"
+    settings = dict(
+        hidden_size=16, num_hidden_layers=6, num_attention_heads=2, image_size=56, patch_size=14
+    )
+    config = getattr(transformers, f"{kind}Config")(**settings)
+    torch.manual_seed(0)
+    model = getattr(transformers, f"{kind}Model")(config).double().eval()
+    teacher = teacher_of(model, (56, 56))
+    assert teacher.layers == [f"encoder.layer.{index}" for index in (1, 2, 4, 5)]
+    x = images((56, 56))
+    states = model(x, output_hidden_states=True).hidden_states[1:]
+    for got, index in zip(teacher(x)[0], (1, 2, 4, 5), strict=True):
+        wanted = states[index][:, 1 + registers :].mT.unflatten(-1, (4, 4))
+        torch.testing.assert_close(got, wanted)
