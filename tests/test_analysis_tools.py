@@ -55,9 +55,16 @@ def test_links_of_checkpoints_are_drawn_side_by_side_with_their_numbers(run, too
         assert figure.width > 1.5 * figure.height
     rows = (tmp_path / "new" / "links.csv").read_text().splitlines()
     assert len(rows) == 1 + 2 * 4 * 3 and rows[1].startswith("aal/epoch_1,1,1,0.")
+    strength, growth = map(float, rows[1].split(",")[3:])
+    assert growth == pytest.approx(strength * 2 * 6**0.5, rel=1e-4)  # six heads; 1/(2√6) at first
+    tool("plot_links", *checkpoints, tmp_path / "absolute.png", "--absolute", "--keep", 0.5)
+    one, other = (tmp_path / name for name in ("new/links.png", "absolute.png"))
+    assert one.read_bytes() != other.read_bytes()
     tool("plot_links", checkpoints[0], tmp_path / "heads.png", "--heads", "--names", "mine")
     rows = (tmp_path / "heads.csv").read_text().splitlines()
-    assert rows[0] == "run,level,block,head,mean_abs_weight" and len(rows) == 1 + 4 * 6
+    assert (
+        rows[0] == "run,level,block,head,mean_abs_weight,times_its_start" and len(rows) == 1 + 4 * 6
+    )
     assert rows[-1].startswith("mine,4,3,2,0.")
 
 
@@ -72,12 +79,14 @@ def test_selected_links_train_as_they_are_written(run, tool, tmp_path):
     assert len(links) == 4 and all(last - first < 2 for first, last in links)
     assert config.model.type == "AALClassifier"
     assert f"model.link_head.links={links}".replace(" ", "") in text
-    for column in ("selected", "even", "alpha", "beta", "full"):
+    for column in ("selected", "even", "grew", "rest", "alpha", "beta", "full"):
         assert column in text
     config.work_dir = str(tmp_path / "work")
     Runner.from_cfg(config).train()
     again = tool("select_links", tmp_path / "work" / "epoch_2.pth", "--out", tmp_path / "l.py")
     assert "the checkpoint's links were selective already" in again
+    row = next(line.split() for line in text.splitlines() if line.split()[:1] == ["1"])
+    assert all(0.5 < float(value) < 2 for value in row[4:6])  # two epochs change links little
     assert "_base_" not in (tmp_path / "l.py").read_text()
 
 
@@ -111,6 +120,10 @@ def test_students_are_shown_on_the_same_images(run, tool, message, tmp_path):
     tool("compare_attention", out, *students, "--count", 3, "--threshold", 0.2, 0.5)
     with Image.open(out) as figure:
         assert 0.8 < figure.width / figure.height < 1.3  # three images, in three rows
+    found = tmp_path / "found.png"
+    tool("compare_attention", found, *students, "--count", 3, "--threshold-images", 5)
+    tool("compare_attention", tmp_path / "none.png", *students, "--count", 3, "--threshold", 2, 2)
+    assert found.read_bytes() != (tmp_path / "none.png").read_bytes()
     assert "--threshold: give 2 values" in message(
         "compare_attention", out, *students, "--threshold", 0.2
     )
@@ -131,18 +144,16 @@ def test_what_a_tool_cannot_do_is_said_in_one_line(run, message, tmp_path):
     plain = run / "plain" / "epoch_2.pth"
     for name, rest in (("plot_links", ["o.png"]), ("select_links", [])):
         told = message(name, plain, *rest)
-        assert (
-            told.startswith(f"{name}.py: error: checkpoint") and "holds no attention links" in told
-        )
+        assert told.startswith(f"{name}.py: error: checkpoint") and "has no attention links" in told
     assert "neither records of LinkHeatmapHook nor epoch_" in message(
         "links_over_epochs", tmp_path, "o.png"
     )
-    assert "holds no attention links" in message("links_over_epochs", run / "plain", "o.png")
+    assert "has no attention links" in message("links_over_epochs", run / "plain", "o.png")
     wrong = message("show_attention", run / "aal.py", plain)
     assert "error: checkpoint" in wrong and "does not fit the config" in wrong
     (tmp_path / "empty").mkdir()
     told = message("show_attention", run / "plain.py", plain, tmp_path / "empty")
-    assert "error: folder" in told and "holds no image" in told
+    assert "error: folder" in told and "has no image" in told
     assert "holds no training log" in message("compare_runs", tmp_path, "o.png")
     assert "logged no accuracy/top5; it has accuracy/top1" in message(
         "compare_runs", run / "plain", "o.png", "--metric", "accuracy/top5"

@@ -14,7 +14,8 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.runner import CheckpointLoader
 
-from aal_plugin.analysis import link_strength, plot_link_strength
+from aal_plugin.analysis import link_growth, plot_link_strength
+from aal_plugin.analysis.heatmap import GROWTH
 from aal_plugin.cli.folders import configs_folder
 from aal_plugin.mm.checkpoints.export import export_student
 from aal_plugin.mm.runtime.trials import Trial, run_trials
@@ -54,8 +55,8 @@ def config_file(part: str) -> str:
 
 def draw_links(checkpoint: str, out: Path) -> None:
     saved = CheckpointLoader.load_checkpoint(checkpoint, map_location="cpu")
-    strength = link_strength(saved["state_dict"], **saved["meta"]["attention_links"])
-    save_figure(plot_link_strength(strength, "trained links"), out, dpi=150)
+    growth = link_growth(saved["state_dict"], **saved["meta"]["attention_links"])
+    save_figure(plot_link_strength(growth, "trained links", GROWTH), out, dpi=150)
 
 
 def written_report(home: Path) -> str:

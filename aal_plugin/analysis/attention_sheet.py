@@ -5,19 +5,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
-from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from aal_plugin.core import resize_maps
 
-COLOURS = "viridis"
+from .panels import COLOURS, bare, outline, overlay
 
 
 class Pair(NamedTuple):
@@ -96,38 +94,6 @@ def attention_sheet(
     return figure
 
 
-def attention_rows(
-    images: Sequence[np.ndarray],
-    boxes: Sequence[Sequence[float] | None],
-    students: Mapping[str, Sequence[tuple[np.ndarray, Sequence[float] | None]]],
-) -> Figure:
-    """Images in the first row, and one row of attention maps per student below.
-
-    Args:
-        images: (H, W, 3) uint8 RGB each.
-        boxes: x1, y1, x2, y2 of each object, or None; drawn as a full line.
-        students: by name, for each image its attention (h, w), and the box that was cut from the
-            attention, or None; drawn as a dashed line.
-        predictions: by name, a line for each image, such as 'ring 0.83'; written above its map.
-    """
-    rows, columns = 1 + len(students), len(images)
-    figure = Figure(figsize=(1.15 * columns + 0.3, 1.15 * rows), layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False)
-    for axes, image, box in zip(grid[0], images, boxes):
-        axes.imshow(image)
-        _outline(axes, box)
-    for row, (name, shown) in zip(grid[1:], students.items()):
-        row[0].set_ylabel(name, fontsize=9)
-        for axes, image, box, (attention, found) in zip(row, images, boxes, shown):
-            _overlay(axes, image, attention)
-            _outline(axes, box)
-            _outline(axes, found, edgecolor="white", linestyle="--")
-    grid[0, 0].set_ylabel("input", fontsize=9)
-    for axes in grid.flat:
-        _bare(axes)
-    return figure
-
-
 def _draw_input(
     figure: SubFigure,
     image: np.ndarray,
@@ -137,12 +103,12 @@ def _draw_input(
     above, below = figure.subplots(2, 1)
     above.imshow(image)
     above.set_title("input", fontsize=9)
-    _overlay(below, image, maps[-1].mean(axis=0))
+    overlay(below, image, maps[-1].mean(axis=0))
     below.set_title(f"block {len(maps)}, mean", fontsize=9)
     for axes in (above, below):
-        _bare(axes)
+        bare(axes)
         axes.set_anchor("N")
-        _outline(axes, box)
+        outline(axes, box)
 
 
 def _draw_heads(
@@ -152,21 +118,24 @@ def _draw_heads(
     blocks: Sequence[int],
     heads: int,
 ) -> None:
-    figure.suptitle("attention of the student's heads, and their mean over the image", fontsize=9)
+    figure.suptitle(
+        "attention of the student's heads (each map's colours: 0 to its maximum), and their mean",
+        fontsize=9,
+    )
     grid = figure.subplots(len(blocks), heads + 1, squeeze=False)
     for place, block in enumerate(blocks):
         row = grid[place]
         own = maps[block - 1]
         for index, axes in enumerate(row[:-1]):
-            _bare(axes)
+            bare(axes)
             if index >= len(own):
                 axes.set_visible(False)
                 continue
-            axes.imshow(own[index], cmap=COLOURS)
+            axes.imshow(own[index], cmap=COLOURS, vmin=0)
             if place == 0:
                 axes.set_title(f"head {index + 1}", fontsize=8)
-        _overlay(row[-1], image, own.mean(axis=0))
-        _bare(row[-1])
+        overlay(row[-1], image, own.mean(axis=0))
+        bare(row[-1])
         row[0].set_ylabel(f"block {block}", fontsize=8)
     grid[0][-1].set_title("mean", fontsize=8)
 
@@ -174,14 +143,17 @@ def _draw_heads(
 def _draw_pairs(
     figure: SubFigure, pairs: Sequence[Pair], levels: Sequence[int], per_level: int
 ) -> None:
-    figure.suptitle("augmented maps A⁺, each beside the teacher map B that it imitates", fontsize=9)
+    figure.suptitle(
+        "augmented maps A⁺ beside the teacher maps B that they imitate (one colour scale per pair)",
+        fontsize=9,
+    )
     columns = figure.subfigures(1, per_level, squeeze=False)[0]
     for index, column in enumerate(columns):
         grid = column.subplots(len(levels), 2, squeeze=False)
         for row, level in zip(grid, levels):
             own = [pair for pair in pairs if pair.level == level]
             for axes in row:
-                _bare(axes)
+                bare(axes)
                 axes.set_visible(index < len(own))
             if index >= len(own):
                 continue
@@ -195,26 +167,3 @@ def _draw_pairs(
             row[1].set_title(f"B, cos {pair.cosine:.2f}", fontsize=7, pad=3)
             if index == 0:
                 row[0].set_ylabel(f"level {level}", fontsize=8)
-
-
-def _overlay(axes: Axes, image: np.ndarray, attention: np.ndarray) -> None:
-    grey = image.mean(axis=-1)
-    height, width = grey.shape
-    extent: tuple[float, ...] = (-0.5, width - 0.5, height - 0.5, -0.5)
-    axes.imshow(grey, cmap="gray", vmin=0, vmax=255, extent=extent)
-    axes.imshow(attention, cmap=COLOURS, alpha=0.6, interpolation="bilinear", extent=extent)
-
-
-def _outline(axes: Axes, box: Sequence[float] | None, **style: str) -> None:
-    if box is not None:
-        x1, y1, x2, y2 = box
-        frame = Rectangle((x1 - 0.5, y1 - 0.5), x2 - x1, y2 - y1, fill=False)
-        frame.set(**dict(dict(edgecolor="#d55e00", linewidth=1.5), **style))
-        axes.add_patch(frame)
-
-
-def _bare(axes: Axes) -> None:
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(False)

@@ -77,6 +77,27 @@ def best_iou(boxes: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return (shared / np.maximum(union, 1e-12)).max(axis=1)
 
 
+def find_threshold(
+    attention: Sequence[Tensor], sizes: Sequence[tuple[int, int]], truth: Sequence[np.ndarray]
+) -> float:
+    """The threshold, in steps of 0.01, at which most images have a right box (IoU ≥ 0.5).
+
+    Args:
+        attention: (h, w) of each image.
+        sizes: (H, W) of each image.
+        truth: true boxes (K, 4) of each image.
+    """
+    thresholds = [step / 100 for step in range(100)]
+    ious = np.array(
+        [
+            best_iou(threshold_boxes(values, size, thresholds), boxes)
+            for values, size, boxes in zip(attention, sizes, truth)
+        ]
+    )
+    correct = np.ones(len(ious), bool)  # the class has no influence on the threshold
+    return localization_accuracy(ious, correct, thresholds)["threshold"]
+
+
 def localization_accuracy(
     ious: np.ndarray,
     correct: np.ndarray,

@@ -1,7 +1,8 @@
 import numpy as np
 import torch
 
-from aal_plugin.analysis.attention_sheet import attention_rows, attention_sheet, strongest_pairs
+from aal_plugin.analysis.attention_rows import attention_rows
+from aal_plugin.analysis.attention_sheet import attention_sheet, strongest_pairs
 
 IMAGE = np.zeros((16, 24, 3), np.uint8)
 
@@ -67,3 +68,27 @@ def test_students_stand_below_the_images_with_true_and_found_boxes():
     true, cut = figure.axes[3].patches
     assert true.get_bbox().bounds == (0.5, 1.5, 8, 10) and cut.get_bbox().bounds[:2] == (1.5, 1.5)
     assert true.get_linestyle() != cut.get_linestyle()
+    (legend,) = figure.legends
+    named = {line.get_label(): line.get_linestyle() for line in legend.get_lines()}
+    assert named == {"true box": "-", "box cut from the attention": "--"}
+
+
+def test_predictions_stand_above_each_students_maps_and_no_box_needs_no_legend():
+    shown = [(np.random.rand(2, 3), None)] * 2
+    students = dict(plain=shown, aal=shown)
+    predictions = dict(plain=["ring 40%", "star 9%"], aal=["ring 90%", "cross 80%"])
+    figure = attention_rows([IMAGE] * 2, [None] * 2, students, predictions)
+    assert [axes.get_title() for axes in figure.axes[2:]] == [
+        "ring 40%",
+        "star 9%",
+        "ring 90%",
+        "cross 80%",
+    ]
+    assert not figure.legends
+
+
+def test_colours_of_attention_start_at_zero():
+    maps = [np.random.rand(2, 2, 3) + 5]
+    figure = attention_sheet(IMAGE, maps, [1])
+    images = [axes.images[-1] for axes in visible(figure)[1:]]
+    assert {image.norm.vmin for image in images} == {0}

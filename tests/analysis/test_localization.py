@@ -4,6 +4,7 @@ import torch
 
 from aal_plugin.analysis.localization import (
     best_iou,
+    find_threshold,
     localization_accuracy,
     pick_map,
     threshold_boxes,
@@ -88,3 +89,13 @@ def test_map_is_the_last_blocks_mean_or_the_chosen_head():
 def test_choice_that_the_student_lacks_is_named(choice, words):
     with pytest.raises(ValueError, match=words):
         pick_map([torch.rand(2, 3, 3), torch.rand(4, 2, 2)], **choice)
+
+
+def test_the_found_threshold_cuts_the_boxes_that_are_right():
+    """A bright core of 4×4 in a halo of 8×8: what the true box is decides where to cut."""
+    attention = torch.zeros(16, 16)
+    attention[4:12, 4:12], attention[6:10, 6:10] = 0.6, 1.0
+    for box, low, high in (([6, 6, 10, 10], 0.6, 1.0), ([4, 4, 12, 12], 0.0, 0.6)):
+        truth = [np.array([box], float)] * 2
+        threshold = find_threshold([attention] * 2, [(16, 16)] * 2, truth)
+        assert low < threshold <= high

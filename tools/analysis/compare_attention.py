@@ -3,18 +3,19 @@
 
     tools/analysis/compare_attention.py OUT --student NAME CONFIG CHECKPOINT [--student ...]
 
-The attention is the mean over the heads of the last block. --threshold takes one value for each
-student, such as `localization/threshold` that tools/test.py printed: the box that
-LocalizationAccuracy cuts there is dashed, the true box (where the data set has one) full.
+The attention is the mean over the heads of the last block. If the data set has boxes, each
+student's threshold is the one with most right boxes on --threshold-images validation images;
+--threshold sets it, one value per student. The box cut there is dashed, the true box is full.
 """
 
 import argparse
+from collections.abc import Iterable
 
 from tqdm import tqdm
 
-from aal_plugin.analysis.attention_sheet import attention_rows
-from aal_plugin.analysis.localization import pick_map, threshold_boxes
-from aal_plugin.mm.evaluation.attention_maps import AttentionReader, image_files
+from aal_plugin.analysis.attention_rows import attention_rows
+from aal_plugin.analysis.localization import find_threshold, pick_map, threshold_boxes
+from aal_plugin.mm.evaluation.attention_maps import AttentionReader, Shown, image_files
 from aal_plugin.plain_errors import plain_errors
 from aal_plugin.whole_files import save_figure
 
@@ -27,31 +28,50 @@ def main() -> None:
     parser.add_argument(
         "--student", nargs=3, action="append", required=True, metavar=("NAME", "CONFIG", "FILE")
     )
-    parser.add_argument("--threshold", type=float, nargs="+", help="from 0 to 1, for each student")
+    parser.add_argument(
+        "--threshold", type=float, nargs="+", help="from 0 to 1, one per student (default: found)"
+    )
+    parser.add_argument(
+        "--threshold-images", type=int, default=100, help="images from which it is found"
+    )
     parser.add_argument("--images", nargs="+", default=[], help="files or folders")
-    parser.add_argument("--count", type=int, default=8, help="images of the validation set")
+    parser.add_argument("--count", type=int, default=8, help="number of validation images")
     args = parser.parse_args()
     if args.threshold and len(args.threshold) != len(args.student):
         parser.error(f"--threshold: give {len(args.student)} values, one for each --student")
 
     files = image_files(args.images)
-    students, shown = {}, []
+    students, predictions, shown = {}, {}, []
     for index, (name, config, checkpoint) in enumerate(tqdm(args.student, desc="students")):
         reader = AttentionReader(config, checkpoint)
         shown = list(reader.files(files) if files else reader.dataset(args.count))
+        threshold = args.threshold[index] if args.threshold else None
+        if threshold is None and any(image.box is not None for image in shown):
+            threshold = found_threshold(reader.dataset(args.threshold_images))
+            tqdm.write(f"{name}: threshold {threshold:.2f}")
         students[name] = []
+        predictions[name] = [image.prediction for image in shown]
         for image in shown:
             attention = pick_map(image.maps)
             found = None
-            if args.threshold:
-                size = image.image.shape[:2]
-                (found,) = threshold_boxes(attention, size, [args.threshold[index]])
+            if threshold is not None:
+                (found,) = threshold_boxes(attention, image.image.shape[:2], [threshold])
             students[name].append((attention.numpy(), found))
     figure = attention_rows(
-        [image.image for image in shown], [image.box for image in shown], students
+        [image.image for image in shown], [image.box for image in shown], students, predictions
     )
     save_figure(figure, args.out, dpi=85)
     print(f"wrote {args.out}")
+
+
+def found_threshold(images: Iterable[Shown]) -> float:
+    """The threshold with most right boxes on the images that have one."""
+    boxed = [(pick_map(i.maps), i.image.shape[:2], i.box) for i in images if i.box is not None]
+    return find_threshold(
+        [attention for attention, _, _ in boxed],
+        [size for _, size, _ in boxed],
+        [box[None] for _, _, box in boxed],
+    )
 
 
 if __name__ == "__main__":

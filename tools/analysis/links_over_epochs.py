@@ -3,8 +3,9 @@
 
     tools/analysis/links_over_epochs.py WORK_DIR OUT
 
-OUT.gif is an animation, any other ending a strip of a few epochs side by side. Epochs are those
-that LinkHeatmapHook kept in the work dir; without the hook, those of its epoch_*.pth.
+OUT.gif is an animation; with another ending OUT is a strip of a few epochs side by side. The epochs
+are those that LinkHeatmapHook recorded in the work dir, or without the hook those of epoch_*.pth.
+A value of 1 means that the links are as large as before training; --absolute draws magnitudes.
 """
 
 import argparse
@@ -13,8 +14,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from aal_plugin.analysis import link_strength
-from aal_plugin.analysis.heatmap import animate, strip
+from aal_plugin.analysis import link_growth, link_strength
+from aal_plugin.analysis.heatmap import GROWTH, LABEL, animate, strip
 from aal_plugin.analysis.link_records import read_records
 from aal_plugin.mm.checkpoints.reading import read_links
 from aal_plugin.plain_errors import plain_errors
@@ -27,32 +28,44 @@ def main() -> None:
     )
     parser.add_argument("work_dir")
     parser.add_argument("out", help="links.gif or links.png")
-    parser.add_argument("--epochs", type=int, default=4, help="so many in a strip, at most")
-    parser.add_argument("--per-second", type=float, default=4.0, help="epochs in an animation")
+    parser.add_argument("--epochs", type=int, default=4, help="most epochs in a strip")
+    parser.add_argument("--per-second", type=float, default=4.0, help="epochs per second in a GIF")
+    parser.add_argument(
+        "--absolute", action="store_true", help="draw magnitudes, not their growth since the start"
+    )
     args = parser.parse_args()
-    by_epoch = read_records(args.work_dir) or from_checkpoints(Path(args.work_dir))
+    by_epoch = read_records(args.work_dir)
+    label = LABEL
+    if 0 in by_epoch and not args.absolute:  # the records have the start itself
+        start = by_epoch[0]
+        by_epoch = {epoch: strength / start for epoch, strength in by_epoch.items()}
+        label = GROWTH
+    if not by_epoch:
+        label = LABEL if args.absolute else GROWTH
+        by_epoch = from_checkpoints(Path(args.work_dir), args.absolute)
     if not by_epoch:
         raise ValueError(
-            f"{args.work_dir} holds neither records of LinkHeatmapHook nor epoch_*.pth; train with "
+            f"{args.work_dir} has neither records of LinkHeatmapHook nor epoch_*.pth; train with "
             "--cfg-options default_hooks.links.type=LinkHeatmapHook"
         )
     out = Path(args.out)
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix == ".gif":
-        animate(by_epoch, out, args.per_second)
+        animate(by_epoch, out, args.per_second, label)
     else:
-        save_figure(strip(by_epoch, args.epochs), out, dpi=150)
+        save_figure(strip(by_epoch, args.epochs, label), out, dpi=150)
     print(f"wrote {out}: epochs {', '.join(map(str, sorted(by_epoch)))}")
 
 
-def from_checkpoints(work_dir: Path) -> dict:
+def from_checkpoints(work_dir: Path, absolute: bool) -> dict:
     files = {
         int(found.group(1)): path
         for path in work_dir.glob("epoch_*.pth")
         if (found := re.fullmatch(r"epoch_(\d+)", path.stem))
     }
     reading = tqdm(sorted(files.items()), desc="checkpoints", disable=len(files) < 5)
-    return {epoch: link_strength(*read_links(str(path))) for epoch, path in reading}
+    measure = link_strength if absolute else link_growth
+    return {epoch: measure(*read_links(str(path))) for epoch, path in reading}
 
 
 if __name__ == "__main__":

@@ -1,21 +1,28 @@
 #!/usr/bin/env python
-"""Draw the trained links of checkpoints side by side, as in the paper's Fig. 2.
+"""Draw the trained links of checkpoints (MMEngine's or timm's) side by side.
 
     tools/analysis/plot_links.py CHECKPOINT... OUT [--names NAME...] [--heads] [--keep SHARE]
 
-OUT is a PNG (or PDF, SVG); the numbers are written beside it as CSV. No model is built.
+A value of 1 means that the links of a block are as large as before training, 2 twice as large: new
+links are larger where fewer blocks are linked, which is no result of training. --absolute draws
+their mean magnitude itself, as in the paper's Fig. 2.
+
+OUT is a PNG (or PDF, SVG); a CSV with both numbers is written beside it. No model is built.
 """
 
 import argparse
 from pathlib import Path
 
 from aal_plugin.analysis import (
+    head_growth,
     head_strength,
+    link_growth,
     link_share,
     link_strength,
     plot_link_strengths,
     select_ranges,
 )
+from aal_plugin.analysis.heatmap import GROWTH, LABEL
 from aal_plugin.analysis.links import write_link_csv
 from aal_plugin.mm.checkpoints.reading import read_links
 from aal_plugin.plain_errors import plain_errors
@@ -29,15 +36,20 @@ def main() -> None:
     parser.add_argument("checkpoints", nargs="+", metavar="CHECKPOINT")
     parser.add_argument("out", help="the figure to write, such as links.png")
     parser.add_argument("--names", nargs="+", help="titles, by default the checkpoints' paths")
-    parser.add_argument("--heads", action="store_true", help="a column for every head")
+    parser.add_argument("--heads", action="store_true", help="draw a column for every head")
     parser.add_argument(
-        "--keep", type=float, help="frame the blocks that hold this share of each level's links"
+        "--absolute", action="store_true", help="draw magnitudes, not their growth since the start"
+    )
+    parser.add_argument(
+        "--keep",
+        type=float,
+        help="frame the blocks that hold this share of each level's links",
     )
     parser.add_argument(
         "--shared-scale", action="store_true", help="one colour scale for all checkpoints"
     )
     parser.add_argument(
-        "--ema", action="store_true", help="the averaged links of EMAHook, not the raw ones"
+        "--ema", action="store_true", help="use the averaged links, not the raw ones"
     )
     args = parser.parse_args()
     names = args.names or [f"{Path(c).parent.name}/{Path(c).stem}" for c in args.checkpoints]
@@ -48,8 +60,9 @@ def main() -> None:
     heads = next(iter(saved.values())).heads
     if args.heads and any(links.heads != heads for links in saved.values()):
         parser.error("--heads: the students of these checkpoints have different heads")
-    measure = head_strength if args.heads else link_strength
-    strengths = {name: measure(*links) for name, links in saved.items()}
+    strength, growth = (head_strength, head_growth) if args.heads else (link_strength, link_growth)
+    strengths = {name: strength(*links) for name, links in saved.items()}
+    growths = {name: growth(*links) for name, links in saved.items()}
     outlines = None
     if args.keep is not None:
         outlines = {
@@ -57,7 +70,11 @@ def main() -> None:
         }
 
     figure = plot_link_strengths(
-        strengths, heads if args.heads else None, outlines, args.shared_scale
+        strengths if args.absolute else growths,
+        heads if args.heads else None,
+        outlines,
+        args.shared_scale,
+        LABEL if args.absolute else GROWTH,
     )
     out = Path(args.out)
     save_figure(figure, out, dpi=150)
@@ -65,7 +82,7 @@ def main() -> None:
     columns = [(b,) for b in blocks]
     if args.heads:
         columns = [(b, h) for b in blocks for h in range(1, heads[b - 1] + 1)]
-    write_link_csv(out.with_suffix(".csv"), strengths, columns)
+    write_link_csv(out.with_suffix(".csv"), strengths, columns, growths)
     print(f"wrote {out} and {out.with_suffix('.csv')}")
 
 

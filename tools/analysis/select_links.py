@@ -3,17 +3,21 @@
 
     tools/analysis/select_links.py CHECKPOINT --keep 0.8 [--base CONFIG] [--out FILE.py]
 
-For every teacher level: the smallest run of neighbouring student blocks that holds the share
---keep of the summed link magnitudes. 'even' is what those blocks would hold if all links were
-alike; alpha and beta are the paper's Table 1. FILE.py is a config, to be trained as it is where
---base names the config that it builds on.
+For every teacher level, the smallest run of neighbouring student blocks that holds the share
+--keep of the summed link magnitudes. 'even' is the share that these blocks would hold if all links
+were equal, as they are before training. 'grew' is how many times as large as at the start the
+selected links are, 'rest' the same for the other blocks: where the two are equal, training has
+preferred no block. alpha and beta are the paper's Table 1. FILE.py is a config; with --base it can
+be trained as it is.
 """
 
 import argparse
 import os
 from pathlib import Path
 
-from aal_plugin.analysis import held_share, link_share, select_ranges
+import numpy as np
+
+from aal_plugin.analysis import held_share, link_growth, link_share, select_ranges
 from aal_plugin.core import link_ranges
 from aal_plugin.mm.checkpoints.reading import read_links
 from aal_plugin.plain_errors import plain_errors
@@ -25,11 +29,11 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("checkpoint", help="trained with AAL, best with link_head.links='full'")
-    parser.add_argument("--keep", type=float, default=0.8, help="share of a level's links, (0, 1]")
+    parser.add_argument("--keep", type=float, default=0.8, help="share of links, in (0, 1]")
     parser.add_argument("--base", help="the config that FILE.py builds on")
     parser.add_argument("--out", metavar="FILE.py", help="write a config with these links")
     parser.add_argument(
-        "--ema", action="store_true", help="the averaged links of EMAHook, not the raw ones"
+        "--ema", action="store_true", help="use the averaged links, not the raw ones"
     )
     args = parser.parse_args()
     links = read_links(args.checkpoint, args.ema)
@@ -37,28 +41,29 @@ def main() -> None:
     levels, blocks = share.shape
     if links.ranges != [(1, blocks)] * levels:
         print(
-            f"note: the checkpoint's links were selective already: {links.ranges}; blocks outside "
-            "of them had no links to select from"
+            f"note: the checkpoint's links were selective already: {links.ranges}; other blocks "
+            "had no links to select from"
         )
 
     selected = select_ranges(share, args.keep)
     columns = {"selected": selected}
     columns.update((name, link_ranges(name, levels, blocks)) for name in ("alpha", "beta"))
-    print(f"{'level':>5}  {'selected':>8} {'holds':>5} {'even':>5}", end="")
+    growth = link_growth(*links)
+    print(f"{'level':>5}  {'selected':>8} {'holds':>5} {'even':>5} {'grew':>5} {'rest':>5}", end="")
     print(f"  {'alpha':>8} {'holds':>5}  {'beta':>8} {'holds':>5}")
     held = {name: held_share(share, ranges) for name, ranges in columns.items()}
     for level in range(levels):
         first, last = selected[level]
         even = sum(links.heads[first - 1 : last]) / sum(links.heads)
         cells = [f"{show(columns[n][level]):>8} {held[n][level]:5.2f}" for n in columns]
-        cells[0] += f" {even:5.2f}"
+        cells[0] += f" {even:5.2f} {grown(growth[level], links.heads, first, last)}"
         print(f"{level + 1:5}  " + "  ".join(cells))
     weights = {name: count_weights(links, ranges) for name, ranges in columns.items()}
     weights["full"] = count_weights(links, [(1, blocks)] * levels)
     print("link weights: " + ", ".join(f"{name} {count:,}" for name, count in weights.items()))
 
     if args.base and not args.out:
-        parser.error("--base is what FILE.py builds on; give --out FILE.py")
+        parser.error("--base needs --out FILE.py, the config that builds on it")
     if args.out:
         out = Path(args.out)
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -73,8 +78,20 @@ def show(pair: tuple) -> str:
     return f"{pair[0]}–{pair[1]}"
 
 
+def grown(growth: np.ndarray, heads: list[int], first: int, last: int) -> str:
+    """Mean growth of the blocks from first to last, and of a level's other linked blocks."""
+    chosen = np.zeros(len(heads), bool)
+    chosen[first - 1 : last] = True
+    linked = ~np.isnan(growth)
+    cells = []
+    for blocks in (chosen & linked, ~chosen & linked):
+        mean = np.average(growth[blocks], weights=np.array(heads)[blocks]) if blocks.any() else None
+        cells.append(f"{'–':>5}" if mean is None else f"{mean:5.2f}")
+    return " ".join(cells)
+
+
 def count_weights(links: tuple, ranges: list[tuple]) -> int:
-    """Weights of the links of these ranges, from the channels that the checkpoint's links have."""
+    """Number of link weights with these ranges and the channels of the checkpoint's links."""
     channels = [weight.shape[0] for _, weight in sorted(links.state_dict.items())]
     return sum(c * sum(links.heads[a - 1 : b]) for c, (a, b) in zip(channels, ranges))
 

@@ -13,7 +13,6 @@ from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
 from mmpretrain.models import BaseClassifier
 from mmpretrain.registry import DATASETS, MODELS
-from mmpretrain.structures import DataSample
 from torch import Tensor
 
 from aal_plugin.core import AttentionRecorder
@@ -35,7 +34,8 @@ class Shown(NamedTuple):
     """
 
     name: str
-    title: str
+    title: str  # the name, the prediction with its score, and the label
+    prediction: str  # such as "ring (83%)"
     image: np.ndarray
     box: np.ndarray | None
     maps: list[Tensor]  # (M, h, w) for every block
@@ -117,15 +117,17 @@ class AttentionReader:
             pixels = pixels[::-1]
         box = np.asarray(sample.gt_bboxes).reshape(-1, 4)[0] if "gt_bboxes" in sample else None
         image = np.ascontiguousarray(pixels.transpose(1, 2, 0))
-        title = self._title(name, sample)
-        return Shown(name, title, image, box, [block[0] for block in maps], augmented, activations)
+        prediction = self._class_name(sample.pred_label)
+        if "pred_score" in sample:
+            prediction += f" ({float(sample.pred_score.max()):.0%})"
+        title = f"{name}: predicted {prediction}"
+        if "gt_label" in sample:
+            title += f", label {self._class_name(sample.gt_label)}"
+        own = [block[0] for block in maps]
+        return Shown(name, title, prediction, image, box, own, augmented, activations)
 
-    def _title(self, name: str, sample: DataSample) -> str:
-        def shown(label: Tensor) -> str:
-            return self._classes[int(label)] if self._classes else str(int(label))
-
-        title = f"{name}: predicted {shown(sample.pred_label)}"
-        return title + (f", labelled {shown(sample.gt_label)}" if "gt_label" in sample else "")
+    def _class_name(self, label: Tensor) -> str:
+        return self._classes[int(label)] if self._classes else f"class {int(label)}"
 
 
 def image_files(given: Sequence[str]) -> list[Path]:

@@ -1,3 +1,5 @@
+import re
+
 import mmcv
 import numpy as np
 import pytest
@@ -39,7 +41,8 @@ def test_images_of_the_validation_set_come_with_their_box_and_title(tmp_path):
     shown = list(reader.dataset(3))
     assert [s.name for s in shown] == ["val-0", "val-1", "val-2"]
     assert all(s.box.shape == (4,) for s in shown)
-    assert shown[0].title.startswith("val-0: predicted ") and ", labelled " in shown[0].title
+    assert re.fullmatch(r"val-0: predicted [\w ]+ \(\d+%\), label [\w ]+", shown[0].title)
+    assert shown[0].prediction in shown[0].title
     assert len(list(reader.dataset(100))) == 20  # no more than the set has
 
 
