@@ -3,6 +3,7 @@ import copy
 import pytest
 import timm
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from aal_plugin.core import AttentionRecorder
@@ -229,3 +230,63 @@ def test_attention_that_cannot_be_seen_or_run_is_taken_with_a_warning():
     model.patches = nn.Conv2d(7, 8, 4, 4)
     with pytest.warns(UserWarning, match="does not run on images of any common size.*'body.0'$"):
         AttentionRecorder(model, "body.*")
+
+
+@pytest.mark.parametrize(
+    "names", [("q", "k"), ("q_proj", "k_proj"), ("query", "key"), ("to_q", "to_k")]
+)
+@pytest.mark.parametrize("class_token", [True, False])
+def test_separate_query_and_key_projections_are_read_by_name(names, class_token):
+    class Separate(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.heads = 2
+            for name in (*names, "value"):
+                setattr(self, name, nn.Linear(8, 8))
+
+        def forward(self, tokens):
+            query, key, value = (
+                getattr(self, name)(tokens).unflatten(-1, (2, -1)).transpose(1, 2)
+                for name in (*names, "value")
+            )
+            return F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+
+    torch.manual_seed(0)
+    model = LabViT()
+    model.body = nn.ModuleList(Separate() for _ in range(2))
+    model = model.double().eval()
+    recorder = AttentionRecorder(model, dict(attention="body.*", class_token=class_token))
+    assert recorder.heads == [2, 2]
+    recorder.start((8, 12))
+    with torch.no_grad():
+        with InterceptedWeights() as seen:
+            model(torch.randn(2, 3, 8, 12, dtype=torch.float64))
+        maps = recorder.stop()
+    read = class_row if class_token else received
+    for weights, got in zip(seen.weights, maps, strict=True):
+        for image in range(2):
+            torch.testing.assert_close(got[image], read(weights[image], 1, (2, 3)))
+
+
+@pytest.mark.parametrize("block", ["blocks_token_only.*.attn", ["blocks_token_only.0.attn"]])
+def test_class_attention_is_read_by_name(block):
+    model = timm_model("cait_xxs24_224")
+    named = AttentionRecorder(model, dict(attention=block))
+    known = AttentionRecorder(model)
+    for recorder in (named, known):
+        recorder.start((32, 32))
+    model(torch.randn(1, 3, 32, 32))
+    for got, expected in zip(named.stop(), known.stop()):
+        torch.testing.assert_close(got, expected)
+
+
+def test_rotary_positions_of_separate_projections_are_rejected_by_name():
+    transformers = pytest.importorskip("transformers")
+    config = transformers.DINOv3ViTConfig(
+        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
+        image_size=32, patch_size=16,
+    )  # fmt: skip
+    model = transformers.DINOv3ViTModel(config).eval()
+    words = r"\(DINOv3ViTAttention\) computes .*cannot read .*position_embeddings \(an input\)"
+    with pytest.raises(ValueError, match=words):
+        AttentionRecorder(model, "model.layer.*.attention")

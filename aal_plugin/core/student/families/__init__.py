@@ -12,6 +12,7 @@ from collections.abc import Callable
 from torch import nn
 
 from aal_plugin.core.student.readers import StudentReader
+from aal_plugin.core.student.recognise import is_a
 
 from .class_attention import cait, xcit
 from .hugging_face import hugging_face
@@ -64,6 +65,18 @@ FAMILIES: dict[str, Callable[[nn.Module], StudentReader | None]] = {
     "timm and MMPretrain TinyViT": tinyvit,
 }
 
+# Students that AAL cannot read: why, and what to do.
+UNREADABLE = {
+    ("timm.models.xcit.Xcit", "mmpretrain.models.backbones.xcit.XCiT"): (
+        "its cross-covariance attention weighs channels, not patches, so it has no attention maps; "
+        "AAL reads XCiT's class-attention blocks: set cls_attn_layers=1 or more"
+    ),
+    ("timm.models.davit.DaVit", "mmpretrain.models.backbones.davit.DaViT"): (
+        "every second block weighs channels, not patches, and AAL does not read the others; choose "
+        "Swin, which attends within windows too"
+    ),
+}
+
 
 def known_reader(student: nn.Module) -> StudentReader | None:
     """The reader of the first module within the student that a family knows, or None.
@@ -96,6 +109,10 @@ def find_reader(student: nn.Module) -> StudentReader:
     """
     reader = known_reader(student)
     if reader is None:
+        for module in student.modules():
+            for classes, reason in UNREADABLE.items():
+                if is_a(module, *classes):
+                    raise ValueError(f"backbone {type(module).__name__}: {reason}")
         raise ValueError(
             f"backbone {type(student).__name__}: AAL does not know how to read its attention; "
             f"known families: {'; '.join(FAMILIES)}. For your own ViT, set attention_layers to "

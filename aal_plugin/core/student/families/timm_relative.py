@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 
 from torch import Tensor
-from torch.nn import functional as F
 
 from aal_plugin.core.student.maps import attention_received, token_attention
 from aal_plugin.core.student.positions import decomposed_bias, rotate
@@ -78,11 +77,11 @@ def position_bias(rel_pos: Foreign | None, recorded: Tensor | None = None) -> Te
     """The bias (1, M, T, T) of a timm position module, from the value of `bias_sources`."""
     if rel_pos is None or recorded is None:
         return None if rel_pos is None else rel_pos.get_bias()
-    # As RelPosMlp.get_bias does.
+    # As RelPosMlp.get_bias does for patches alone.
     bias = recorded.view(-1, rel_pos.num_heads)[rel_pos.relative_position_index]
     bias = rel_pos.bias_act(bias.view(rel_pos.bias_shape).permute(2, 0, 1))
     bias = bias if rel_pos.bias_gain is None else rel_pos.bias_gain * bias
-    return F.pad(bias, [rel_pos.prefix_tokens, 0] * 2)[None]
+    return bias[None]
 
 
 def timm_sam(module: Foreign) -> StudentReader | None:
