@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aal_plugin.core.settings import check_whole
 from aal_plugin.whole_files import write_whole
 
 from .runs.checks import warnings_of
 from .runs.reading import Groups, read_groups
+
+if TYPE_CHECKING:
+    from .page.attention_sheets import Sheets
 
 
 def write_report(
@@ -46,13 +50,22 @@ def write_report(
         raise ImportError("the report needs Plotly: pip install plotly") from None
     groups = read_groups([os.fspath(folder) for folder in work_dirs])
     sheets = {name: sheets_of(runs[0], images) for name, runs in groups.items()} if images else {}
-    found: dict[str, list[str]] = {}
-    for name, runs in groups.items():
-        for run in runs:
-            dead = sheets[name].dead_levels if run is runs[0] and name in sheets else ()
-            label = name if len(runs) == 1 else f"{name}: {run.folder.name}"
-            found[label] = warnings_of(run, dead)
     page = Path(out)
     page.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(page, document(groups, found, sheets, title))
+    write_whole(page, document(groups, _findings(groups, sheets), sheets, title))
     return groups
+
+
+def _findings(groups: Groups, sheets: Mapping[str, Sheets]) -> list[tuple[str, str]]:
+    """(where, warning); a warning that several runs of a group share appears once."""
+    found = []
+    for name, runs in groups.items():
+        runs_by_text: dict[str, list[str]] = {}
+        for run in runs:
+            drawn = sheets.get(name) if run is runs[0] else None
+            for text in warnings_of(run, drawn.dead_levels if drawn else ()):
+                runs_by_text.setdefault(text, []).append(run.folder.name)
+        for text, folders in runs_by_text.items():
+            some = len(folders) < len(runs)
+            found.append((f"{name}: {', '.join(folders)}" if some else name, text))
+    return found

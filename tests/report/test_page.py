@@ -141,8 +141,19 @@ def test_sheets_are_pictures_with_a_text(page):
 
 def test_warnings_are_those_of_the_runs(page):
     text = page.sections["findings"]
-    assert text.count("Random teacher") == 3  # two seeds and timm's
-    assert "aal: seed1" in text
+    assert text.count("Random teacher") == 2  # AAL's, once for both seeds, and timm's
+    assert "aalRandom teacher" in text
+
+
+def test_warning_of_one_seed_names_it(work_dirs, tmp_path):
+    stopped = shutil.copytree(work_dirs[1], tmp_path / "seed1")
+    (config,) = stopped.glob("*/vis_data/config.py")
+    config.write_text(config.read_text().replace("max_epochs=2", "max_epochs=9"))
+    runs = [f"aal={folder}" for folder in (work_dirs[0], stopped)]
+    write_report(runs, tmp_path / "report.html", images=0)
+    text = PageParts((tmp_path / "report.html").read_text()).sections["findings"]
+    assert "aal: seed1Not finished: the log ends at epoch 2 of 9" in text
+    assert text.count("Not finished") == 1
 
 
 def test_names_and_titles_are_text_not_html(page):

@@ -29,13 +29,13 @@ _DASH_ARRAY = dict(solid="", dash="7 4", dot="2 3", dashdot="7 3 2 3", longdash=
 
 
 def document(
-    groups: Groups, found: dict[str, list[str]], sheets: dict[str, Sheets], title: str
+    groups: Groups, found: Sequence[tuple[str, str]], sheets: dict[str, Sheets], title: str
 ) -> str:
     """The whole page.
 
     Args:
         groups: the runs by the name of their group.
-        found: warnings by the name of the group.
+        found: (where, warning) pairs.
         sheets: attention sheets by the name of the group.
         title: heading of the page.
     """
@@ -82,12 +82,8 @@ def figure_json(figure: go.Figure, key: str) -> str:
     return f'<script type="application/json" id="{key}">{text}</script>'
 
 
-def _findings(found: dict[str, list[str]]) -> str:
-    items = [
-        f"<li><b>{html.escape(name)}</b>{html.escape(text)}</li>"
-        for name, texts in found.items()
-        for text in texts
-    ]
+def _findings(found: Sequence[tuple[str, str]]) -> str:
+    items = [f"<li><b>{html.escape(name)}</b>{html.escape(text)}</li>" for name, text in found]
     if not items:
         items = [f'<li class="good">None of {len(CHECKS)} checks found a problem.</li>']
     return f'<ul class="findings">{"".join(items)}</ul>'
