@@ -10,13 +10,16 @@ from pathlib import Path
 import pytest
 import timm
 import torch
+from mmengine.config import Config
 from mmengine.registry import DefaultScope, Registry
+from mmpretrain.registry import MODELS
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-import aal_plugin.mm  # noqa: F401
+import aal_plugin.mm
 from aal_plugin.core import LinkedStudent
 
+from .mm.small import PLAIN
 from .pages import PAGES, ROOT, blocks, name_of
 
 LINKED = "LinkedStudent("
@@ -100,6 +103,9 @@ def test_python_block_runs(page, block, tmp_path, monkeypatch, steps):
     for large, small in SMALLER.items():
         text = text.replace(large, small)
     monkeypatch.chdir(tmp_path)
+    if "read_base()" in text:
+        check_pure_python(text, tmp_path)
+        return
     write_runs("work_dirs/plain", "work_dirs/aal")
     names = _names.setdefault(page, {})  # a block may build on those above it
     names.update(stand_ins())
@@ -119,6 +125,17 @@ def test_python_block_runs(page, block, tmp_path, monkeypatch, steps):
         saved = type(names["student"]).from_pretrained(tmp_path / "student").state_dict()
         trained = names["student"].state_dict()
         assert all(saved[key].equal(trained[key]) for key in trained)
+
+
+def check_pure_python(text, folder):
+    """A config of MMEngine's pure-Python style keeps its base's model and hooks."""
+    base = dict(model=dict(PLAIN), default_hooks=dict(logger=dict(type="LoggerHook")))
+    (folder / "base.py").write_text("".join(f"{key} = {value}\n" for key, value in base.items()))
+    (folder / "mine.py").write_text(text)
+    cfg = Config.fromfile(folder / "mine.py")
+    assert cfg.model.backbone == PLAIN["backbone"] and set(cfg.default_hooks) == {"logger", "aal"}
+    cfg.model.teacher.update(pretrained=False, allow_random_weights=True)
+    assert isinstance(MODELS.build(cfg.model), aal_plugin.mm.AALClassifier)
 
 
 @pytest.mark.parametrize(("page", "block"), BLOCKS)
