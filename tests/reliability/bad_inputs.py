@@ -1,9 +1,9 @@
-"""What a user gets wrong, and the words that the error must hold: one table, each row really run.
+"""Users' mistakes, and the words that the error must contain: a table whose rows really run.
 
-    python -m tests.reliability.bad_inputs [WORD...]     # the rows whose name holds a word; all
+    python -m tests.reliability.bad_inputs [WORD...]     # all rows, or those whose name has a word
 
-Every row is a tool in a process of its own. It has to leave with status 2, one mistake a line and
-no traceback, to name what is wrong, and to do so before it trains or writes a checkpoint.
+Every row runs a tool in its own process. The tool must exit with status 2, print one line per
+mistake and no traceback, name the mistake, and do so before it trains or writes a checkpoint.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SECONDS = 5.0  # beyond the start of Python and its imports
 
 
 class Row(NamedTuple):
-    """A command line, and the words that its error must hold."""
+    """A command line, and the words that its error must contain."""
 
     name: str
     command: Sequence[str]
@@ -41,8 +41,8 @@ class Told(NamedTuple):
 
 # ------------------------------------------------------------------ the table
 
-# (key, value, words): the config of tests/mm/small.py with one change. The key's own name, in its
-# last part, must be in the error too, and so must what was given.
+# (key, value, words): the config of tests/mm/small.py with one change. The error must contain the
+# last part of the key and the given value.
 SETTINGS: list[tuple[str, object, tuple[str, ...]]] = [
     # links
     ("model.link_head.links", 5, ("links=5", "'full', 'alpha', 'beta'")),
@@ -83,7 +83,7 @@ SETTINGS: list[tuple[str, object, tuple[str, ...]]] = [
     ("model.images_rgb", "no", ("images_rgb='no'", "True, False")),
     ("model.images_rgb", 1, ("images_rgb=1", "True, False")),
     ("model.teacher", None, ("no teacher", "TimmTeacher")),
-    ("model.student_layers", ["layers.0"], ("student_layers", "of no use")),
+    ("model.student_layers", ["layers.0"], ("student_layers", "no active loss", "transfer_head")),
     ("model.attention_layers", ["no.such"], ("attention_layers", "no.such")),
     ("model.attention_layers", [], ("attention_layers=[]", "attention=[...]")),
     ("model.attention_layers", ["layers.0.attn"] * 2, ("attention_layers", "more than once")),
@@ -97,7 +97,7 @@ SETTINGS: list[tuple[str, object, tuple[str, ...]]] = [
     ("model.teacher.allow_random_weights", False, ("no weights", "checkpoint=FILE")),
     ("model.teacher.allow_random_weight", True, ("allow_random_weight", "allow_random_weights")),
     ("model.teacher.checkpoint", "gone.pth", ("teacher.checkpoint", "gone.pth", "no such file")),
-    ("model.teacher.checkpoint", "{text}", ("teacher", "{text}", "not a checkpoint")),
+    ("model.teacher.checkpoint", "{text}", ("teacher", "{text}", "neither a checkpoint")),
     ("model.teacher.checkpoint", "{cut}", ("teacher", "{cut}", "cut short")),
     ("model.teacher.checkpoint", "{folder}", ("teacher", "{folder}", "folder")),
     ("model.teacher.checkpoint", "{pickle}", ("teacher", "{pickle}", "pickle")),
@@ -106,13 +106,13 @@ SETTINGS: list[tuple[str, object, tuple[str, ...]]] = [
     (
         "model.teacher",
         dict(type="TimmTeacher", model_name="efficientnet_b6", pretrained=True),
-        ("pretrained=True", "no weights of 'efficientnet_b6'"),
+        ("pretrained=True", "no weights for 'efficientnet_b6'"),
     ),
-    ("model.teacher.layers", [], ("teacher.layers=[]", "one module name")),
+    ("model.teacher.layers", [], ("teacher.layers=[]", "list of module names")),
     ("model.teacher.layers", ["layer1", "layer1"], ("teacher.layers", "more than once")),
     ("model.teacher.layers", ["layer9"], ("teacher.layers", "'layer9'", "near names")),
-    ("model.teacher.layers", "layer1", ("teacher.layers='layer1'", "one module name")),
-    ("model.teacher.layers", [1], ("teacher.layers=[1]", "no name")),
+    ("model.teacher.layers", "layer1", ("teacher.layers='layer1'", "list of module names")),
+    ("model.teacher.layers", [1], ("teacher.layers=[1]", "not a string")),
     ("model.teacher.layers", ["fc"], ("teacher.layers", "'fc'", "(B, C, h, w)")),
     ("model.teacher.num_classes", -1, ("num_classes=-1", "whole number")),
     ("model.teacher.num_classes", 2.5, ("num_classes=2.5", "whole number")),
@@ -133,12 +133,12 @@ SETTINGS: list[tuple[str, object, tuple[str, ...]]] = [
     (
         "model.distill_head",
         dict(type="DistillHead", temperature=0),
-        ("temperature=0", "more than 0"),
+        ("temperature=0", "above 0"),
     ),
     (
         "model.distill_head",
         dict(type="DistillHead", temperature=float("nan")),
-        ("temperature=nan", "more than 0"),
+        ("temperature=nan", "above 0"),
     ),
     ("model.distill_head", dict(type="DistillHead", temperature="3"), ("temperature='3'",)),
     (
@@ -152,7 +152,7 @@ SETTINGS: list[tuple[str, object, tuple[str, ...]]] = [
         ("loss_weight=nan", "0 to 1"),
     ),
     ("model.distill_head", dict(type="DistillHead", kind="soft", reduction="sum"), ("'sum'",)),
-    ("model.distill_head", dict(type="DistillHead", reduction="elements"), ("of no use",)),
+    ("model.distill_head", dict(type="DistillHead", reduction="elements"), ("no effect", "kind")),
     ("model.distill_head", dict(type="DistillHead", token=True), ("token=True", "DeiTClsHead")),
     ("model.distill_head", dict(type="DistillHead", token="yes"), ("token='yes'", "True or False")),
     ("model.distill_head", dict(type="DistillHead", tau=3.0), ("tau", "DistillHead")),
@@ -237,12 +237,16 @@ SETTINGS: list[tuple[str, object, tuple[str, ...]]] = [
     ("train_dataloader.dataset", "{badimage}", ("bad.png", "failed to load")),
     ("train_dataloader.dataset", "{emptyimage}", ("empty.jpg", "failed to load")),
     ("train_dataloader.dataset", "{outside}", ("outside", "data_root")),
-    ("train_dataloader.dataset", "{nannedimage}", ("images with NaN or infinite values", "pipeline")),
+    (
+        "train_dataloader.dataset",
+        "{nannedimage}",
+        ("images with NaN or infinite values", "pipeline"),
+    ),
     ("train_dataloader.batch_size", 0, ("batch_size",)),
     ("train_dataloader.batch_size", -4, ("batch_size",)),
     # checkpoints
     ("load_from", "gone.pth", ("gone.pth", "no such file")),
-    ("load_from", "{text}", ("{text}", "not a checkpoint")),
+    ("load_from", "{text}", ("{text}", "neither a checkpoint")),
     ("load_from", "{empty}", ("{empty}", "is empty")),
     ("load_from", "{zeros}", ("{zeros}", "zeros")),
     ("load_from", "{damaged}", ("{damaged}", "checksum")),
@@ -251,6 +255,17 @@ SETTINGS: list[tuple[str, object, tuple[str, ...]]] = [
     ("load_from", "{code}", ("{code}", "more than weights")),
     ("load_from", "{html}", ("{html}", "web page")),
     ("load_from", "{lfs}", ("{lfs}", "git lfs pull")),
+    # names of earlier versions
+    ("model.taps", ["layers.0.attn"], ("model.taps=", "model.attention_layers")),
+    ("model.student_taps", ["layers.0"], ("model.student_taps=", "model.student_layers")),
+    ("model.teacher.taps", ["layer1"], ("model.teacher.taps=", "model.teacher.layers")),
+    (
+        "default_hooks.attention",
+        dict(type="AttentionInPrediction", taps=["layers.0.attn"]),
+        ("default_hooks.attention.taps=", "default_hooks.attention.attention_layers"),
+    ),
+    ("model.type", "aal_plugin.AALClassifier", ("model.type=", "'aal_plugin.mm.AALClassifier'")),
+    ("custom_imports.imports", ["aal_plugin"], ("custom_imports.imports=", "'aal_plugin.mm'")),
     # several at once
     ("many", None, ("3 mistakes", "loss_weight=-1", "gammas", "gone.pth")),
     # the runner's own
@@ -263,7 +278,7 @@ SETTINGS: list[tuple[str, object, tuple[str, ...]]] = [
 # Command lines: {config} is a good config, {run} its checkpoint.
 COMMANDS: list[tuple[str, tuple[str, ...]]] = [
     ("tools/train.py", ("config",)),
-    ("tools/train.py no/such.py", ("no/such.py", "No such file")),
+    ("tools/train.py no/such.py", ("no/such.py", "no such file")),
     ("tools/train.py {folder}", ("{folder}",)),
     ("tools/train.py {text}", ("{text}",)),
     ("tools/train.py {broken}", ("{broken}", "line 2")),
@@ -279,7 +294,7 @@ COMMANDS: list[tuple[str, tuple[str, ...]]] = [
     ("tools/train.py configs/aal_deit-s_in1k-5pct.py", ("imagenet", "data_root", "missing")),
     ("tools/test.py {config}", ("checkpoint",)),
     ("tools/test.py {config} gone.pth", ("gone.pth", "no such file")),
-    ("tools/test.py {config} {text}", ("{text}", "not a checkpoint")),
+    ("tools/test.py {config} {text}", ("{text}", "neither a checkpoint")),
     ("tools/test.py {config} {other}", ("{other}", "another model")),
     ("tools/test.py {config} {nanstudent}", ("{nanstudent}", "NaN or infinite")),
     ("tools/export_student.py {config} gone.pth out.pth", ("gone.pth", "no such file")),
@@ -287,13 +302,15 @@ COMMANDS: list[tuple[str, tuple[str, ...]]] = [
     ("tools/export_student.py {config} {run} out.pth --ema", ("--ema", "no averaged weights")),
     ("tools/export_student.py {plain} {run} out.pth", ("ImageClassifier", "AALClassifier")),
     ("tools/export_student.py nosuch.py {run} out.pth", ("nosuch.py",)),
+    ("tools/export_student.py {config} {run} out.pth --format torch", ("--format", "'onnx'")),
+    ("tools/export_student.py {config} {folder} out.onnx --format onnx", ("{folder}", "folder")),
     ("tools/make_subset.py nowhere out.txt --fraction 0.1", ("nowhere", "no such folder")),
     ("tools/make_subset.py {images} out.txt --fraction 0", ("--fraction", "(0, 1]")),
     ("tools/make_subset.py {images} out.txt --fraction ten", ("--fraction", "ten")),
     ("tools/make_subset.py {images} out.txt", ("--fraction",)),
     ("tools/compare.py nosuch.py", ("nosuch.py",)),
     ("tools/compare.py {config} --seeds x", ("--seeds", "x")),
-    ("tools/compare.py {config} {config}", ("several configs of that name",)),
+    ("tools/compare.py {config} {config}", ("several configs have this name",)),
     ("tools/compare.py {config} --jobs 0", ("--jobs", "1 or more")),
     ("tools/analysis/plot_links.py gone.pth out.png", ("gone.pth", "no such file")),
     ("tools/analysis/plot_links.py {other} out.png", ("{other}", "no attention links")),
@@ -323,7 +340,7 @@ COMMANDS: list[tuple[str, tuple[str, ...]]] = [
     ("tools/benchmark.py --links gamma --count", ("gamma", "'full', 'alpha', 'beta'")),
     ("tools/timm_train.py gone.py", ("gone.py", "no such file")),
     ("tools/timm_train.py {broken}", ("{broken}", "line 2")),
-    ("tools/timm_train.py {plain}", ("{plain}", "looked for and did not find")),
+    ("tools/timm_train.py {plain}", ("{plain}", "it lacks")),
 ]
 
 
@@ -331,7 +348,7 @@ COMMANDS: list[tuple[str, tuple[str, ...]]] = [
 
 
 def make_files(home: Path) -> dict[str, str]:
-    """Good and bad files, by the names that the table has for them."""
+    """Good and bad files, by their names in the table."""
     import numpy as np
     import torch
     from PIL import Image
@@ -416,14 +433,14 @@ def make_files(home: Path) -> dict[str, str]:
 
 
 class Calls:
-    """What a pickle would run."""
+    """A pickle of it calls a function."""
 
     def __reduce__(self) -> tuple:
         return (os.getcwd, ())
 
 
 def data_sets(home: Path) -> dict[str, dict]:
-    """Data sets that a row puts in the place of the shapes."""
+    """Data sets that replace the shapes in a row."""
     pipeline = [
         dict(type="LoadImageFromFile"),
         dict(type="Resize", scale=(24, 24)),
@@ -471,7 +488,7 @@ def dump(config: object, path: Path) -> str:
 
 
 def rows(home: Path) -> Iterator[Row]:
-    """The table, with its files made."""
+    """The table, with its files created."""
     from mmengine.config import Config
     from mmengine.registry import init_default_scope
 
@@ -524,7 +541,7 @@ def _there(config: dict, key: str) -> bool:
 
 
 def _changed(config: object, changes: dict[str, object]) -> object:
-    """The config with its values set, each at its own key."""
+    """The config with each value set at its key."""
     for key, value in changes.items():
         *parents, last = key.split(".")
         at = config
@@ -540,7 +557,7 @@ def _changed(config: object, changes: dict[str, object]) -> object:
 
 
 def run(command: Sequence[str], cwd: Path) -> Told:
-    """A tool in a forked process, which has the imports of this one already."""
+    """Run a tool in a forked process, which has the imports of this one already."""
     with tempfile.TemporaryFile() as out:
         started = time.monotonic()
         child = os.fork()
@@ -578,7 +595,7 @@ def _be(command: Sequence[str], cwd: Path, out: int) -> None:
 
 
 def faults(row: Row, told: Told, home: Path) -> list[str]:
-    """What is wrong with how a mistake was told."""
+    """What is wrong with the report of a mistake."""
     found = []
     last = told.text.strip().splitlines()[-1:] or [""]
     if told.status != 2:
@@ -598,10 +615,13 @@ def faults(row: Row, told: Told, home: Path) -> list[str]:
 
 
 def main(words: Sequence[str], tell: Callable[[str], None] | None = print) -> int:
-    """Run the rows whose name holds a word; the number of those that are wrong."""
+    """Run the rows whose name has one of the words; returns the number of wrong reports."""
     warnings.simplefilter("ignore")
     import mmengine.runner  # noqa: F401
     import timm  # noqa: F401
+    import torch
+
+    torch.set_num_threads(1)  # a forked process would wait for threads that it does not have
 
     import aal_plugin.analysis
     import aal_plugin.mm  # noqa: F401
@@ -624,13 +644,13 @@ def main(words: Sequence[str], tell: Callable[[str], None] | None = print) -> in
             if bad:
                 wrong += 1
                 tell(f"{row.name}\n    " + "\n    ".join(bad))
-    right = f"{count} mistakes, {count - wrong} told as they should be"
+    right = f"{count} mistakes, {count - wrong} reported as they should be"
     tell(f"{right}; the slowest took {slowest[0]:.1f} s")
     return wrong
 
 
 def register_transform() -> None:
-    """A pipeline's step of a lab's own that puts NaN into its images."""
+    """Register a lab's transform that fills images with NaN."""
     import numpy as np
     from mmcv.transforms import BaseTransform
     from mmpretrain.registry import TRANSFORMS

@@ -1,12 +1,11 @@
 #!/usr/bin/env python
-"""Kill a training again and again, and see whether it ends as if nobody had.
+"""Kill a training again and again, and compare its end with that of an uninterrupted run.
 
     python -m tests.reliability.kill_matrix [CONFIG] --kills 50 --seed 0
 
-A run that nobody kills gives the weights that are wanted. Then runs of the same config are killed
-at moments drawn from the seed, resumed with `--resume`, killed again, and so on to their end.
-Each process is forked from one that has imported everything, and is really killed (SIGKILL), or
-told to end (SIGTERM).
+An uninterrupted run gives the expected weights. Then runs of the same config are killed at random
+moments, which the seed determines, resumed with `--resume`, killed again, and so on to their end.
+Each process is forked from one that has imported everything, and receives SIGKILL or SIGTERM.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ from aal_plugin.mm.runtime.launch import (
     resume_from_whole_checkpoint,
 )
 
-# What a killed process was doing. From the fourth on, calls that write a file.
+# What a process is doing when it is killed. From the fourth on: calls that write a file.
 MOMENTS = {
     "at any time, from outside": "time",
     "at any step": "step",
@@ -83,7 +82,7 @@ class Deadly(Hook):
 
 
 def wrap(owner: Any, name: str, deadly: Deadly, before: Any = None) -> None:
-    """Let a function count, and at the last count die before it does anything (or after half)."""
+    """Count the calls of a function; at the last count, die before the call (or halfway)."""
     real = getattr(owner, name)
 
     def counted(*args: Any, **options: Any) -> Any:
@@ -121,9 +120,13 @@ def train(config: Config, deadly: Deadly | None) -> None:
 def run(
     config: Config, work_dir: Path, deadly: Deadly | None = None, seconds: float | None = None
 ) -> int:
-    """Train in a process of its own; its exit status, negative for the signal that killed it.
+    """Train in a separate process, which resumes if the work dir exists.
 
-    It resumes where there is a work dir, and is killed after some seconds, if they are given.
+    Args:
+        seconds: kill the process after this time.
+
+    Returns:
+        Its exit status, negative for the signal that killed it.
     """
     config = copy.deepcopy(config)
     config.work_dir, config.resume = str(work_dir), work_dir.exists()
@@ -145,7 +148,7 @@ def run(
     killer = threading.Timer(seconds or 0, os.kill, (child, signal.SIGKILL))
     if seconds is not None:
         killer.start()
-    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)  # its number is not given away meanwhile
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)  # keeps the process id reserved
     killer.cancel()
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
@@ -162,7 +165,7 @@ def whole_checkpoints(work_dir: Path) -> list[Path]:
 
 
 def final_weights(work_dir: Path) -> dict[str, torch.Tensor]:
-    # By its own `last_checkpoint`, as a user finds it.
+    # From `last_checkpoint`, as a user finds it.
     path = (work_dir / "last_checkpoint").read_text().strip()
     return CheckpointLoader.load_checkpoint(path, map_location="cpu")["state_dict"]
 
@@ -170,12 +173,12 @@ def final_weights(work_dir: Path) -> dict[str, torch.Tensor]:
 def matrix(
     config: Config, kills: int, seed: int, folder: Path, moments: list[str] | None = None
 ) -> list[dict]:
-    """One row for every moment: kills, runs, what was lost, and how the runs ended."""
+    """One row for every moment: kills, runs, losses, and how the runs ended."""
     began = time.monotonic()
     status = run(config, folder / "unbroken")
     seconds = time.monotonic() - began
     if status:
-        sys.exit(f"the run that nobody kills ended with {status}; see {folder}/unbroken.log")
+        sys.exit(f"the uninterrupted run ended with {status}; see {folder}/unbroken.log")
     wanted = final_weights(folder / "unbroken")
     steps = CheckpointLoader.load_checkpoint(
         (folder / "unbroken" / "last_checkpoint").read_text(), map_location="cpu"
@@ -195,8 +198,8 @@ def matrix(
                 rows[name][key] += value
             bar.update(done["kills"])
             if not done["kills"]:
-                bar.write(f"{name}: nothing to be killed at in run {attempt}")
-                names = [other for other in names if other != name] or sys.exit("nothing left")
+                bar.write(f"{name}: run {attempt} has no such moment")
+                names = [other for other in names if other != name] or sys.exit("no moment left")
     return list(rows.values())
 
 
@@ -209,10 +212,10 @@ def one_run(
     seconds: float,
     wanted: dict,
 ) -> dict:
-    """Kill a run three times at most, then let it end."""
+    """Kill a run at most three times, then let it end."""
     row = dict(kills=0, runs=1, lost=0, stuck=0, equal=0)
     for _ in range(1 if moment == "first" else 3):
-        # The first save is a run's first writing; later ones are counted from there.
+        # A run's first write is its first save; later writes are counted from there.
         count = 1 if moment == "first" else draw.randint(2, max(2, steps // 3))
         saved_before = bool(whole_checkpoints(work_dir)) if work_dir.exists() else False
         if moment == "time":
@@ -263,7 +266,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--moments", nargs="+", choices=MOMENTS.values(), help="all by default")
     parser.add_argument(
-        "--mmengine-alone", action="store_true", help="see what runs lose without our launcher"
+        "--mmengine-alone", action="store_true", help="show what runs lose without our launcher"
     )
     parser.add_argument("--out", help="write the table to this file too (Markdown)")
     args = parser.parse_args()
@@ -280,7 +283,7 @@ def main() -> None:
         whole_files.write_whole(args.out, table(rows) + "\n")
     failed = any(row["lost"] or row["stuck"] or row["equal"] < row["runs"] for row in rows)
     if failed:
-        sys.exit(f"what is left of the runs lies in {folder}")
+        sys.exit(f"the remaining files of the runs are in {folder}")
     shutil.rmtree(folder)
 
 

@@ -1,4 +1,4 @@
-"""What the kill matrix trains by default: everything that draws random numbers is in it."""
+"""The default run of the kill matrix, with everything that draws random numbers."""
 
 from mmengine.config import Config
 
@@ -6,7 +6,7 @@ from tests.mm.small import AAL, training
 
 
 def small_run() -> Config:
-    """Four epochs of four steps; max_keep_ckpts=1 and save_best, which lost runs once."""
+    """Four epochs of four steps, with max_keep_ckpts=1 and save_best, which lost runs before."""
     model = dict(
         AAL,
         backbone=dict(AAL["backbone"], drop_path_rate=0.3),

@@ -1,4 +1,4 @@
-"""Few kills of each kind; `make test-reliability` has more."""
+"""A few kills of each kind; `make test-reliability` runs more."""
 
 import subprocess
 import sys
