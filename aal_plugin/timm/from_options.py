@@ -33,7 +33,13 @@ def check_options(args: Namespace) -> None:
     if args.aal_gammas is None:
         raise ValueError(f"--aal-milestones {args.aal_milestones} without --aal-gammas; give both")
     args.aal_milestones = args.aal_milestones or []
-    check_schedule(args.aal_gammas, args.aal_milestones, args.aal_stop_epoch, args.aal_start_epoch)
+    check_schedule(
+        args.aal_gammas,
+        args.aal_milestones,
+        args.aal_stop_epoch,
+        args.aal_start_epoch,
+        args.aal_warmup_epochs,
+    )
     check_loss_weight(args.aal_loss_weight)
     links = parse_links(args.aal_links)
     if isinstance(links, str):
@@ -122,6 +128,7 @@ def task_settings(args: Namespace) -> dict[str, Any]:
         milestones=args.aal_milestones,
         stop_epoch=args.aal_stop_epoch,
         start_epoch=args.aal_start_epoch,
+        warmup_epochs=args.aal_warmup_epochs,
         map_size=args.aal_map_size,
         antialias=args.aal_antialias,
         attention_layers=parse_attention_layers(args.aal_attention_layers),

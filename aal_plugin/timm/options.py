@@ -26,6 +26,7 @@ OPTION_NAMES = {
     "milestones=": "--aal-milestones ",
     "start_epoch=": "--aal-start-epoch ",
     "stop_epoch=": "--aal-stop-epoch ",
+    "warmup_epochs=": "--aal-warmup-epochs ",
 }
 
 # Options of version 0.1 and the options that replaced them.
@@ -94,6 +95,13 @@ def add_options(parser: ArgumentParser) -> None:
         help="epochs from which the next gamma applies",
     )
     add("--aal-start-epoch", type=int, default=0, metavar="EPOCH", help="λ is 0 before this epoch")
+    add(
+        "--aal-warmup-epochs",
+        type=int,
+        default=0,
+        metavar="N",
+        help="λ rises over N epochs from the start epoch on (default: 0)",
+    )
     add("--aal-stop-epoch", type=int, metavar="EPOCH", help="λ is 0 from this epoch on")
     add(
         "--aal-map-size",

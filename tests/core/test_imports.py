@@ -14,7 +14,7 @@ BELOW = {
     "core": set(),
     "data": set(),
     "analysis": {"core"},
-    "bench": {"core"},
+    "bench": {"core", "data", "timm"},
     "timm": {"core", "analysis"},
     "report": {"core", "analysis", "bench", "timm", "mm"},
     "mm": {"core", "data", "analysis"},

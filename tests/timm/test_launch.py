@@ -3,6 +3,7 @@
 import argparse
 import os
 import re
+import runpy
 import shutil
 import socket
 import subprocess
@@ -170,6 +171,28 @@ def test_named_attention_layers_train_as_the_known_family(tmp_path):
     named = run(tmp_path / "named", *AAL, "--aal-attention-layers", "blocks.*.attn")
     for key in ("state_dict", "task_state"):
         torch.testing.assert_close(named[key], known[key], rtol=1e-5, atol=1e-6)
+
+
+def test_warm_up_and_start_of_lambda_follow_the_options(tmp_path, capsys):
+    options = ["--aal-start-epoch", "1", "--aal-warmup-epochs", "1", "--epochs", "3"]
+    run(tmp_path, *AAL, *options)
+    assert lambdas(capsys.readouterr().out) == [0, 2000 * 0.9 / 2, 2000 * 0.81]
+
+
+@pytest.mark.parametrize("tool", ["plot_links", "select_links"])
+def test_links_of_a_timm_checkpoint_are_shown_by_the_same_tools(
+    tmp_path, monkeypatch, capsys, tool
+):
+    pytest.importorskip("mmengine")
+    run(tmp_path, *AAL)
+    words = [tmp_path / "last.pth.tar", *([tmp_path / "l.png"] if tool == "plot_links" else [])]
+    monkeypatch.setattr(sys, "argv", [tool, *map(str, words)])
+    runpy.run_path(str(ROOT / "tools" / "analysis" / f"{tool}.py"), run_name="__main__")
+    shown = capsys.readouterr().out
+    if tool == "plot_links":
+        assert "times_its_start" in (tmp_path / "l.csv").read_text()
+    else:
+        assert "grew  rest" in shown
 
 
 def test_metrics_of_every_epoch_have_the_parts_of_the_loss(tmp_path, capsys):
