@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := $(if $(filter openmmlab,$(STACK)),.venv,.venv-$(STACK))
 BIN    := $(VENV)/bin
 
-.PHONY: quickstart clean-quickstart test test-slow test-reliability lint format docs
+.PHONY: quickstart clean-quickstart test test-slow test-reliability lint format docs gpu
 
 quickstart: $(VENV)/.installed
 	$(BIN)/python -W ignore tools/quickstart.py
@@ -21,6 +21,10 @@ test-slow: $(VENV)/.installed-dev
 # Kills trainings and resumes them; ARGS="--kills 200 --seed 1 CONFIG" for more.
 test-reliability: $(VENV)/.installed-dev
 	$(BIN)/python -W ignore -m tests.reliability.kill_matrix $(ARGS)
+
+# What only a GPU can show, docs/gpu.md; with the torch, timm and pytest of $(PYTHON): no install.
+gpu:
+	$(PYTHON) -W ignore tools/gpu.py $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

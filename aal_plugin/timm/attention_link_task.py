@@ -137,7 +137,8 @@ class AttentionLinkTask(ClassificationTask):
 
     def _count(self, name: str, value: Tensor) -> None:
         value = value.detach()
-        self._sums[name] = self._sums[name] + value if name in self._sums else value
+        # A clone: the next step of a CUDA graph overwrites the outputs of this one.
+        self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
         self._steps[name] = self._steps.get(name, 0) + 1
 
     def check_finite(self) -> None:

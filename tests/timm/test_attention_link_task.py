@@ -6,7 +6,7 @@ from timm.optim import create_optimizer_v2
 from timm.task import ClassificationTask
 from torch import nn
 
-from aal_plugin.core import AttentionRecorder, link_distance, link_weight
+from aal_plugin.core import AttentionRecorder, TimmTeacher, link_distance, link_weight
 from aal_plugin.core.losses.links import resize_maps
 from aal_plugin.core.student.recorder import Recorder
 from aal_plugin.timm import AttentionLinkTask, TimmLinkedStudent
@@ -144,6 +144,25 @@ def test_teacher_moves_with_the_task():
     assert {p.dtype for p in ours.teacher.parameters()} == {torch.float64}
     images, target = batch()
     assert ours(images.double(), target)["loss"].dtype == torch.float64
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_a_teacher_keeps_the_dtype_it_was_given(dtype):
+    own = TimmTeacher("test_resnet", dtype=dtype, num_classes=5, allow_random_weights=True)
+    ours = AttentionLinkTask(student(), own, torch.nn.CrossEntropyLoss(), verbose=False)
+    ours.float()
+    assert {p.dtype for p in ours.teacher.model.parameters()} == {getattr(torch, dtype)}
+    assert ours(*batch())["loss"].isfinite()
+
+
+def test_the_epochs_sums_share_no_memory_with_a_steps_outputs():
+    """A CUDA graph overwrites its outputs in the next step."""
+    ours = task()
+    distance = torch.tensor(3.0)
+    ours._count("link_distance", distance)
+    distance.zero_()
+    ours._count("link_distance", torch.tensor(5.0))
+    assert ours.epoch_metrics()["link_distance"] == 4.0
 
 
 def test_images_are_renormalised_for_the_teacher():

@@ -179,6 +179,13 @@ class FrozenTeacher(nn.Module):
         """Stays in eval mode, whatever `mode` says."""
         return super().train(False)
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> FrozenTeacher:
+        """A teacher with a `dtype` keeps it, whatever an owner's `.to(dtype)` says."""
+        super()._apply(fn, *args, **kwargs)
+        if self._dtype is not None:
+            self.model.to(self._dtype)
+        return self
+
     def __deepcopy__(self, memo: dict[int, Any]) -> FrozenTeacher:
         return self
 
