@@ -1,11 +1,11 @@
 #!/usr/bin/env python
-"""What AAL costs: its training step beside the student's, the teacher's and timm's distillation.
+"""Measure the cost of AAL: its training step beside the student's, the teacher's and timm's.
 
     tools/benchmark.py --batch 16 --json benchmark.json             # on a CPU
     tools/benchmark.py --batch 256 --dtype bfloat16 [--compile]     # on a GPU
     tools/benchmark.py --sweep scaling.png                          # how the cost grows
 
-Needs torch and timm alone. All steps are timed in turn within one process; weights are random.
+Needs only torch and timm. All steps are timed in turn in one process; weights are random.
 """
 
 import argparse
@@ -39,7 +39,7 @@ CLOCKS = dict(wall=time.perf_counter, cpu=time.process_time)
 def main() -> None:
     args = parse_args()
     if args.only and (args.count or args.sweep):
-        raise ValueError(f"--only {args.only} chooses what is timed; drop --count or --sweep")
+        raise ValueError(f"--only {args.only} chooses rows to time; drop --count or --sweep")
     if args.threads:
         torch.set_num_threads(args.threads)
     names = ("student", "teacher", "batch", "size", "classes", "dtype", "device", "links")
@@ -75,27 +75,34 @@ def parse_args() -> argparse.Namespace:
     option = parser.add_argument
     option("--student", default="deit_small_patch16_224", help="a timm ViT")
     option("--teacher", default="efficientnet_b3", help="a timm CNN")
-    option(
-        "--deit-teacher", default="regnety_160", help="teacher of DeiT's recipe; '' leaves it out"
-    )
+    option("--deit-teacher", default="regnety_160", help="teacher of DeiT's recipe; '' omits it")
     option("--batch", type=int, default=256 if cuda else 16)
     option("--size", type=int, default=224, help="side of the images in pixels")
     option("--classes", type=int, default=1000)
-    option("--dtype", default="bfloat16" if cuda else "float32", help="of autocast and teacher")
+    option(
+        "--dtype",
+        default="bfloat16" if cuda else "float32",
+        help="precision of autocast and teacher",
+    )
     option("--device", default="cuda" if cuda else "cpu")
     option("--links", default="full", help="full, alpha or beta")
-    option("--compile", action="store_true", help="torch.compile for all that can take it")
+    option("--compile", action="store_true", help="compile student, links and teacher")
     option("--channels-last", action=argparse.BooleanOptionalAction, default=True)
     option("--fold-norms", action=argparse.BooleanOptionalAction, default=True)
-    option("--threads", type=int, help="of the CPU")
+    option("--threads", type=int, help="CPU threads")
     option("--rounds", type=int, default=20 if cuda else 7)
     option("--warmup", type=int, default=3 if cuda else 1)
     option("--repeat", type=int, default=5 if cuda else 1, help="steps in one measurement")
-    option("--clock", default="wall", choices=CLOCKS, help="cpu: seconds of processor, all threads")
-    option("--only", default="", help="a comma-separated choice of the table's rows")
-    option("--count", action="store_true", help="count operations, flops and bytes, time nothing")
-    option("--json", metavar="FILE", help="write the figures here")
-    option("--sweep", metavar="PNG", help="measure and draw the scaling instead")
+    option(
+        "--clock",
+        default="wall",
+        choices=CLOCKS,
+        help="wall, or cpu: processor seconds of all threads",
+    )
+    option("--only", default="", help="rows of the table to measure, separated by commas")
+    option("--count", action="store_true", help="count operations, flops and bytes; time nothing")
+    option("--json", metavar="FILE", help="write the results to this file")
+    option("--sweep", metavar="PNG", help="measure and draw how the cost grows instead")
     option("--sweep-teachers", default="resnet18,efficientnet_b0,efficientnet_b3,resnet50")
     return parser.parse_args()
 
@@ -173,13 +180,12 @@ def measure(setting: Setting, args: argparse.Namespace) -> dict:
 
 
 def ratios(steps: dict) -> dict:
-    """The figures by which to judge: medians, and quartiles, of the ratio within each round.
+    """Medians and quartiles of the ratios within each round.
 
-    What one round takes is measured within seconds, so a machine that is slower for a while
-    changes no ratio.
+    One round takes seconds, so a period in which the machine is slow changes no ratio.
     """
     seconds = {name: row["seconds"] for name, row in steps.items()}
-    wanted = dict(
+    pairs = dict(
         overhead_ratio=("aal step", ("student step", "teacher forward")),
         straightforward_ratio=("straightforward aal", ("aal step",)),
         timm_feature_ratio=("timm feature distillation", ("aal step",)),
@@ -187,7 +193,7 @@ def ratios(steps: dict) -> dict:
         teacher_ratio=("teacher forward: timm's own", ("teacher forward",)),
     )
     found = {}
-    for name, (over, under) in wanted.items():
+    for name, (over, under) in pairs.items():
         if not {over, *under} <= set(seconds):
             continue
         parts = zip(seconds[over], *(seconds[part] for part in under))

@@ -43,16 +43,16 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("configs", nargs="+", metavar="CONFIG")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="default: 0 1 2")
     parser.add_argument("--jobs", type=int, default=1, help="runs side by side")
-    parser.add_argument("--work-dir", default="work_dirs/compare")
+    parser.add_argument("--work-dir", default="work_dirs/compare", help="for logs and results")
     parser.add_argument("--out", help="write the table to this file too (Markdown)")
     parser.add_argument(
         "--cfg-options",
         nargs="+",
         action=DictAction,
         default={},
-        help="settings of all runs, as in tools/train.py; give them a --work-dir of their own",
+        help="settings of all runs, as in tools/train.py; use another --work-dir with them",
     )
     return parser.parse_args()
 

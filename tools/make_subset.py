@@ -24,9 +24,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", type=Path, help="a folder of images for each class")
-    parser.add_argument("out", type=Path, help="the file to write: a path and a label a line")
+    parser.add_argument("out", type=Path, help="the file to write: one path and label per line")
     parser.add_argument("--fraction", type=float, required=True, help="in (0, 1]")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="a different seed chooses others")
     args = parser.parse_args()
     if not args.folder.is_dir():
         raise FileNotFoundError(f"{args.folder}: no such folder{searched_in(args.folder)}")

@@ -1,7 +1,9 @@
 #!/usr/bin/env python
-"""Test a checkpoint. Options are those of MMPretrain's tools/test.py; see --help.
+"""Test a checkpoint, with the options of MMPretrain's tools/test.py.
 
-Beyond it, several ranks run on a machine without a GPU, and a checkpoint of another model is an
+    tools/test.py CONFIG CHECKPOINT [--work-dir DIR] [--out FILE]
+
+In addition, several ranks run on a machine without a GPU, and a checkpoint of another model is an
 error.
 """
 

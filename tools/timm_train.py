@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Train with AAL through timm's own, unmodified train.py (of timm 1.0.27 or later).
+"""Train with AAL in timm's own, unmodified train.py (of timm 1.0.27 or later).
 
     tools/timm_train.py TRAIN_PY [train.py's options] --aal-teacher NAME [AAL's options]
     torchrun --nproc-per-node 2 tools/timm_train.py TRAIN_PY …
@@ -16,7 +16,7 @@ def main() -> None:
         print(__doc__)
         sys.exit(0 if sys.argv[1:2] in (["-h"], ["--help"]) else 2)
     del sys.argv[0]
-    # As `python TRAIN_PY` has it: a checkout's own timm comes before an installed one.
+    # As with `python TRAIN_PY`: the timm of a checkout comes before an installed one.
     sys.path.insert(0, str(Path(sys.argv[0]).resolve().parent))
 
     from aal_plugin.plain_errors import plain_errors

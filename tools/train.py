@@ -60,10 +60,18 @@ def main() -> None:
 
 
 def own_options() -> Namespace:
-    """Our options, taken out of the command line."""
-    parser = ArgumentParser(add_help=False, allow_abbrev=False, usage="and beside those below:")
-    parser.add_argument("--dry-run", action="store_true", help="build, take two steps, and tell")
-    parser.add_argument("--images-per-second", type=float, metavar="N", help="speed of all ranks")
+    """Parse our own options and remove them from the command line."""
+    parser = ArgumentParser(
+        add_help=False,
+        allow_abbrev=False,
+        usage="options of aal_plugin, in addition to those below:",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="build, take two steps, print a summary"
+    )
+    parser.add_argument(
+        "--images-per-second", type=float, metavar="N", help="speed of all ranks together"
+    )
     own, sys.argv[1:] = parser.parse_known_args()
     if {"-h", "--help"} & set(sys.argv):
         print(f"{__doc__}\n{parser.format_help()}")

@@ -70,6 +70,11 @@ COMMANDS = {
         "measure the cost of AAL's training step",
         "aal benchmark --batch 16 --json benchmark.json",
     ),
+    "gpu": Command(
+        "gpu.py",
+        "run all measurements that need a GPU",
+        "aal gpu --only kernels,input",
+    ),
     "report": Command(
         "report.py",
         "write a page about training runs",

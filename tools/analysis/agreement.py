@@ -1,9 +1,9 @@
 #!/usr/bin/env python
-"""Print how often checkpoints disagree with each other and with the labels, and draw it.
+"""Print and draw how often checkpoints disagree with each other and with the labels.
 
     tools/analysis/agreement.py OUT.png CONFIG CHECKPOINT [CONFIG CHECKPOINT ...]
 
-The images are each config's `test_dataloader`; their labels must be the same, one by one.
+The images come from each config's `test_dataloader`, which must list the same images.
 """
 
 import argparse
@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("pairs", nargs="+", metavar="CONFIG CHECKPOINT")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument(
-        "--ema", action="store_true", help="the averaged weights of EMAHook, not the raw ones"
+        "--ema", action="store_true", help="use the averaged weights of EMAHook, not the raw ones"
     )
     args = parser.parse_args()
     if len(args.pairs) % 2:
@@ -42,7 +42,7 @@ def main() -> None:
         rows = rows or [truth]
         if truth != rows[0]:
             raise ValueError(
-                f"{config}: its test_dataloader lists other images than {pairs[0][0]}'s"
+                f"{config}: its test_dataloader lists other images than that of {pairs[0][0]}"
             )
         rows.append(predicted)
         names.append(name_of(config, checkpoint, pairs))

@@ -4,9 +4,8 @@
     tools/analysis/compare_runs.py WORK_DIR... OUT [--reach VALUE...]
 
 A WORK_DIR may be NAME=WORK_DIR; runs of the same name are seeds of one recipe, drawn as their mean
-in a band from the lowest to the highest. Printed beside the figure: the best accuracy, the last,
-and the first validated epoch at which the accuracies of --reach were met (by default the best of
-the first run).
+in a band from the lowest to the highest. The tool also prints the best accuracy, the last, and the
+first validated epoch that reached the accuracies of --reach (default: the best of the first run).
 """
 
 import argparse
@@ -51,7 +50,7 @@ def main() -> None:
         cells = "".join(f" {epochs_cell(curves, value):>7}" for value in reach)
         print(f"{name:16} {len(curves):4} {best[name]:6.1f} {last:6.1f}{cells}")
     if len(args.runs) > len(runs):
-        print("\nmeans over the runs of a name; n/m: so many of them reached it")
+        print("\nmeans over the runs of a name; n/m: n of m runs reached the value")
 
     panels = dict(PANELS)
     panels.setdefault(args.metric, args.metric)

@@ -1,10 +1,10 @@
 #!/usr/bin/env python
-"""Draw what a student attends to, and how its links imitate the teacher: a sheet an image.
+"""Draw a student's attention, and how its links imitate the teacher: one sheet per image.
 
     tools/analysis/show_attention.py CONFIG CHECKPOINT [IMAGE...] [--out DIR]
 
-IMAGE is a file or a folder; without one, the first images of the config's validation set are
-taken. Sheets go to DIR, by default a folder `attention` beside the checkpoint.
+IMAGE is a file or a folder; the default is the first images of the config's validation set. The
+sheets are written to DIR, by default the folder `attention` beside the checkpoint.
 """
 
 import argparse
@@ -28,15 +28,15 @@ def main() -> None:
     parser.add_argument("checkpoint")
     parser.add_argument("images", nargs="*", metavar="IMAGE")
     parser.add_argument("--out", help="the folder to write to")
-    parser.add_argument("--count", type=int, default=4, help="images of the validation set")
+    parser.add_argument("--count", type=int, default=4, help="number of validation images")
     parser.add_argument(
-        "--blocks", type=int, nargs="+", help="whose heads are drawn; up to six by default"
+        "--blocks", type=int, nargs="+", help="blocks whose heads are drawn (default: up to six)"
     )
     parser.add_argument(
-        "--channels", type=int, default=3, help="teacher maps a level, with their imitations"
+        "--channels", type=int, default=3, help="teacher maps per level, with their imitations"
     )
     parser.add_argument(
-        "--ema", action="store_true", help="the averaged weights of EMAHook, not the raw ones"
+        "--ema", action="store_true", help="use the averaged weights of EMAHook, not the raw ones"
     )
     args = parser.parse_args()
     files = image_files(args.images)
