@@ -42,9 +42,11 @@ GENERATED = {ROOT / "docs/students.md", ROOT / "docs/teachers.md"}  # tables of 
 LIKE = {"dist_train.sh": "train.py", "slurm_train.sh": "train.py", "dist_test.sh": "test.py"}
 MAIN = {"shapes.py": "shapes_export.py"}  # where the options of a module are
 # Options of other people's programs, which the pages name without a command.
-FOREIGN = """--amp --channels-last --clip-grad --cutmix --grad-accum-steps --grad-checkpointing
---help --kd-model-name --layer-decay --log-wandb --mixup --model-dtype --model-ema --naflex-loader --resume
---torchcompile --torchscript"""
+FOREIGN = """
+--amp --backend-store-uri --channels-last --clip-grad --cutmix --grad-accum-steps
+--grad-checkpointing --help --kd-model-name --layer-decay --log-wandb --logdir --mixup
+--model-dtype --model-ema --naflex-loader --resume --torchcompile --torchscript
+"""
 NO_CLASSES = {"MaxBoxAcc", "ImageNet", "ViT"}
 SETTINGS = {
     "link_head": [aal_plugin.mm.AttentionLinkHead],
@@ -196,6 +198,17 @@ def test_named_modules_of_ours_exist(page):
             else False
         )
         assert found or hasattr(import_module(module), attribute), name
+
+
+def test_every_tool_and_every_option_for_timm_is_on_a_page():
+    pages = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    for tool in (*ROOT.glob("tools/**/*.py"), *ROOT.glob("tools/*.sh")):
+        name = tool.relative_to(ROOT).as_posix()
+        assert name in pages or tool.stem in ("torchrun", "quickstart"), f"no page names {name}"
+    options = (ROOT / "aal_plugin/timm/options.py").read_text(encoding="utf-8")
+    page = (ROOT / "docs/timm.md").read_text(encoding="utf-8")
+    for option in re.findall(r'add\(\s*"(--aal-[\w-]+)"', options):
+        assert f"`{option}" in page, f"docs/timm.md lacks {option}"
 
 
 def test_the_checks_see_what_is_wrong(tmp_path):
