@@ -145,7 +145,7 @@ def test_killed_mid_epoch_and_mid_save_resumes_to_the_end_of_an_unbroken_run(tmp
     (work_dir / "last_checkpoint").write_text("")
 
     text = launch(*command)
-    assert f"checkpoint '{half}' is cut short" in text and "passed over" in text
+    assert f"checkpoint '{half}' is cut short" in text and "skipped" in text
     ends = [load(tmp_path / name / "epoch_4.pth") for name in ("whole", "broken")]
     assert ends[1]["meta"]["epoch"] == 4 and ends[0]["meta"]["iter"] == ends[1]["meta"]["iter"]
     torch.testing.assert_close(ends[0]["state_dict"], ends[1]["state_dict"])

@@ -69,7 +69,9 @@ def saved(tmp_path):
 def test_the_last_finite_checkpoint_stays_where_one_alone_is_kept(tmp_path, what):
     # Infinite weights after an epoch's last step, where no loss has told of them yet.
     step = 8 if what == "weights" else 7
-    words = "weights are NaN or infinite" if what == "weights" else f"step 7: loss_strange is {what}"
+    words = (
+        "weights are NaN or infinite" if what == "weights" else f"step 7: loss_strange is {what}"
+    )
     with pytest.raises(FloatingPointError, match=f"{words}.*epoch_1.pth, is finite"):
         Runner.from_cfg(broken(tmp_path, step, what, dict(max_keep_ckpts=1))).train()
     assert saved(tmp_path) == ["epoch_1.pth"]
