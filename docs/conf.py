@@ -74,6 +74,7 @@ docs/glossary
 
 docs/results
 docs/benchmark
+docs/gpu
 configs/README
 configs/baselines/README
 configs/deit/README
