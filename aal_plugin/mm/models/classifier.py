@@ -238,7 +238,8 @@ def _built_teacher(
 
 
 def _needs_of(heads: Iterable[TeacherHead]) -> frozenset[str]:
-    return frozenset().union(*(head.needs for head in heads))
+    # No frozenset.union: torch 2.6 cannot compile it.
+    return frozenset({need for head in heads for need in head.needs})
 
 
 def _check_used(key: str, given: Any, need: str, needs: frozenset[str]) -> None:

@@ -116,6 +116,9 @@ def test_image_sizes_that_the_patch_does_not_divide_are_named():
         recorder.start((24, 20))
 
 
+@pytest.mark.skipif(
+    torch.__version__.startswith("2.6"), reason="torch 2.6 compiles again for every hook object"
+)
 def test_blocks_are_compiled_once_and_not_one_by_one():
     student = timm_student(depth=12).float()
     recorder = AttentionRecorder(student)

@@ -128,6 +128,9 @@ def test_swin_maps_equal_the_full_attention_of_shifted_windows(size, window):
         torch.testing.assert_close(got[0], wanted)
 
 
+@pytest.mark.skipif(
+    timm.__version__ == "1.0.27", reason="its Swin v2 takes no map that needs padding"
+)
 def test_swin_v2_maps_equal_the_full_cosine_attention():
     model = student("swinv2_tiny_window8_256", img_size=(36, 24), window_size=4, **SWIN)
     blocks = [block for stage in model.layers for block in stage.blocks]
