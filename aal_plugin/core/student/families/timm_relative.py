@@ -78,7 +78,7 @@ def position_bias(rel_pos: Foreign | None, recorded: Tensor | None = None) -> Te
     if rel_pos is None or recorded is None:
         return None if rel_pos is None else rel_pos.get_bias()
     # As RelPosMlp.get_bias does for patches alone.
-    bias = recorded.view(-1, rel_pos.num_heads)[rel_pos.relative_position_index]
+    bias: Tensor = recorded.view(-1, rel_pos.num_heads)[rel_pos.relative_position_index]
     bias = rel_pos.bias_act(bias.view(rel_pos.bias_shape).permute(2, 0, 1))
     bias = bias if rel_pos.bias_gain is None else rel_pos.bias_gain * bias
     return bias[None]

@@ -360,7 +360,11 @@ def test_hint_regressors_are_trained_and_not_the_teacher():
             dict(transfer_head=AT, attention_layers="body.*"),
             "attention_layers='body.*' is set, but no active loss",
         ),
-        (PLAIN, dict(HEADS["hard"], student_layers=["x"]), "student_layers=.*'x'.* is set, but no active loss"),
+        (
+            PLAIN,
+            dict(HEADS["hard"], student_layers=["x"]),
+            "student_layers=.*'x'.* is set, but no active loss",
+        ),
         (
             CNN,
             dict(transfer_head=AT, student_layers=["layer9"]),
