@@ -43,7 +43,7 @@ class AttentionLinkLoss(nn.Module):
 
     Example:
         >>> import timm, torch
-        >>> student = timm.create_model("test_vit").eval()  # 2 blocks of 2 heads, 10×10 patches
+        >>> student = timm.create_model("test_vit").eval()  # 10×10 patches
         >>> link_loss = AttentionLinkLoss(student, channels=[8, 16], links="full")
         >>> link_loss.start((160, 160))
         >>> logits = student(torch.rand(1, 3, 160, 160))

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from aal_plugin.core import TimmTeacher, check_schedule, link_ranges
+from aal_plugin.core.losses.schedule import paper_course
 from aal_plugin.core.student.by_name import AttentionLayers
 from aal_plugin.core.teacher.weights import check_weights
 
@@ -28,6 +29,13 @@ def check_options(args: Namespace) -> None:
     check_weights(args.aal_teacher_pretrained, args.aal_teacher_checkpoint, args.aal_random_teacher)
     if args.aal_random_teacher and (args.aal_teacher_pretrained or args.aal_teacher_checkpoint):
         raise ValueError("--aal-random-teacher, but weights are given as well; drop one of the two")
+    if args.aal_final is not None:
+        if args.aal_gammas is not None or args.aal_milestones is not None:
+            raise ValueError("--aal-final and --aal-gammas both lower λ; give one of them")
+        gammas, milestones = paper_course(args.epochs, args.aal_final)
+        args.aal_gammas, args.aal_milestones = list(gammas), list(milestones)
+        # Its gammas follow: args.yaml, read by a later run, must not give both.
+        args.aal_final = None
     if args.aal_gammas is None and args.aal_milestones is None:
         args.aal_gammas, args.aal_milestones = [0.99, 0.98], [200]
     if args.aal_gammas is None:
@@ -114,6 +122,7 @@ def build_teacher(args: Namespace) -> TimmTeacher:
             pretrained=args.aal_teacher_pretrained,
             checkpoint=args.aal_teacher_checkpoint,
             layers=args.aal_teacher_layers,
+            image_size=args.aal_teacher_image_size,
             num_classes=args.aal_teacher_num_classes,
             allow_random_weights=args.aal_random_teacher,
         )

@@ -27,6 +27,8 @@ OPTION_NAMES = {
     "start_epoch=": "--aal-start-epoch ",
     "stop_epoch=": "--aal-stop-epoch ",
     "warmup_epochs=": "--aal-warmup-epochs ",
+    "final=": "--aal-final ",
+    "teacher.image_size=": "--aal-teacher-image-size ",
 }
 
 # Options of version 0.1 and the options that replaced them.
@@ -52,6 +54,12 @@ def add_options(parser: ArgumentParser) -> None:
     add("--aal-teacher", metavar="NAME", help="timm CNN to learn from, such as efficientnet_b3")
     add("--aal-teacher-pretrained", action="store_true", help="load timm's weights of that name")
     add("--aal-teacher-checkpoint", metavar="FILE", help="load the teacher's weights from a file")
+    add(
+        "--aal-teacher-image-size",
+        type=int,
+        metavar="P",
+        help="resize images to P×P pixels for the teacher alone (default: as the student's)",
+    )
     add("--aal-random-teacher", action="store_true", help="for a trial: a teacher without weights")
     add(
         "--aal-teacher-num-classes",
@@ -93,6 +101,13 @@ def add_options(parser: ArgumentParser) -> None:
         nargs="+",
         metavar="EPOCH",
         help="epochs from which the next gamma applies",
+    )
+    add(
+        "--aal-final",
+        type=float,
+        metavar="S",
+        help="instead of gammas: λ ends at this share of its start, along the paper's course "
+        "stretched over --epochs (the paper's own share is 0.0178)",
     )
     add("--aal-start-epoch", type=int, default=0, metavar="EPOCH", help="λ is 0 before this epoch")
     add(

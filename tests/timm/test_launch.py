@@ -1,6 +1,7 @@
 """tools/timm_train.py on a script of train.py's shape, in this process and as a user types it."""
 
 import argparse
+import math
 import os
 import re
 import runpy
@@ -141,6 +142,8 @@ def test_images_are_renormalised_from_the_means_of_the_command_line(tmp_path):
         ([*AAL, "--aal-attention-layers", "class_token=1"], "--aal-attention-layers class_token=1"),
         ([*AAL, "--aal-attention-layers", "class_token=true"], "names no attention module"),
         ([*AAL, "--aal-start-epoch", "-1"], "--aal-start-epoch -1; "),
+        ([*AAL, "--aal-final", "0.02"], "--aal-final and --aal-gammas both lower λ"),
+        ([*AAL[:3], "--aal-final", "2"], "--aal-final 2.0; choose a number above 0"),
     ],
 )
 def test_options_that_make_no_sense_are_named(capsys, tmp_path, options, words):
@@ -177,6 +180,21 @@ def test_warm_up_and_start_of_lambda_follow_the_options(tmp_path, capsys):
     options = ["--aal-start-epoch", "1", "--aal-warmup-epochs", "1", "--epochs", "3"]
     run(tmp_path, *AAL, *options)
     assert lambdas(capsys.readouterr().out) == [0, 2000 * 0.9 / 2, 2000 * 0.81]
+
+
+def test_the_papers_course_is_stretched_over_the_epochs(tmp_path, capsys):
+    """Three epochs: two of the first gamma and one of the second, which together end at 0.02."""
+    run(tmp_path, *AAL[:3], "--aal-final", "0.02", "--epochs", "3")
+    power = math.log(0.02) / (200 * math.log(0.99) + 100 * math.log(0.98))
+    first = 0.99 ** (200 * power / 2)
+    assert lambdas(capsys.readouterr().out) == pytest.approx([2000, 2000 * first, 2000 * first**2])
+
+
+def test_a_teacher_may_see_images_of_another_size(tmp_path):
+    plain = run(tmp_path / "plain", *AAL)
+    resized = run(tmp_path / "resized", *AAL, "--aal-teacher-image-size", "96")
+    links = [run["task_state"]["links"]["state_dict"]["links.0.weight"] for run in (plain, resized)]
+    assert not torch.equal(*links)
 
 
 @pytest.mark.parametrize("tool", ["plot_links", "select_links"])

@@ -18,7 +18,7 @@ from .qkv import (
     qkv_class_token_attention,
 )
 from .sources import Foreign, Source, first_input, output_of
-from .weights import Windows, attention_from_weights, window_attention_received
+from .windows import Windows, attention_from_weights, window_attention_received
 
 Read = Callable[..., Tensor]
 

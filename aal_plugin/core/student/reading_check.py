@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from .intercept import IMAGES, Trial, run_trial
 from .readers import BlockReader
-from .weights import attention_from_weights
+from .windows import attention_from_weights
 
 # float32 on both sides; a reader that leaves something out is wrong by far more.
 _TOLERANCE = 1e-3

@@ -21,6 +21,12 @@ class Level(NamedTuple):
 
     layer: name in error messages. fmt: 'NCHW' or 'NHWC'. num_prefix_tokens: tokens ahead of the
     patches, or None for a layer that returns maps.
+
+    Example:
+        >>> import torch
+        >>> level = Level("layer4", "NHWC", None)
+        >>> level.map_of(torch.zeros(1, 7, 7, 32), (1, 3, 224, 224)).shape
+        torch.Size([1, 32, 7, 7])
     """
 
     layer: str
@@ -153,7 +159,12 @@ def _nearest(model: nn.Module, layer: str, attribute: str) -> Any:
 
 
 def inside(model: nn.Module, prefix: str) -> Any:
-    """The module of a dotted name, which may end with a dot, or None."""
+    """The module of a dotted name, which may end with a dot, or None.
+
+    Example:
+        >>> inside(nn.Sequential(nn.ReLU()), "0"), inside(nn.ReLU(), "0")
+        (ReLU(), None)
+    """
     found: Any = model
     for name in filter(None, prefix.split(".")):
         found = getattr(found, name, None)

@@ -9,7 +9,7 @@ from torch import nn
 from aal_plugin.core.student.readers import StudentReader, window_reader
 from aal_plugin.core.student.recognise import attentions_of, check_divides, is_a
 from aal_plugin.core.student.sources import Foreign, Source, second_input
-from aal_plugin.core.student.weights import Windows
+from aal_plugin.core.student.windows import Windows
 
 BACKBONES = "mmpretrain.models.backbones"
 

@@ -13,7 +13,7 @@ from aal_plugin.core.student.maps import attention_received
 from aal_plugin.core.student.readers import BlockReader, StudentReader
 from aal_plugin.core.student.recognise import any_size, computes_as, is_a
 from aal_plugin.core.student.sources import Foreign, Source, input_grid, output_grid, output_of
-from aal_plugin.core.student.weights import Windows, windows_to_grid
+from aal_plugin.core.student.windows import Windows, windows_to_grid
 
 from .timm_relative import bias_sources, position_bias
 

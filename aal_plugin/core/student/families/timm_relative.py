@@ -18,7 +18,7 @@ from aal_plugin.core.student.sources import (
     output_grid,
     output_of,
 )
-from aal_plugin.core.student.weights import Windows, windows_to_grid
+from aal_plugin.core.student.windows import Windows, windows_to_grid
 
 from .timm_vit import plain_reader, sizes_of
 

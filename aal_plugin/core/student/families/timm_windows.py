@@ -7,7 +7,7 @@ from functools import partial
 from aal_plugin.core.student.readers import StudentReader, window_reader
 from aal_plugin.core.student.recognise import attentions_of, divides, is_a
 from aal_plugin.core.student.sources import Foreign, Source, input_grid
-from aal_plugin.core.student.weights import Windows
+from aal_plugin.core.student.windows import Windows
 
 TIMM = "timm.models"
 
