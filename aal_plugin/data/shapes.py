@@ -3,7 +3,7 @@
 A small substitute for ImageNet: a CNN learns it from 10,000 images in a minute; a ViT alone hardly
 learns it from 2,000. Images are drawn once, then read from a cache.
 
-    python -m aal_plugin.data.shapes --export DIR --train 2000 --val 1000
+    python -m aal_plugin.data --export DIR --train 2000 --val 1000
 """
 
 from __future__ import annotations
@@ -171,6 +171,4 @@ def _write(path: Path, shapes: Shapes) -> None:
 
 
 if __name__ == "__main__":
-    from .shapes_export import main
-
-    raise SystemExit(main())
+    sys.exit("to export the images: python -m aal_plugin.data --export DIR")

@@ -1,4 +1,4 @@
-"""The shapes set as an image folder or a contact sheet: `python -m aal_plugin.data.shapes`."""
+"""The shapes set as an image folder or a contact sheet: `python -m aal_plugin.data`."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def preview(path: str | os.PathLike, size: int = 64, seed: int = 0, columns: int
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m aal_plugin.data.shapes", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m aal_plugin.data", description=__doc__)
     parser.add_argument("--export", metavar="DIR", help="write an image folder and boxes.json")
     parser.add_argument("--preview", metavar="PNG", help="write a contact sheet, a row per class")
     parser.add_argument(

@@ -300,7 +300,7 @@ def test_export_leaves_a_foreign_folder_alone(tmp_path):
 def test_command_line_exports_and_previews(tmp_path):
     sheet = tmp_path / "sheet.png"
     arguments = ["--export", tmp_path / "set", "--train", 20, "--val", 10, "--size", 32]
-    done = run_python("-m", "aal_plugin.data.shapes", *arguments, "--preview", sheet)
+    done = run_python("-m", "aal_plugin.data", *arguments, "--preview", sheet)
     assert done.returncode == 0, done.stderr
     assert "20 train and 10 val images" in done.stdout
     assert "RuntimeWarning" not in done.stderr  # shapes.py imported before it is run

@@ -38,7 +38,7 @@ default_hooks = dict(logger=dict(interval=1))
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Shapes of eight of the ten classes, as `python -m aal_plugin.data.shapes` exports them."""
+    """Shapes of eight of the ten classes, as `python -m aal_plugin.data` exports them."""
     root = tmp_path_factory.mktemp("own") / "shapes"
     assert shapes(["--export", str(root), "--train", "60", "--val", "20"]) == 0
     for split in ("train", "val"):
