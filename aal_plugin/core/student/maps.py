@@ -121,7 +121,6 @@ def token_attention(
     query, key = query[:, rows], key[:, patches]
     bias = None if bias is None else bias[..., rows, patches]
     if rotate is not None:
-        check_fills(key.shape[1], grid)
         key = rotate(key)
         query = query if class_token else rotate(query)
     if class_token:

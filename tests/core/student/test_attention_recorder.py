@@ -102,6 +102,16 @@ def test_a_deep_copy_has_a_recorder_of_its_own():
 
 
 @pytest.mark.parametrize("name", ["resnet18"])
+def test_a_block_that_did_not_run_is_named():
+    student = timm_student()
+    recorder = AttentionRecorder(student)
+    student.blocks[1].forward = lambda tokens, **_: tokens  # layer drop
+    recorder.start((24, 16))
+    student(torch.randn(1, 3, 24, 16, dtype=torch.float64))
+    with pytest.raises(ValueError, match=r"the student's blocks \[2\] did not run"):
+        recorder.stop()
+
+
 def test_the_error_for_an_unknown_student_lists_the_families(name):
     with pytest.raises(
         ValueError, match="AAL does not know how to read its attention; .*timm Vision"
