@@ -101,7 +101,6 @@ def test_a_deep_copy_has_a_recorder_of_its_own():
         twin.recorder.stop()
 
 
-@pytest.mark.parametrize("name", ["resnet18"])
 def test_a_block_that_did_not_run_is_named():
     student = timm_student()
     recorder = AttentionRecorder(student)
@@ -112,6 +111,7 @@ def test_a_block_that_did_not_run_is_named():
         recorder.stop()
 
 
+@pytest.mark.parametrize("name", ["resnet18"])
 def test_the_error_for_an_unknown_student_lists_the_families(name):
     with pytest.raises(
         ValueError, match="AAL does not know how to read its attention; .*timm Vision"
