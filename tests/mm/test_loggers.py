@@ -1,5 +1,6 @@
 """TensorBoard, Weights & Biases and MLflow: one line in a config, read back from their files."""
 
+import re
 import struct
 import time
 from pathlib import Path
@@ -66,10 +67,10 @@ def mlflow(work_dir):
 
 
 def lines_of_the_docs():
-    """The lists of `vis_backends` in docs/logging.md, by the type of their last entry."""
+    """The settings of `visualizer` in docs/logging.md, by the type of their last back-end."""
     text = (Path(__file__).parents[2] / "docs" / "logging.md").read_text()
-    lines = [line for line in text.splitlines() if line.startswith("visualizer = ")]
-    settings = [eval(line.partition("=")[2], {"dict": dict}) for line in lines]
+    blocks = re.findall(r"```python\nvisualizer = (.*?)```", text, re.DOTALL)
+    settings = [eval(block, {"dict": dict}) for block in blocks]
     return {setting["vis_backends"][-1]["type"]: setting for setting in settings}
 
 
