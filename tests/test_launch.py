@@ -192,14 +192,20 @@ def test_slurm_launcher_hands_all_to_srun(tmp_path):
 
 def test_environment_without_openmmlab_is_told_the_command(tmp_path):
     code = (
-        "import importlib.util as u, warnings; find = u.find_spec\n"
+        "import importlib.util as u; find = u.find_spec\n"
         "hidden = ('mmengine', 'mmcv', 'mmpretrain')\n"
         "u.find_spec = lambda n, *a: None if n in hidden else find(n, *a)\n"
         "import sys; sys.modules.update(dict.fromkeys(hidden))\n"
-        "import aal_plugin.core, aal_plugin.data; print(aal_plugin.core.AttentionLinks)"
+        "import aal_plugin.core, aal_plugin.data; print(aal_plugin.core.AttentionLinks)\n"
+        "try:\n"
+        "    import aal_plugin.mm\n"
+        "except ImportError as error:\n"
+        "    print(error)\n"
     )
     text = launch(sys.executable, "-c", code)
-    assert "pip install 'aal_plugin[openmmlab]'" in text and "AttentionLinks" in text
+    assert "AttentionLinks" in text
+    assert "aal_plugin.mm needs mmengine, mmcv, mmpretrain" in text
+    assert "pip install 'aal_plugin[openmmlab]'" in text
 
 
 def test_two_ranks_measure_the_localisation_of_one(tmp_path):
