@@ -40,7 +40,7 @@ each_current_page = pytest.mark.parametrize(
 
 GENERATED = {ROOT / "docs/students.md", ROOT / "docs/teachers.md"}  # tables of many models
 LIKE = {"dist_train.sh": "train.py", "slurm_train.sh": "train.py", "dist_test.sh": "test.py"}
-MAIN = {"shapes.py": "shapes_export.py"}  # where the options of a module are
+MAIN = {"aal_plugin.data": "aal_plugin.data.shapes_export"}  # where the options of a package are
 # Options of other people's programs, which the pages name without a command.
 FOREIGN = """
 --amp --backend-store-uri --channels-last --clip-grad --cutmix --grad-accum-steps
@@ -106,8 +106,8 @@ def test_options_beside_a_tool_are_the_tools(page):
             for option in re.findall(r"(?<![\w-])--[a-z][\w-]*", given):
                 assert has_option(tool, option), f"{name_of(page)}: {tool} has no {option}"
         for module in re.findall(r"python -m ([\w.]+)", command):
-            file = ROOT / (module.replace(".", "/") + ".py")
-            source = file.with_name(MAIN.get(file.name, file.name)).read_text(encoding="utf-8")
+            file = ROOT / (MAIN.get(module, module).replace(".", "/") + ".py")
+            source = file.read_text(encoding="utf-8")
             for option in re.findall(r"(?<![\w-])--[a-z][\w-]*", command):
                 assert f'"{option}"' in source, f"{name_of(page)}: {module} has no {option}"
 

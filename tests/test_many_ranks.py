@@ -203,6 +203,7 @@ def sharded(folder, epochs):
     return cfg
 
 
+@pytest.mark.slow
 def test_a_sharded_run_is_resumed_as_it_was(tmp_path):
     """Adam's two moments are left out: torch's gather of them on a CPU gives the second twice."""
     for name, epochs in (("whole", (2,)), ("broken", (1, 2))):

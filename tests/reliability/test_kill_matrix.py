@@ -23,6 +23,7 @@ def test_no_run_is_lost_and_all_end_alike(seed):
     assert "| 0 | 0 |" in text.split("| all |")[1]
 
 
+@pytest.mark.slow
 def test_the_matrix_sees_what_mmengine_loses():
     status, text = matrix("--mmengine-alone", "--kills", "9", "--moments", "write", "step", "first")
     assert status == 1, text
