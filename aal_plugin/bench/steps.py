@@ -20,7 +20,7 @@ from aal_plugin.core import (
     link_ranges,
     mean_link_distance,
 )
-from aal_plugin.core.losses.links import Links
+from aal_plugin.core.losses.link_ranges import Links
 
 from .straightforward import StraightforwardTeacher, full_attention, straightforward_distance
 from .timing import Step

@@ -2,7 +2,9 @@
 
 from .attention_link_loss import AttentionLinkLoss
 from .linked_student import LinkedStudent
-from .losses.links import AttentionLinks, link_distance, link_ranges, mean_link_distance
+from .losses.link_distance import link_distance, mean_link_distance
+from .losses.link_ranges import link_ranges
+from .losses.links import AttentionLinks
 from .losses.resize import resize_maps
 from .losses.schedule import check_schedule, link_weight
 from .student.attention_recorder import AttentionRecorder

@@ -11,7 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .losses.links import AttentionLinks, Links, as_grid, link_ranges
+from .losses.link_ranges import Links, link_ranges
+from .losses.links import AttentionLinks
+from .losses.map_grid import as_grid
 from .student.attention_recorder import AttentionRecorder
 from .student.by_name import AttentionLayers
 

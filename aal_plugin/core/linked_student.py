@@ -11,7 +11,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from .attention_link_loss import AttentionLinkLoss
-from .losses.links import AttentionLinks, Links
+from .losses.link_ranges import Links
+from .losses.links import AttentionLinks
 from .student.attention_recorder import AttentionRecorder
 from .student.by_name import AttentionLayers
 

@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from aal_plugin.core import AttentionLinks
 from aal_plugin.core import precision as rounding
-from aal_plugin.core.losses.links import augmented_gap
+from aal_plugin.core.losses.link_distance import augmented_gap
 from aal_plugin.core.precision import precise_matmul
 
 PRODUCTS = {torch.ops.aten.mm.default: (0, 1), torch.ops.aten.bmm.default: (0, 1)}

@@ -6,8 +6,7 @@ from timm.optim import create_optimizer_v2
 from timm.task import ClassificationTask
 from torch import nn
 
-from aal_plugin.core import AttentionRecorder, TimmTeacher, link_distance, link_weight
-from aal_plugin.core.losses.links import resize_maps
+from aal_plugin.core import AttentionRecorder, TimmTeacher, link_distance, link_weight, resize_maps
 from aal_plugin.core.student.recorder import Recorder
 from aal_plugin.timm import AttentionLinkTask, TimmLinkedStudent
 

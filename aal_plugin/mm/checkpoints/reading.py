@@ -8,7 +8,7 @@ from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
 from aal_plugin.analysis.links import find_links
-from aal_plugin.core.losses.links import Range
+from aal_plugin.core.losses.link_ranges import Range
 from aal_plugin.mm.runtime.launch import check_checkpoint
 
 Model = TypeVar("Model", bound=nn.Module)

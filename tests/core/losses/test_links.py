@@ -1,33 +1,8 @@
-import math
-
 import pytest
 import torch
 import torch.nn.functional as F
 
-from aal_plugin.core import (
-    AttentionLinks,
-    TimmTeacher,
-    link_distance,
-    link_ranges,
-    mean_link_distance,
-    resize_maps,
-)
-from aal_plugin.core.losses.links import as_grid
-
-EFFICIENTNET_B3 = (24, 32, 48, 96, 136, 232, 384)
-
-
-def slow_distance(augmented, activation):
-    """Eq. 5 as loops: the mean over batch, channels and positions of squared differences."""
-    total, count = 0.0, 0
-    for a_sample, b_sample in zip(augmented, activation):
-        for a, b in zip(a_sample, b_sample):
-            a_norm = math.sqrt(sum(float(v) ** 2 for v in a.flatten()))
-            b_norm = math.sqrt(sum(float(v) ** 2 for v in b.flatten()))
-            for x, y in zip(a.flatten(), b.flatten()):
-                total += (float(x) / a_norm - float(y) / b_norm) ** 2
-                count += 1
-    return total / count
+from aal_plugin.core import AttentionLinks, link_ranges, mean_link_distance, resize_maps
 
 
 def slow_augment(maps, ranges, links):
@@ -40,68 +15,6 @@ def slow_augment(maps, ranges, links):
             levels.append(sum(weight[i, 0, 0] * linked[i] for i in range(len(linked))) + bias)
         out.append(torch.stack(levels, dim=1))
     return out
-
-
-@pytest.mark.parametrize(
-    ("links", "count"), [("full", 68_544), ("alpha", 28_608), ("beta", 23_280)]
-)
-def test_link_weights_of_deit_s_and_efficientnet_b3(links, count):
-    module = AttentionLinks(link_ranges(links, 7, 12), [6] * 12, EFFICIENTNET_B3)
-    assert sum(link.weight.numel() for link in module) == count
-    assert sum(link.bias.numel() for link in module) == 952
-
-
-def test_efficientnet_b3_has_the_levels_of_the_paper():
-    teacher = TimmTeacher("efficientnet_b3", allow_random_weights=True)
-    assert tuple(teacher.channels) == EFFICIENTNET_B3
-
-
-def test_ranges_stretch_over_other_depths():
-    assert link_ranges("alpha", 7, 24)[:2] == [(1, 6), (1, 10)]
-    assert link_ranges("alpha", 7, 6)[5:] == [(3, 6), (4, 6)]
-    assert link_ranges("alpha", 4, 12) == [(1, 3), (3, 5), (4, 6), (7, 12)]
-    assert link_ranges("beta", 1, 12) == [(7, 10)]
-    assert all(1 <= a <= b <= 5 for a, b in link_ranges("beta", 9, 5))
-
-
-@pytest.mark.parametrize(
-    ("links", "words"),
-    [
-        (
-            "gamma",
-            r"link_head.links='gamma'; choose 'full', 'alpha', 'beta' or one \(first,",
-        ),
-        ([(1, 12)] * 3, "3 .* pairs, but the teacher has 7 levels"),
-        ([(1, 12)] * 6 + [(3, 13)], r"level 7 has \(3, 13\); choose 1 <= first <= last <= 12"),
-        ([(0, 4)] * 7, r"level 1 has \(0, 4\)"),
-        ([(5, 4)] * 7, r"level 1 has \(5, 4\)"),
-        ([3] * 7, r"3 is not a \(first, last\) pair"),
-        ([(1.9, 2.9)] * 7, r"\(1\.9, 2\.9\) is not a \(first, last\) pair .*whole numbers"),
-        ([(1.0, 2.0)] * 7, r"\(1\.0, 2\.0\) is not a \(first, last\) pair"),
-        ([(True, 2)] * 7, r"\(True, 2\) is not a \(first, last\) pair"),
-        ([("1", "2")] * 7, r"\('1', '2'\) is not a \(first, last\) pair"),
-        ([(1, 2, 3)] * 7, r"\(1, 2, 3\) is not a \(first, last\) pair"),
-        ([], "0 .* pairs, but the teacher has 7 levels"),
-        (5, "link_head.links=5; choose 'full', 'alpha', 'beta' or one"),
-        (None, "link_head.links=None; choose 'full', 'alpha', 'beta' or one"),
-    ],
-)
-def test_bad_links_name_key_value_and_choices(links, words):
-    with pytest.raises(ValueError, match=words):
-        link_ranges(links, 7, 12)
-
-
-@pytest.mark.parametrize("size", [1, 0, -3, True, 2.5, (1, 1), (0, 4), (2, 3, 4), (2.0, 3)])
-def test_map_sizes_that_are_no_grid_of_two_positions_are_refused(size):
-    with pytest.raises(
-        ValueError, match=r"link_head.map_size=.*; choose a positive side, .*two positions"
-    ):
-        as_grid(size, "link_head.map_size")
-
-
-def test_map_sizes_become_grids():
-    assert as_grid(None) is None and as_grid(7) == (7, 7)
-    assert as_grid((1, 2)) == (1, 2) and as_grid([3, 4]) == (3, 4)
 
 
 def test_maps_of_one_position_are_refused():
@@ -117,29 +30,6 @@ def test_augmented_maps_equal_loop_reference():
     maps = [torch.rand(2, m, 3, 2, dtype=torch.float64) for m in heads]
     for got, expected in zip(module(maps), slow_augment(maps, ranges, module)):
         torch.testing.assert_close(got, expected)
-
-
-def test_distance_equals_loop_reference_and_weighs_channels_alike():
-    torch.manual_seed(0)
-    levels = [(torch.randn(2, c, 3, 4).double(), torch.randn(2, c, 3, 4).double()) for c in (3, 5)]
-    for a, b in levels:
-        assert float(link_distance(a, b)) == pytest.approx(slow_distance(a, b), rel=1e-12)
-    both = [torch.cat(side, dim=1) for side in zip(*levels)]
-    whole = mean_link_distance(*zip(*levels))
-    assert float(whole) == pytest.approx(slow_distance(*both), rel=1e-12)
-
-
-def test_distance_is_two_minus_twice_the_cosine_over_the_positions():
-    a, b = torch.randn(1, 1, 14, 14), torch.randn(1, 1, 14, 14)
-    cosine = torch.cosine_similarity(a.flatten(), b.flatten(), dim=0)
-    torch.testing.assert_close(link_distance(a, b), (2 - 2 * cosine) / 14**2)
-
-
-def test_dead_channels_give_finite_loss_and_gradients():
-    augmented = torch.zeros(1, 2, 3, 3, requires_grad=True)
-    loss = link_distance(augmented, torch.zeros(1, 2, 3, 3))
-    loss.backward()
-    assert torch.isfinite(loss) and torch.isfinite(augmented.grad).all()
 
 
 def test_distance_is_float32_under_autocast_and_survives_half_maps():
@@ -161,13 +51,6 @@ def test_maps_of_several_grids_meet_on_fourteen_and_one_grid_stays():
     assert module.distance(several, activations) == expected
     one = [torch.rand(1, 1, 6, 9), torch.rand(1, 1, 6, 9)]
     assert module.distance(one, activations) == module.distance(one, activations, (6, 9))
-
-
-def test_resize_is_bicubic_without_antialias():
-    maps = torch.randn(1, 1, 8, 8)
-    expected = torch.nn.functional.interpolate(maps, (3, 5), mode="bicubic", align_corners=False)
-    torch.testing.assert_close(resize_maps(maps, (3, 5)), expected)
-    assert not torch.allclose(resize_maps(maps, (3, 5), antialias=True), expected)
 
 
 def linked(links="alpha", dtype=torch.float64, seed=0):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from aal_plugin.core.losses.links import resize_maps
+from aal_plugin.core import resize_maps
 from aal_plugin.mm.evaluation.attention_maps import AttentionReader, image_files
 from tests.mm.small import AAL, PLAIN, build, training
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from mmpretrain.registry import MODELS
 
 from aal_plugin.core import AttentionLinkLoss
-from aal_plugin.core.losses.links import Links, as_grid
+from aal_plugin.core.losses.link_ranges import Links
+from aal_plugin.core.losses.map_grid import as_grid
 from aal_plugin.core.settings import check_flag
 
 from .teacher_head import ACTIVATIONS, ATTENTION, Classifier, Step, TeacherHead, teacher_of
