@@ -7,11 +7,14 @@ killed run left half written. It reports mistakes in a config before it builds a
 --dry-run builds everything, takes two steps on made-up images, and prints what the run would be;
 --images-per-second N is the speed from which it computes the hours. It exits with status 2 if a
 file is missing.
+
+--test measures test_dataloader with test_evaluator once, after the last epoch.
 """
 
 import sys
 from argparse import ArgumentParser, Namespace
 
+from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
@@ -41,9 +44,13 @@ def main() -> None:
     cfg = script.merge_args(read_config(args.config), args)
     fill_in_own_folder(cfg)
     resume_from_whole_checkpoint(cfg)
+    loaders: tuple[str, ...] = ("train_dataloader", "val_dataloader")
+    if own.test:
+        check_test_split(cfg)
+        loaders += ("test_dataloader",)
     files = (
         lambda: check_checkpoint(cfg.get("load_from")),
-        lambda: check_data(cfg, ("train_dataloader", "val_dataloader")),
+        lambda: check_data(cfg, loaders),
     )
     check_config(cfg, *(() if own.dry_run else files), weights=not own.dry_run)
     keep_checkpoints_whole(cfg)
@@ -57,6 +64,15 @@ def main() -> None:
         sys.exit(2 if tried.missing else 0)
     runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
     runner.train()
+    if own.test:
+        runner.test()
+
+
+def check_test_split(cfg: Config) -> None:
+    """Raise ValueError unless the config says what --test measures, and how."""
+    for key in ("test_dataloader", "test_evaluator", "test_cfg"):
+        if cfg.get(key) is None:
+            raise ValueError(f"--test needs {key}, and the config has none; set it, or drop --test")
 
 
 def own_options() -> Namespace:
@@ -71,6 +87,9 @@ def own_options() -> Namespace:
     )
     parser.add_argument(
         "--images-per-second", type=float, metavar="N", help="speed of all ranks together"
+    )
+    parser.add_argument(
+        "--test", action="store_true", help="after training, measure the test split too"
     )
     own, sys.argv[1:] = parser.parse_known_args()
     if {"-h", "--help"} & set(sys.argv):

@@ -24,12 +24,14 @@ import numpy as np
 from .scene import draw_scene
 from .silhouettes import CLASSES
 
-SPLITS = ("train", "val")
+SPLITS = ("train", "val", "test")
 MIN_SIZE = 16
 
 # Part of a cache file's name: raise it with every change that changes a drawn byte.
 _VERSION = 1
 _LABEL_STREAM = 1
+# Seeds from here on draw test images. Smaller ones draw, in turn, training and validation images.
+_TEST_SEEDS = 1 << 62
 
 
 class Shapes(NamedTuple):
@@ -105,9 +107,9 @@ def load_shapes(
 def split_seed(split: str, seed: int) -> int:
     """The seed that draws a split; each pair of split and seed has its own, so no image repeats."""
     if split not in SPLITS:
-        raise ValueError(f"split={split!r}; choose 'train' or 'val'")
+        raise ValueError(f"split={split!r}; choose 'train', 'val' or 'test'")
     check_whole("seed", seed, 0)
-    return len(SPLITS) * seed + SPLITS.index(split)
+    return _TEST_SEEDS + seed if split == "test" else 2 * seed + SPLITS.index(split)
 
 
 def check_whole(key: str, value: Any, low: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +20,11 @@ _BOXES = "boxes.json"
 
 
 def export_image_folder(
-    root: str | os.PathLike, train: int, val: int, size: int = 64, seed: int = 0
+    root: str | os.PathLike, train: int, val: int, size: int = 64, seed: int = 0, test: int = 0
 ) -> None:
     """Write train/<class>/<index>.png, val/<class>/<index>.png and boxes.json under `root`.
+
+    With `test` above 0, it writes that number of test/<class>/<index>.png too.
 
     The index is the image's index in `ShapesDataset(split, num, size, seed)`. boxes.json maps
     "train/<class>/<index>.png" to [x1, y1, x2, y2] in pixels, x2 and y2 exclusive; it is written
@@ -36,10 +38,12 @@ def export_image_folder(
     check_whole("val", val, 1)
     check_whole("size", size, MIN_SIZE)
     check_whole("seed", seed, 0)
+    check_whole("test", test, 0)
+    numbers = {split: num for split, num in zip(SPLITS, (train, val, test)) if num}
     root = Path(root).expanduser()
-    _prepare(root)
+    _prepare(root, numbers)
     boxes = {}
-    for split, num in zip(SPLITS, (train, val)):
+    for split, num in numbers.items():
         shapes = draw_shapes(num, size, split_seed(split, seed), progress_bar(f"{split} images"))
         for i, (image, label, box) in enumerate(zip(*shapes)):
             name = f"{split}/{CLASSES[label]}/{i:05d}.png"
@@ -48,8 +52,8 @@ def export_image_folder(
     write_whole(root / _BOXES, json.dumps(boxes, indent=0) + "\n")
 
 
-def _prepare(root: Path) -> None:
-    """Make the folders of an export, or empty those of an earlier one."""
+def _prepare(root: Path, splits: Collection[str]) -> None:
+    """Make the folders of these splits, and delete the images of an earlier export."""
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         if not (root / _MARKER).is_file():
             raise FileExistsError(
@@ -59,11 +63,14 @@ def _prepare(root: Path) -> None:
     root.mkdir(parents=True, exist_ok=True)
     (root / _MARKER).touch()
     for split in SPLITS:
+        for old in (root / split).glob("*/[0-9]*.png"):
+            old.unlink()
+        for folder in (*(root / split).glob("*/"), root / split):
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+    for split in splits:
         for name in CLASSES:
-            folder = root / split / name
-            folder.mkdir(parents=True, exist_ok=True)
-            for old in folder.glob("[0-9]*.png"):
-                old.unlink()
+            (root / split / name).mkdir(parents=True, exist_ok=True)
 
 
 def preview(path: str | os.PathLike, size: int = 64, seed: int = 0, columns: int = 12) -> None:
@@ -88,6 +95,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--val", type=int, default=1000, metavar="N", help="validation images to export"
     )
+    parser.add_argument(
+        "--test", type=int, default=0, metavar="N", help="test images to export (default: none)"
+    )
     parser.add_argument("--size", type=int, default=64, help="side of an image in pixels")
     parser.add_argument(
         "--seed", type=int, default=0, help="a different seed draws different images"
@@ -97,8 +107,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("give --export DIR, --preview PNG or both")
     try:
         if args.export:
-            export_image_folder(args.export, args.train, args.val, args.size, args.seed)
-            print(f"{args.export}: {args.train} train and {args.val} val images, {_BOXES}")
+            export_image_folder(
+                args.export, args.train, args.val, args.size, args.seed, args.test
+            )
+            test = f", {args.test} test" if args.test else ""
+            print(f"{args.export}: {args.train} train, {args.val} val{test} images, {_BOXES}")
         if args.preview:
             preview(args.preview, args.size, args.seed)
             print(f"{args.preview}: rows are {', '.join(CLASSES)}")

@@ -29,7 +29,9 @@ val_dataloader = dict(
     ),
     sampler=dict(type="DefaultSampler", shuffle=False),
 )
-test_dataloader = val_dataloader
+test_dataloader = dict(  # choose settings on the validation images; report these
+    val_dataloader, dataset=dict(val_dataloader["dataset"], split="test", num_images=2000)
+)
 val_evaluator = test_evaluator = dict(type="Accuracy", topk=(1,))
 val_cfg = test_cfg = dict()
 randomness = dict(seed=0)

@@ -12,6 +12,7 @@ from PIL import Image
 import aal_plugin.mm
 from aal_plugin.data import (
     CLASSES,
+    SPLITS,
     draw_shapes,
     export_image_folder,
     load_shapes,
@@ -86,8 +87,9 @@ def test_seeds_draw_different_images():
 
 
 def test_no_split_of_any_seed_shares_its_seed_with_another():
-    seeds = [split_seed(split, seed) for split in ("train", "val") for seed in range(50)]
-    assert len(set(seeds)) == 100
+    seeds = [split_seed(split, seed) for split in SPLITS for seed in range(50)]
+    assert len(set(seeds)) == 150
+    assert seeds[:3] == [0, 2, 4] and seeds[50:53] == [1, 3, 5]  # the images of the caches
 
 
 def test_classes_are_balanced_in_every_prefix(many):
@@ -183,8 +185,8 @@ def test_bad_arguments_are_named(kwargs, words):
 
 
 def test_unknown_split_is_named():
-    with pytest.raises(ValueError, match="split='test'; choose 'train' or 'val'"):
-        split_seed("test", 0)
+    with pytest.raises(ValueError, match="split='dev'; choose 'train', 'val' or 'test'"):
+        split_seed("dev", 0)
 
 
 # -- cache -----------------------------------------------------------------------------------
@@ -270,10 +272,10 @@ def test_processes_that_draw_at_once_leave_one_good_file(tmp_path):
 # -- export ----------------------------------------------------------------------------------
 
 
-def test_export_holds_the_images_and_boxes_of_both_splits(tmp_path):
-    export_image_folder(tmp_path / "new", train=30, val=20, size=32, seed=4)
+def test_export_holds_the_images_and_boxes_of_all_splits(tmp_path):
+    export_image_folder(tmp_path / "new", train=30, val=20, size=32, seed=4, test=10)
     boxes = json.loads((tmp_path / "new" / "boxes.json").read_text())
-    for split, num in [("train", 30), ("val", 20)]:
+    for split, num in [("train", 30), ("val", 20), ("test", 10)]:
         drawn = draw_shapes(num, 32, split_seed(split, 4))
         for i in range(num):
             name = f"{split}/{CLASSES[drawn.labels[i]]}/{i:05d}.png"
@@ -284,8 +286,9 @@ def test_export_holds_the_images_and_boxes_of_both_splits(tmp_path):
 
 
 def test_export_replaces_an_earlier_one(tmp_path):
-    export_image_folder(tmp_path, train=30, val=20, size=16)
+    export_image_folder(tmp_path, train=30, val=20, size=16, test=10)
     export_image_folder(tmp_path, train=10, val=10, size=24, seed=1)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["train", "val"]
     assert len(list(tmp_path.glob("*/*/*.png"))) == 20
     assert len(json.loads((tmp_path / "boxes.json").read_text())) == 20
 
@@ -302,7 +305,7 @@ def test_command_line_exports_and_previews(tmp_path):
     arguments = ["--export", tmp_path / "set", "--train", 20, "--val", 10, "--size", 32]
     done = run_python("-m", "aal_plugin.data", *arguments, "--preview", sheet)
     assert done.returncode == 0, done.stderr
-    assert "20 train and 10 val images" in done.stdout
+    assert "20 train, 10 val images" in done.stdout
     assert "RuntimeWarning" not in done.stderr  # shapes.py imported before it is run
     assert len(list((tmp_path / "set" / "train").glob("*/*.png"))) == 20
     with Image.open(sheet) as image:

@@ -20,7 +20,7 @@ class ShapesDataset(BaseDataset):
     (1, 4) float32 as x1, y1, x2, y2 in pixels. MMPretrain's crops do not change gt_bboxes.
 
     Args:
-        split: 'train' or 'val'; they have no image in common.
+        split: 'train', 'val' or 'test'; they have no image in common.
         num_images: number of images, the first ones of an endless sequence.
         size: side of an image in pixels.
         seed: another seed draws other images.
@@ -44,7 +44,7 @@ class ShapesDataset(BaseDataset):
         **kwargs: Any,
     ) -> None:
         if split not in data.SPLITS:
-            raise ValueError(f"ShapesDataset.split={split!r}; choose 'train' or 'val'")
+            raise ValueError(f"ShapesDataset.split={split!r}; choose 'train', 'val' or 'test'")
         data.check_whole("ShapesDataset.num_images", num_images, 1)
         data.check_whole("ShapesDataset.size", size, data.MIN_SIZE)
         data.check_whole("ShapesDataset.seed", seed, 0)

@@ -123,7 +123,7 @@ def test_lazy_dataset_draws_nothing_until_asked(tmp_path):
 @pytest.mark.parametrize(
     "kwargs, words",
     [
-        (dict(split="test"), "ShapesDataset.split='test'; choose 'train' or 'val'"),
+        (dict(split="dev"), "ShapesDataset.split='dev'; choose 'train', 'val' or 'test'"),
         (dict(num_images=0), "ShapesDataset.num_images=0; choose a whole number, 1 or more"),
         (dict(num_images=1.5), "ShapesDataset.num_images=1.5; choose a whole number"),
         (dict(size=-48), "ShapesDataset.size=-48; choose a whole number, 16 or more"),
