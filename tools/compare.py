@@ -2,9 +2,16 @@
 """Train several configs with several seeds, and print their top-1 as mean ± standard deviation.
 
     tools/compare.py configs/shapes/quickstart_{plain,aal}.py --seeds 0 1 2 --jobs 2
+    tools/compare.py docs/results/studies/fair.yml --jobs 2
 
-Results are written to work_dirs/compare; finished runs are not run again. Each training uses its
-share of the cores, or OMP_NUM_THREADS threads if that is set.
+The first form prints the validation top-1. Results are written to work_dirs/compare; finished runs
+are not run again.
+
+The second runs a study: one YAML file with a question, configs, settings and seeds. It measures the
+test images, and stores each finished run beside the study (fair.json) with its config, versions and
+curves. A study that was interrupted goes on; a stored run is never run again.
+
+Each training uses its share of the cores, or OMP_NUM_THREADS threads if that is set.
 """
 
 import argparse
@@ -18,43 +25,77 @@ from aal_plugin.core.settings import check_whole
 from aal_plugin.mm.configs.reading import read_config
 from aal_plugin.mm.runtime.trials import Trial, run_trials
 from aal_plugin.plain_errors import plain_errors
+from aal_plugin.studies.records import Records
+from aal_plugin.studies.running import run_study
+from aal_plugin.studies.study import read_study
+from aal_plugin.studies.tables import table
 from aal_plugin.whole_files import write_whole
 
 
 def main() -> None:
     args = parse_args()
     check_whole("--jobs", args.jobs, 1)
+    train = Path(__file__).with_name("train.py")
+    try:
+        if args.study:
+            records = Records(args.results or Path(args.study).with_suffix(".json"))
+            study = read_study(args.study)
+            run_study(study, records, train, args.jobs, args.work_dir, args.keep_results)
+            shown = "\n".join([study.question, "", *table(study, records)])
+        else:
+            shown = compared(args, train)
+    except RuntimeError as error:
+        sys.exit(str(error))
+    print(shown)
+    if args.out:
+        write_whole(args.out, shown + "\n")
+
+
+def compared(args: argparse.Namespace, train: Path) -> str:
+    """Run each config with each seed, and return the table."""
     stems = [Path(file).stem for file in args.configs]
     if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
         raise ValueError(f"{twice}: several configs have this name; rename one of them")
     trials = [trial(Path(file), seed, args) for file in args.configs for seed in args.seeds]
-    try:
-        results = run_trials(trials, Path(__file__).with_name("train.py"), args.jobs)
-    except RuntimeError as error:
-        sys.exit(str(error))
-    table = format_table(args.configs, args.seeds, [result["top1"] for result in results])
-    print(table)
-    if args.out:
-        write_whole(args.out, table + "\n")
+    results = run_trials(trials, train, args.jobs)
+    return format_table(args.configs, args.seeds, [result["top1"] for result in results])
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("configs", nargs="+", metavar="CONFIG")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="default: 0 1 2")
+    parser.add_argument("configs", nargs="+", metavar="CONFIG", help="configs, or one study (.yml)")
     parser.add_argument("--jobs", type=int, default=1, help="runs side by side")
-    parser.add_argument("--work-dir", default="work_dirs/compare", help="for logs and results")
-    parser.add_argument("--out", help="write the table to this file too (Markdown)")
     parser.add_argument(
+        "--work-dir", help="for logs and checkpoints (default: work_dirs/compare, work_dirs)"
+    )
+    parser.add_argument("--out", help="write the table to this file too (Markdown)")
+    configs = parser.add_argument_group("options for configs")
+    configs.add_argument("--seeds", nargs="+", type=int, help="default: 0 1 2")
+    configs.add_argument(
         "--cfg-options",
         nargs="+",
         action=DictAction,
-        default={},
         help="settings of all runs, as in tools/train.py; use another --work-dir with them",
     )
-    return parser.parse_args()
+    study = parser.add_argument_group("options for a study")
+    study.add_argument("--results", help="JSON file of the runs (default: beside the study)")
+    study.add_argument(
+        "--keep-results", action="store_true", help="keep stored runs of another teacher's weights"
+    )
+    args = parser.parse_args()
+    named = [file for file in args.configs if file.endswith((".yml", ".yaml"))]
+    if named and len(args.configs) > 1:
+        parser.error(f"give one study at a time, without configs: {args.configs}")
+    args.study = named[0] if named else None
+    for name in ("seeds", "cfg_options") if named else ("results", "keep_results"):
+        if getattr(args, name):
+            kind = "a study names its own" if named else "only a study (.yml) has"
+            parser.error(f"--{name.replace('_', '-')}: {kind}")
+    args.seeds, args.cfg_options = args.seeds or [0, 1, 2], args.cfg_options or {}
+    args.work_dir = args.work_dir or ("work_dirs" if named else "work_dirs/compare")
+    return args
 
 
 def trial(file: Path, seed: int, args: argparse.Namespace) -> Trial:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,33 +31,49 @@ _RUNNING: set[subprocess.Popen] = set()
 
 @dataclass
 class Trial:
-    """A training run: its name for the progress bar, and its config with a `work_dir`."""
+    """A training run.
+
+    Attributes:
+        name: for the progress bar.
+        cfg: its config, with a `work_dir`.
+        test: measure the test split after the last epoch.
+    """
 
     name: str
     cfg: Config
+    test: bool = False
 
     @property
     def work_dir(self) -> Path:
         return Path(self.cfg.work_dir)
 
 
-def run_trials(trials: Sequence[Trial], train: Path, jobs: int) -> list[dict]:
+def run_trials(
+    trials: Sequence[Trial],
+    train: Path,
+    jobs: int,
+    finished: Callable[[Trial, dict], None] | None = None,
+) -> list[dict]:
     """Run trials, `jobs` at a time, each with an equal share of the cores.
 
     A trial that already finished with the same config and weights does not run again. The progress
-    bars show the epoch, the remaining time and the last top-1. OMP_NUM_THREADS, if set, is the
-    number of threads of each training.
+    bars show the epoch, the remaining time and the last top-1, and below them, with more than
+    `jobs` trials, the finished trials and the remaining time of all. OMP_NUM_THREADS, if set, is
+    the number of threads of each training.
 
     Args:
         train: the training script, tools/train.py.
+        finished: called with each trial and its result as soon as it is finished, from the thread
+            that ran it.
 
     Returns:
-        For each trial: top1 (%), seconds, the last checkpoint and the config.
+        For each trial: top1 (%), seconds, the last checkpoint, the config, and the metrics of the
+        test split if it was measured.
 
     Raises:
         RuntimeError: a run failed, or logged no top-1; names its log.
     """
-    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, _cores() // jobs))
+    threads = threads_of(jobs)
     rows: SimpleQueue = SimpleQueue()
     for row in range(jobs):
         rows.put(row)
@@ -65,11 +81,23 @@ def run_trials(trials: Sequence[Trial], train: Path, jobs: int) -> list[dict]:
     def work(trial: Trial) -> dict:
         row = rows.get()
         try:
-            return _run(trial, train, threads, row)
+            result = _run(trial, train, threads, row)
+            if finished is not None:
+                finished(trial, result)
+            whole.update()
+            return result
         finally:
             rows.put(row)
 
-    with ThreadPoolExecutor(jobs) as pool, _ended_by_sigterm():
+    whole = tqdm(
+        total=len(trials),
+        desc="all runs",
+        position=jobs,
+        leave=False,
+        disable=len(trials) <= jobs,
+        bar_format="{desc} {n}/{total} |{bar:24}| {elapsed} < {remaining}",
+    )
+    with whole, ThreadPoolExecutor(jobs) as pool, _ended_by_sigterm():
         try:
             return list(pool.map(work, trials))
         except RuntimeError:
@@ -97,16 +125,18 @@ def _ended_by_sigterm() -> Iterator[None]:
 
 def _run(trial: Trial, train: Path, threads: str, row: int) -> dict:
     done = trial.work_dir / "result.json"
-    weights = _weights(trial.cfg.to_dict())
+    weights = weights_of(trial.cfg)
     if done.is_file():
         result = json.loads(done.read_text())
-        if (result["config"], result.get("weights")) == (trial.cfg.pretty_text, weights):
+        same = (result["config"], result.get("weights")) == (trial.cfg.pretty_text, weights)
+        if same and (not trial.test or "test" in result):
             tqdm.write(f"{trial.name}: already done in an earlier run")
             return result
     started = time.time()
     epochs = trial.cfg.train_cfg.max_epochs
     result = dict(
         top1=_train(trial, train, threads, row),
+        **(dict(test=_tested(trial, started)) if trial.test else {}),
         seconds=time.time() - started,
         checkpoint=str(trial.work_dir / f"epoch_{epochs}.pth"),
         config=trial.cfg.pretty_text,
@@ -127,6 +157,7 @@ def _train(trial: Trial, train: Path, threads: str, row: int) -> float:
     config, log_file = trial.work_dir / "trial.py", trial.work_dir / "train.log"
     trial.cfg.dump(config)
     command = [sys.executable, "-W", "ignore", "-u", str(train), str(config)]
+    command += ["--test"] * trial.test
     environment = {**os.environ, "OMP_NUM_THREADS": threads, PARENT: str(os.getpid())}
     with (
         log_file.open("w", buffering=1) as log,
@@ -175,8 +206,26 @@ def _last_top1(work_dir: Path, since: float) -> float | None:
     return found
 
 
+def _tested(trial: Trial, since: float) -> dict[str, float]:
+    """The metrics of the test split, from the JSON file of a training that started at `since`."""
+    for path in sorted(trial.work_dir.glob("*/*.json"), reverse=True):
+        if path.stat().st_mtime >= since:
+            found = json.loads(path.read_text())
+            return {key: value for key, value in found.items() if not key.endswith("time")}
+    raise RuntimeError(f"{trial.name} wrote no metrics of its test split into {trial.work_dir}")
+
+
+def threads_of(jobs: int) -> str:
+    """Threads of one of `jobs` trainings side by side: OMP_NUM_THREADS, or its share of cores."""
+    return os.environ.get("OMP_NUM_THREADS") or str(max(1, _cores() // jobs))
+
+
+def weights_of(cfg: Config) -> dict[str, str]:
+    """The SHA-1 of every checkpoint file in a config, such as the teacher's, by its path."""
+    return _weights(cfg.to_dict())
+
+
 def _weights(part: Any) -> dict[str, str]:
-    """The SHA-1 of every checkpoint file in a config, such as the teacher's."""
     if isinstance(part, (list, tuple)):
         part = dict(enumerate(part))
     if not isinstance(part, dict):

@@ -1,0 +1,1 @@
+"""Studies: many runs for one question, their stored results, and the pages made from them."""

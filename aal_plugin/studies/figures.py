@@ -1,0 +1,78 @@
+"""The figure of a study: test top-1 over the values of a setting, or the runs' curves."""
+
+from __future__ import annotations
+
+import statistics
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from aal_plugin.analysis.curves import COLOURS, MARKERS
+from aal_plugin.analysis.runs import mean_curve
+
+from .records import Records
+from .running import TOP1, runs_of
+from .study import Point, Study
+from .tables import shown_points
+
+
+def figure(study: Study, records: Records) -> Figure | None:
+    """Lines over the values of `columns`; else validation curves of the arms. None without runs."""
+    points = shown_points(study, records)
+    if not points:
+        return None
+    drawn = Figure(figsize=(6.0, 3.4), layout="constrained")
+    axes = drawn.subplots()
+    if study.columns:
+        _over_values(axes, study, records, points)
+    else:
+        _over_epochs(axes, study, records, points)
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False, fontsize=8)
+    return drawn
+
+
+def _over_values(axes: Axes, study: Study, records: Records, points: list[Point]) -> None:
+    """Mean and standard deviation of the first metric; values stand at equal distances."""
+    metric, title = next(iter(study.metrics.items()))
+    across = list(study.settings[study.columns])
+    lines: dict[Point, list[tuple[int, list[float]]]] = {}
+    for point in points:
+        place = across.index(dict(point.values)[study.columns])
+        tests = [run.test[metric] for run in runs_of(point, records) if metric in run.test]
+        lines.setdefault(point.without((study.columns, *study.choose)), []).append((place, tests))
+    for index, (line, cells) in enumerate(lines.items()):
+        axes.errorbar(
+            [place for place, _ in cells],
+            [statistics.mean(tests) for _, tests in cells],
+            [statistics.stdev(tests) if len(tests) > 1 else 0 for _, tests in cells],
+            color=COLOURS[index % len(COLOURS)],
+            marker=MARKERS[index % len(MARKERS)],
+            capsize=3,
+            label=str(line),
+        )
+    axes.set_xticks(range(len(across)), across)
+    axes.set(xlabel=study.columns, ylabel=f"{title}, test images (%)")
+
+
+def _over_epochs(axes: Axes, study: Study, records: Records, points: list[Point]) -> None:
+    """Validation top-1: the mean over the seeds, in a band from the lowest to the highest."""
+    shown = [point for point in points if not study.curves or point.arm in study.curves]
+    for index, point in enumerate(shown):
+        curves = [
+            (np.array(run.curves[TOP1][0]), np.array(run.curves[TOP1][1]))
+            for run in runs_of(point, records)
+            if TOP1 in run.curves
+        ]
+        if not curves:
+            continue
+        epochs, mean, low, high = mean_curve(curves)
+        colour = COLOURS[index % len(COLOURS)]
+        marker = MARKERS[index % len(MARKERS)]
+        axes.plot(epochs, mean, color=colour, marker=marker, markersize=3.5, label=str(point))
+        axes.fill_between(epochs, low, high, color=colour, alpha=0.2, linewidth=0)
+    axes.set(xlabel="epoch", ylabel="validation top-1 (%)")
+    axes.set_xlim(left=0)
