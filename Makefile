@@ -3,6 +3,7 @@ STACK  ?= openmmlab
 PYTHON ?= python3
 VENV   := $(if $(filter openmmlab,$(STACK)),.venv,.venv-$(STACK))
 BIN    := $(VENV)/bin
+JOBS   ?= 2
 
 .PHONY: quickstart clean-quickstart test test-slow test-reliability lint format docs gpu
 
@@ -12,8 +13,9 @@ quickstart: $(VENV)/.installed
 clean-quickstart:
 	rm -rf work_dirs/quickstart
 
+# Two processes share the tests; JOBS=0 runs them in one.
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 test-slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m slow $(ARGS)
