@@ -9,7 +9,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from .steps import Setting, Steps
+from .setting import Setting
+from .steps import Steps
 from .timing import interleave
 
 SHARES = (0.25, 0.5, 0.75, 1.0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from typing import Any
 
 import timm
@@ -13,44 +12,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from aal_plugin.core import (
-    AttentionLinks,
-    AttentionRecorder,
-    TimmTeacher,
-    link_ranges,
-    mean_link_distance,
-)
-from aal_plugin.core.losses.link_ranges import Links
+from aal_plugin.core import AttentionLinks, AttentionRecorder, TimmTeacher, link_ranges
 
-from .straightforward import StraightforwardTeacher, full_attention, straightforward_distance
+from .setting import Setting
+from .straightforward import (
+    StraightforwardTeacher,
+    distance_of_maps,
+    full_attention,
+    straightforward_distance,
+)
 from .timing import Step
 
 WEIGHT = 2000.0  # λ of epoch 0
-
-
-@dataclass
-class Setting:
-    """The models and sizes to measure. Weights are random: the cost does not depend on them."""
-
-    student: str = "deit_small_patch16_224"
-    teacher: str = "efficientnet_b3"
-    batch: int = 16
-    size: int = 224
-    classes: int = 1000
-    dtype: str = "float32"  # of autocast, and of the teacher
-    device: str = "cpu"
-    links: Links = "full"
-    channels_last: bool = True
-    fold_norms: bool = True
-    compile: bool = False
-
-    def __post_init__(self) -> None:
-        if self.dtype not in ("float32", "bfloat16", "float16"):
-            raise ValueError(f"--dtype {self.dtype}; choose float32, bfloat16 or float16")
-
-    @property
-    def teacher_dtype(self) -> str | None:
-        return None if self.dtype == "float32" else self.dtype
 
 
 class Steps:
@@ -246,18 +219,3 @@ class Steps:
 
     def _timm(self, name: str) -> nn.Module:
         return timm.create_model(name, num_classes=self.setting.classes).to(self.setting.device)
-
-
-def distance_of_maps(
-    links: AttentionLinks, maps: list[Tensor], activations: list[Tensor]
-) -> Tensor:
-    """Eq. 4 and 5, written as in the paper."""
-    grid = maps[0].shape[-2:]
-    with torch.autocast(maps[0].device.type, enabled=False):
-        resized = [
-            level.float()
-            if level.shape[-2:] == grid
-            else F.interpolate(level.float(), size=grid, mode="bicubic", align_corners=False)
-            for level in activations
-        ]
-        return mean_link_distance(links(maps), resized)

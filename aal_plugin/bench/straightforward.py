@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from aal_plugin.core import AttentionLinks
+from aal_plugin.core import AttentionLinks, mean_link_distance
 
 
 class StraightforwardTeacher:
@@ -92,6 +92,21 @@ def straightforward_distance(
         return F.mse_loss(
             F.normalize(augmented.flatten(2), dim=-1), F.normalize(teacher.flatten(2), dim=-1)
         )
+
+
+def distance_of_maps(
+    links: AttentionLinks, maps: list[Tensor], activations: list[Tensor]
+) -> Tensor:
+    """Eq. 4 and 5, written as in the paper."""
+    grid = maps[0].shape[-2:]
+    with torch.autocast(maps[0].device.type, enabled=False):
+        resized = [
+            level.float()
+            if level.shape[-2:] == grid
+            else F.interpolate(level.float(), size=grid, mode="bicubic", align_corners=False)
+            for level in activations
+        ]
+        return mean_link_distance(links(maps), resized)
 
 
 def _heads(links: AttentionLinks, first: int, last: int) -> slice:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from .counting import Counts, count
-from .steps import Setting, Steps, distance_of_maps
+from .setting import Setting
+from .steps import Steps
+from .straightforward import distance_of_maps
 
 
 def counts(setting: Setting) -> dict[str, Counts]:

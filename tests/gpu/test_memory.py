@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from aal_plugin.bench import Setting, Steps, peak_memory
-from aal_plugin.bench.steps import distance_of_maps
+from aal_plugin.bench.straightforward import distance_of_maps
 
 from .steps import CLASSES, batch, models, task
 
