@@ -17,6 +17,7 @@ from aal_plugin.mm.checkpoints import torch_load  # noqa: F401
 from .datasets.class_balanced_subset import ClassBalancedSubset
 from .datasets.crop_to_box import CropToBox
 from .datasets.cub_with_boxes import CUBWithBoxes
+from .datasets.digits_dataset import DigitsDataset
 from .datasets.padded_random_crop import PaddedRandomCrop
 from .datasets.resize_edge_with_boxes import ResizeEdgeWithBoxes
 from .datasets.shapes_dataset import ShapesDataset
@@ -59,6 +60,7 @@ __all__ = [
     "CropToBox",
     "DeiTInit",
     "DeiTLR",
+    "DigitsDataset",
     "DistillHead",
     "FiniteLossHook",
     "FitCheckHook",
