@@ -19,39 +19,29 @@ def table(study: Study, records: Records) -> list[str]:
     With a baseline, a further column per column holds the paired difference from it.
     """
     points = shown_points(study, records)
-    across = list(study.settings.get(study.columns, {})) if study.columns else [""]
-    metric_keys = list(study.metrics)
-    down = list(dict.fromkeys(point.without((study.columns,)) for point in points))
-    by_place = {
-        (point.without((study.columns,)), dict(point.values).get(study.columns, "")): point
-        for point in points
-    }
+    across = list(study.settings[study.columns]) if study.columns else [""]
+    open_ = (*study.choose, study.columns)
+    rows: dict[Point, dict[str, Point]] = {}
+    for point in points:
+        rows.setdefault(point.without(open_), {})[dict(point.values).get(study.columns, "")] = point
 
     heads = ["", *(["chosen"] if study.choose else [])]
     for value in across:
-        for key in metric_keys:
-            name = study.metrics[key]
-            shown = name if not study.columns else f"{study.columns} {value}"
-            if study.columns and len(metric_keys) > 1:
-                shown += f", {name}"
-            heads.append(shown)
-            if study.baseline:
-                heads.append(f"minus {study.baseline}")
+        for name in study.metrics.values():
+            words = [f"{study.columns} {value}"] if study.columns else []
+            words += [name] if len(study.metrics) > 1 or not study.columns else []
+            heads += [", ".join(words), *([f"minus {study.baseline}"] if study.baseline else [])]
     lines = [_row(heads), _row(["---"] * len(heads))]
-    for row in down:
-        name = str(row.without(study.choose))
-        cells = [name]
-        if study.choose:
-            cells.append(
-                ", ".join(f"{key} {value}" for key, value in row.values if key in study.choose)
-            )
+    for row, by_value in rows.items():
+        cells = [str(row), *([_chosen(study, by_value)] if study.choose else [])]
         for value in across:
-            point = by_place.get((row, value))
-            runs = runs_of(point, records) if point else []
-            for key in metric_keys:
+            runs = runs_of(by_value[value], records) if value in by_value else []
+            for key in study.metrics:
                 cells.append(_cell(study, runs, key))
                 if study.baseline:
-                    cells.append(_minus_baseline(study, records, points, point, runs, key))
+                    other = rows.get(Point(study.baseline, row.values), {}).get(value)
+                    other = None if row.arm == study.baseline else other
+                    cells.append(_difference(runs, runs_of(other, records) if other else [], key))
         lines.append(_row(cells))
     return lines
 
@@ -102,25 +92,21 @@ def _cell(study: Study, runs: list[Record], key: str) -> str:
     return mean_and_spread(values) + fewer
 
 
-def _minus_baseline(
-    study: Study,
-    records: Records,
-    points: list[Point],
-    point: Point | None,
-    runs: list[Record],
-    key: str,
-) -> str:
+def _difference(runs: list[Record], others: list[Record], key: str) -> str:
     """The paired difference from the baseline: each at its own best, all else the same."""
-    if point is None or point.arm == study.baseline:
-        return ""
-    same = [
-        other
-        for other in points
-        if other.arm == study.baseline
-        and other.without(study.choose).values == point.without(study.choose).values
-    ]
-    found = paired_difference(runs, runs_of(same[0], records), key) if same else None
+    found = paired_difference(runs, others, key)
     return str(found) if found else ""
+
+
+def _chosen(study: Study, by_value: dict[str, Point]) -> str:
+    """The chosen settings of a row; one for each column where they differ."""
+    words = {
+        value: ", ".join(f"{key} {chosen}" for key, chosen in point.values if key in study.choose)
+        for value, point in by_value.items()
+    }
+    if len(set(words.values())) == 1:
+        return next(iter(words.values()))
+    return "; ".join(f"{value}: {chosen}" for value, chosen in words.items())
 
 
 def _row(cells: list[str]) -> str:

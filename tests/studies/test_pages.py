@@ -1,0 +1,125 @@
+"""Tables, sentences and blocks of pages, from runs written by hand."""
+
+import re
+
+import pytest
+
+from aal_plugin.studies.figures import figure
+from aal_plugin.studies.pages import fill_in, write_page
+from aal_plugin.studies.records import Record, Records
+from aal_plugin.studies.study import read_study
+from aal_plugin.studies.tables import answer, table
+
+pytest.importorskip("scipy")
+
+STUDY = """
+question: How many images are few?
+arms:
+  plain: {config: plain.py}
+  AAL: {config: plain.py}
+settings:
+  lr: {a: {lr: 1}, b: {lr: 2}}
+  images: {500: {n: 500}, 2000: {n: 2000}}
+choose: [lr]
+columns: images
+baseline: plain
+answer: "AAL reaches {AAL, images 500}, {AAL, images 500 - plain, images 500} more."
+seeds: [0, 1]
+"""
+# top-1 on (validation, test) images, by arm, lr, images and seed.
+RUNS = {
+    ("plain", "a", "500", 0): (10, 12), ("plain", "a", "500", 1): (0, 14),
+    ("plain", "b", "500", 0): (9, 99),
+    ("plain", "a", "2000", 0): (20, 99),
+    ("plain", "b", "2000", 0): (30, 31), ("plain", "b", "2000", 1): (0, 35),
+    ("AAL", "a", "500", 0): (40, 99),
+    ("AAL", "b", "500", 0): (41, 50), ("AAL", "b", "500", 1): (0, 54),
+    ("AAL", "b", "2000", 0): (80, 81),
+}  # fmt: skip
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "plain.py").write_text("")
+    (tmp_path / "few.yml").write_text(STUDY)
+    records = Records(tmp_path / "few.json")
+    for (arm, lr, images, seed), (val, test) in RUNS.items():
+        values = dict(lr=lr, images=images)
+        curves = {"accuracy/top1": [[1, 2], [val / 2, val]]}
+        tests = {"accuracy/top1": float(test)}
+        records.add(
+            Record(
+                arm, values, seed, f"{arm}{lr}{images}", {}, "abc", {}, "cpu X", 1800, tests, curves
+            ),
+            "text",
+        )
+    return read_study(tmp_path / "few.yml"), Records(tmp_path / "few.json")
+
+
+def test_table_has_the_chosen_runs_and_paired_differences(study):
+    lines = table(*study)
+    assert lines[0] == ("|  | chosen | images 500 | minus plain | images 2000 | minus plain |")
+    # plain: lr a at 500 images, b at 2000; AAL: b at both, one of two seeds at 2000.
+    assert lines[2:] == [
+        "| plain | 500: lr a; 2000: lr b | 13.0 ± 1.4 |  | 33.0 ± 2.8 |  |",
+        "| AAL | lr b | 52.0 ± 2.8 | +39.0 (+26.3 to +51.7) | 81.0 (1) | +50.0 |",
+    ]
+
+
+def test_answer_is_filled_with_the_figures_of_the_table(study):
+    assert answer(*study) == "AAL reaches 52.0 ± 2.8, +39.0 (+26.3 to +51.7) more."
+
+
+@pytest.mark.parametrize("name", ["AAL, images 700", "KD, images 500"])
+def test_a_name_without_runs_in_the_answer_is_told(study, tmp_path, name):
+    (tmp_path / "few.yml").write_text(STUDY.replace("{AAL, images 500}", "{" + name + "}"))
+    with pytest.raises(ValueError, match=f"answer: '{name}' has no runs; choose from"):
+        answer(read_study(tmp_path / "few.yml"), study[1])
+
+
+def test_a_page_is_written_between_its_marks_and_stays(study, tmp_path):
+    page = tmp_path / "docs" / "results.md"
+    page.parent.mkdir()
+    text = (
+        "# Results\n\nBefore.\n\n<!-- study: few -->\nold\n<!-- end of study -->\n\nAfter.\n\n"
+        "<!-- study: few table -->\n<!-- end of study -->\n"
+    )
+    page.write_text(text)
+    assert write_page(page, tmp_path, tmp_path / "docs" / "images")
+    written = page.read_text()
+    assert not write_page(page, tmp_path, tmp_path / "docs" / "images")
+    assert (
+        written == page.read_text() == fill_in(page, tmp_path, tmp_path / "docs" / "images", False)
+    )
+    assert "\nold\n" not in written and written.count("| AAL | lr b | 52.0") == 2
+    assert written.startswith("# Results\n\nBefore.\n") and "\n\nAfter.\n" in written
+    assert written.count("How many images are few?") == 2  # the question and the figure's words
+    assert "AAL reaches 52.0" in written and "10 runs of 5.0 hours" in written
+    link = re.search(r"!\[.*\]\((.*)\)", written).group(1)
+    assert (page.parent / link).read_bytes().startswith(b"\x89PNG")
+
+
+def test_figure_shows_means_with_their_spread_at_each_value(study):
+    (axes,) = figure(*study).axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["500", "2000"]
+    lines = {
+        container.get_label(): container.lines[0].get_ydata().tolist()
+        for container in axes.containers
+    }
+    assert lines == {"plain": [13.0, 33.0], "AAL": [52.0, 81.0]}
+
+
+def test_without_columns_the_figure_shows_validation_curves(study, tmp_path):
+    text = STUDY.replace("columns: images\n", "").replace("choose: [lr]\n", "")
+    (tmp_path / "few.yml").write_text(text)
+    (axes,) = figure(read_study(tmp_path / "few.yml"), study[1]).axes
+    lines = {line.get_label(): line.get_ydata().tolist() for line in axes.lines}
+    assert lines["AAL, lr b, images 500"] == [10.25, 20.5]  # the mean of two seeds
+
+
+def test_an_unknown_study_is_named(study, tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("<!-- study: nosuch -->\n<!-- end of study -->\n")
+    with pytest.raises(FileNotFoundError, match=r"nosuch\.yml"):
+        write_page(page, tmp_path, tmp_path)
