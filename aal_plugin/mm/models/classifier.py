@@ -18,6 +18,7 @@ from aal_plugin.core import AttentionRecorder, FrozenTeacher, Unregistered
 from aal_plugin.core.losses.attention_transfer import twice_differentiable_attention
 from aal_plugin.core.student.by_name import AttentionLayers
 
+from .built_teacher import built_teacher
 from .compatibility import (
     make_checkpoints_nonreentrant,
     make_drop_rates_compilable,
@@ -113,7 +114,7 @@ class AALClassifier(ImageClassifier):
         needs = _needs_of(heads.values())
         _check_used("attention_layers", self.attention_layers, ATTENTION, needs)
         _check_used("student_layers", self.student_layers, FEATURES, needs)
-        built = _built_teacher(teacher, needs, self.data_preprocessor, images_rgb)
+        built = built_teacher(teacher, needs, self.data_preprocessor, images_rgb)
         self._teacher = None if built is None else Unregistered(built)
         for name, loss in heads.items():
             _check_slot(name, loss)
@@ -202,39 +203,6 @@ class AALClassifier(ImageClassifier):
         if self._teacher is not None:
             self._teacher.apply(fn)
         return super()._apply(fn, *args, **kwargs)
-
-
-def _built_teacher(
-    given: dict | FrozenTeacher | None,
-    needs: frozenset[str],
-    pixels: nn.Module,
-    rgb: bool | None,
-) -> FrozenTeacher | None:
-    if rgb is not None and not isinstance(rgb, bool):
-        raise ValueError(f"model.images_rgb={rgb!r}; choose True, False or None")
-    if given is None:
-        of_teacher = needs & {ACTIVATIONS, TEACHER_LOGITS, TEACHER_GRADIENT}
-        if of_teacher:
-            raise ValueError(
-                f"AALClassifier has no teacher, but its heads need the teacher's "
-                f"{', '.join(sorted(of_teacher))}; add teacher=dict(type='TimmTeacher', …)"
-            )
-        return None
-    teacher: FrozenTeacher = given if isinstance(given, nn.Module) else MODELS.build(given)
-    if rgb is None:
-        rgb = getattr(pixels, "to_rgb", True)
-        if not rgb and not getattr(teacher, "to_rgb", True):
-            rgb = teacher.rgb  # both were given the same kind of images
-        elif not rgb and teacher.normalises and teacher.rgb and hasattr(pixels, "mean"):
-            raise ValueError(
-                "data_preprocessor.to_rgb=False does not say whether the teacher's images are RGB "
-                "(CIFAR's are RGB on disk, files loaded by mmcv are BGR); set "
-                "model.images_rgb=True or False"
-            )
-    values = (getattr(pixels, name, None) for name in ("mean", "std"))
-    mean, std = (None if value is None else value.flatten().tolist() for value in values)
-    teacher.match_input(mean, std, rgb=rgb)
-    return teacher
 
 
 def _needs_of(heads: Iterable[TeacherHead]) -> frozenset[str]:
