@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,6 +19,7 @@ from aal_plugin.core.settings import check_number
 from aal_plugin.core.student.by_name import AttentionLayers
 
 from .distillation import Distillation
+from .epoch_means import EpochMeans
 from .linked_student import TimmLinkedStudent
 
 _logger = logging.getLogger(__name__)
@@ -116,8 +116,7 @@ class AttentionLinkTask(ClassificationTask):
         # A Python number, multiplied outside the compiled module: a new λ does not recompile it,
         # and no step waits for the device to test whether λ is 0.
         self.link_weight = link_weight(epoch, self.loss_weight, *self._schedule)
-        self._sums: dict[str, Tensor] = {}
-        self._steps: dict[str, int] = {}
+        self._means = EpochMeans()
         self._marks = FiniteMarks()
 
     def epoch_metrics(self) -> dict[str, float]:
@@ -129,17 +128,7 @@ class AttentionLinkTask(ClassificationTask):
         names = ["link_distance", "task_loss"]
         if self.distill is not None:
             names.append("distill_loss")
-        means = {
-            name: float(self._sums[name]) / self._steps[name] if name in self._sums else math.nan
-            for name in names
-        }
-        return dict(link_weight=self.link_weight, **means)
-
-    def _count(self, name: str, value: Tensor) -> None:
-        value = value.detach()
-        # A clone: the next step of a CUDA graph overwrites the outputs of this one.
-        self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
-        self._steps[name] = self._steps.get(name, 0) + 1
+        return dict(link_weight=self.link_weight, **{n: self._means.mean(n) for n in names})
 
     def check_finite(self) -> None:
         """Raise where a loss of the epoch so far was NaN or infinite; waits for the device.
@@ -174,7 +163,7 @@ class AttentionLinkTask(ClassificationTask):
             unwrap_model(self.trainable_module).link_loss.discard()
             raise
         if active:
-            self._count("link_distance", distance)
+            self._means.add("link_distance", distance)
         link_loss = self.link_weight * distance
         logits, distilled = (output, output) if distill is None else distill.split(output)
         task_loss = self.criterion(logits, target)
@@ -186,7 +175,7 @@ class AttentionLinkTask(ClassificationTask):
         if self.training:
             for name in ("task_loss", "distill_loss"):
                 if name in result:
-                    self._count(name, result[name])
+                    self._means.add(name, result[name])
             self._marks.mark({name: result[name] for name in result if "loss" in name})
         return result
 
