@@ -22,8 +22,8 @@ def list_command(words: Sequence[str]) -> None:
         prog="aal configs",
         description="List the configs of this package, each with what it trains.",
         epilog="Examples: aal configs cifar10; aal configs 'shapes/*'. Your own config inherits "
-        'one with _base_ = "{{$AAL_CONFIGS:}}/NAME" after export AAL_CONFIGS=$(aal configs '
-        "--path); `aal train` sets AAL_CONFIGS itself.",
+        'one with _base_ = "{{$AAL_CONFIGS:}}/NAME". Scripts of your own need export '
+        "AAL_CONFIGS=$(aal configs --path) before it; aal's commands do not.",
     )
     parser.add_argument("pattern", nargs="?", default="", help="part of a name, or a glob pattern")
     parser.add_argument("--path", action="store_true", help="print only the folder of the configs")

@@ -39,7 +39,11 @@ def main() -> None:
         if words[0] == "--version":
             print(f"aal_plugin {aal_plugin.__version__}")
         elif words[0] == "configs":
-            list_command(words[1:])
+            try:
+                list_command(words[1:])
+                sys.stdout.flush()
+            except BrokenPipeError:  # `aal configs | head` reads no further
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         elif words[0] == "copy":
             copy_command(words[1:])
         else:
@@ -68,7 +72,6 @@ def run(name: str, arguments: Sequence[str]) -> None:
     """Run a command's tool in this process (a shell script: in a child), and leave as it does."""
     command = COMMANDS[name]
     tool = tools_folder() / command.tool
-    os.environ.setdefault("AAL_CONFIGS", str(configs_folder()))
     given = [_config(word) for word in arguments]
     asked = {"-h", "--help"} & set(arguments)
     if asked:

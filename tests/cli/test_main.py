@@ -90,17 +90,16 @@ def test_arguments_reach_the_tool_and_names_of_configs_become_files(tmp_path, mo
 
 
 def test_a_shell_tool_runs_with_this_python_and_its_status(tmp_path, monkeypatch):
-    (tmp_path / "echo.sh").write_text('echo "$PYTHON $AAL_CONFIGS $*" > "$1"; exit 7\n')
+    (tmp_path / "echo.sh").write_text('echo "$PYTHON $*" > "$1"; exit 7\n')
     monkeypatch.setattr(cli, "tools_folder", lambda: tmp_path)
     monkeypatch.setitem(COMMANDS, "dist-train", COMMANDS["dist-train"]._replace(tool="echo.sh"))
-    for name in ("PYTHON", "AAL_CONFIGS"):
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("PYTHON", raising=False)
     monkeypatch.setattr(sys, "argv", ["aal", "dist-train", str(tmp_path / "out"), "2"])
     with pytest.raises(SystemExit) as stop:
         cli.main()
     said = (tmp_path / "out").read_text()
     assert stop.value.code == 7
-    assert said == f"{sys.executable} {configs_folder()} {tmp_path / 'out'} 2\n"
+    assert said == f"{sys.executable} {tmp_path / 'out'} 2\n"
 
 
 def test_copy_writes_once(aal, tmp_path):
@@ -111,6 +110,13 @@ def test_copy_writes_once(aal, tmp_path):
     assert status == 2 and f"{dest} exists already" in text
     assert aal("copy", "shapes/pit_shapes.py", tmp_path / "new")[0] == 0
     assert (tmp_path / "new" / "pit_shapes.py").is_file()
+
+
+def test_a_reader_of_the_list_may_stop_early():
+    code = "from aal_plugin.cli.main import main; main()"
+    command = f'"{sys.executable}" -c "{code}" configs | head -1'
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.startswith("aal_deit-b_in1k.py ") and done.stderr == ""
 
 
 def test_configs_that_match_nothing_say_where_they_were_searched(aal):

@@ -8,14 +8,20 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from aal_plugin.cli.folders import configs_folder
+
 
 def read_config(path: str | os.PathLike) -> Config:
     """`Config.fromfile`, for both of MMEngine's config styles.
+
+    Sets the environment variable AAL_CONFIGS to the folder of this package's configs, unless it is
+    set, so that `_base_ = "{{$AAL_CONFIGS:}}/folder/deit-s_folder.py"` works from any folder.
 
     Raises:
         FileNotFoundError: the file, or one of its `_base_` files, does not exist.
         ValueError: the file is not a config; names the file, and the line if it is known.
     """
+    os.environ.setdefault("AAL_CONFIGS", str(configs_folder()))
     path = str(path)
     if "::" not in path:  # mmpretrain::… is a config of MMPretrain
         if Path(path).is_dir():

@@ -17,6 +17,7 @@ from aal_plugin.core import FrozenTeacher
 from aal_plugin.core.student.families import image_size_of
 from aal_plugin.core.teacher.weights import check_weights, load_weights
 from aal_plugin.mm.configs.types import PRETRAINED, parts_of, type_name
+from aal_plugin.plain_errors import searched_in
 
 from .teacher_weights import load_published, read_weights
 
@@ -60,8 +61,8 @@ class MMTeacher(FrozenTeacher):
         check_weights(False, str(checkpoint) if checkpoint else None, allow_random_weights)
         if isinstance(config, str) and not Path(config).is_file() and not list_models(config):
             raise FileNotFoundError(
-                f"teacher.config={config!r} is neither a file nor a name from MMPretrain's model "
-                "zoo"
+                f"teacher.config={config!r} is neither a file{searched_in(config)} nor a name from "
+                "MMPretrain's model zoo"
             )
         classifier: Any = get_model(without_own_weights(config))
         name = config if isinstance(config, str) else type(classifier.backbone).__name__

@@ -3,15 +3,15 @@
 import pytest
 import torch
 import torchvision
-from mmengine.config import Config
 from mmpretrain import get_model
 from mmpretrain.apis.model import ModelHub
 from mmpretrain.registry import MODELS
 
 import aal_plugin.mm  # noqa: F401
 from aal_plugin.mm.configs.check import check_config
+from aal_plugin.mm.configs.reading import read_config
 from tests.core.teacher.teachers_table import PAGE, ROWS, line_of, rows_of
-from tests.pages import ROOT, blocks
+from tests.pages import blocks
 
 ZOO = "resnet34_8xb32_in1k"
 TEXTS = [block.text for block in blocks(PAGE, "python")]
@@ -28,12 +28,13 @@ def test_the_table_has_no_other_rows():
 
 def test_the_recipe_with_a_name_of_the_zoo_builds_with_its_weights(tmp_path, monkeypatch):
     (text,) = [text for text in TEXTS if "_base_" in text]
-    (tmp_path / "recipe.py").write_text(text.replace('"configs/', f'"{ROOT}/configs/'))
+    (tmp_path / "recipe.py").write_text(text)
+    monkeypatch.delenv("AAL_CONFIGS", raising=False)
     torch.manual_seed(1)
     published = get_model(ZOO).state_dict()
     torch.save(dict(state_dict=published), tmp_path / "published.pth")
     monkeypatch.setattr(ModelHub._models_dict[ZOO], "weights", str(tmp_path / "published.pth"))
-    config = Config.fromfile(tmp_path / "recipe.py")
+    config = read_config(tmp_path / "recipe.py")
     check_config(config)
     model = MODELS.build(dict(config.model, teacher=dict(config.model.teacher, fold_norms=False)))
     assert model.teacher.name == ZOO and model.teacher.channels == [64, 128, 256, 512]
