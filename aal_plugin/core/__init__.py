@@ -6,7 +6,7 @@ from .losses.link_distance import link_distance, mean_link_distance
 from .losses.link_ranges import link_ranges
 from .losses.links import AttentionLinks
 from .losses.resize import resize_maps
-from .losses.schedule import check_schedule, link_weight
+from .losses.schedule import check_schedule, link_weight, paper_course
 from .student.attention_recorder import AttentionRecorder
 from .student.feature_recorder import FeatureRecorder
 from .student.maps import class_token_attention
@@ -30,6 +30,7 @@ __all__ = [
     "link_ranges",
     "link_weight",
     "mean_link_distance",
+    "paper_course",
     "qkv_class_token_attention",
     "resize_maps",
 ]

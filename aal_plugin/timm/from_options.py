@@ -7,8 +7,7 @@ from typing import Any
 
 import torch
 
-from aal_plugin.core import TimmTeacher, check_schedule, link_ranges
-from aal_plugin.core.losses.schedule import paper_course
+from aal_plugin.core import TimmTeacher, check_schedule, link_ranges, paper_course
 from aal_plugin.core.student.by_name import AttentionLayers
 from aal_plugin.core.teacher.weights import check_weights
 

@@ -10,8 +10,7 @@ import torch
 from timm.task import ClassificationTask
 from torch import nn
 
-from aal_plugin.core import TimmTeacher
-from aal_plugin.core.losses.schedule import paper_course
+from aal_plugin.core import TimmTeacher, paper_course
 from aal_plugin.data import CLASSES
 from aal_plugin.timm import AttentionLinkTask
 from aal_plugin.whole_files import written_whole

@@ -44,6 +44,8 @@ def link_weight(
     Returns:
         λ of this epoch.
 
+    For a run of another length than 300 epochs, `paper_course` returns gammas and milestones.
+
     Example:
         >>> link_weight(0, 2000.0, (0.99, 0.98), (200,))  # the paper
         2000.0
@@ -51,6 +53,8 @@ def link_weight(
         36.3
         >>> [link_weight(epoch, 8.0, 1.0, warmup_epochs=3) for epoch in range(5)]
         [2.0, 4.0, 6.0, 8.0, 8.0]
+        >>> [round(link_weight(epoch, 2000.0, *paper_course(100))) for epoch in (0, 67, 100)]
+        [2000, 268, 36]
     """
     if epoch < start_epoch or (stop_epoch is not None and epoch >= stop_epoch):
         return 0.0

@@ -13,8 +13,8 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import nn
 from torch.utils.data import BatchSampler, DataLoader
 
-from aal_plugin.core import check_schedule, link_weight
-from aal_plugin.core.losses.schedule import Gammas, check_final, paper_course
+from aal_plugin.core import check_schedule, link_weight, paper_course
+from aal_plugin.core.losses.schedule import Gammas, check_final
 from aal_plugin.core.settings import check_choice
 from aal_plugin.mm.models.heads.teacher_head import HEADS, TeacherHead
 

@@ -4,8 +4,8 @@ from fractions import Fraction
 
 import pytest
 
-from aal_plugin.core import check_schedule, link_weight
-from aal_plugin.core.losses.schedule import PAPER_FINAL, check_final, paper_course
+from aal_plugin.core import check_schedule, link_weight, paper_course
+from aal_plugin.core.losses.schedule import PAPER_FINAL, check_final
 
 
 def slow_weight(epoch, base, gammas, milestones):
