@@ -45,7 +45,7 @@ PHRASES = {
 # Files in which an old word is a name: they list what was renamed.
 NAMES_OF_OLD = {
     "CHANGELOG.md",
-    "aal_plugin/mm/configs/old_names.py",
+    "aal_plugin/old_names.py",
     "aal_plugin/timm/options.py",
 }
 FILES = [

@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class EpochMeans:
-    """Sums numbers on their device, and reads them only when a mean is asked for."""
+    """Sums numbers on their device, and reads a sum only to return its mean."""
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}

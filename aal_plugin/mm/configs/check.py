@@ -17,8 +17,8 @@ from aal_plugin.mm.checkpoints.checkpoint_file import check_checkpoint
 from aal_plugin.mm.models.backbones.timm_pooled_backbone import TIMMPooledBackbone
 from aal_plugin.mm.models.heads.teacher_head import TeacherHead
 from aal_plugin.mm.models.mm_teacher import MMTeacher
+from aal_plugin.old_names import moved_import, moved_type, renamed_arguments
 
-from .old_names import moved_import, moved_type, renamed_arguments
 from .registered import registered
 from .types import parts_of, type_name
 
@@ -97,7 +97,7 @@ def _mistakes(key: str, part: dict) -> Iterator[str]:
                 yield f"{key}.type={part['type']!r} is not registered; did you mean {near[0]!r}?"
         return
     kind = known[name]
-    renamed = dict(renamed_arguments(key, part))
+    renamed = dict(renamed_arguments(key, name, part))
     builders = {"type", "_scope_", *(("priority",) if issubclass(kind, Hook) else ())}
     given = {key: value for key, value in part.items() if key not in builders | set(renamed)}
     wrong = [*renamed.values(), *_wrong_names(key, kind, given)]
