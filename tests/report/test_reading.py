@@ -42,6 +42,25 @@ def test_facts_of_a_run_are_those_of_its_config(work_dirs):
     assert run.checkpoint.name == "epoch_2.pth" and run.scheduled
 
 
+@pytest.mark.parametrize(
+    ("teacher", "words"),
+    [
+        (
+            dict(model=dict(type="torchvision.models.resnet18"), checkpoint="runs/own.pth"),
+            "resnet18, weights of own.pth",
+        ),
+        (dict(config="resnet34_8xb32_in1k", checkpoint=True), "resnet34_8xb32_in1k, pretrained w"),
+        (dict(config="configs/cnn.py", checkpoint="a/b.pth"), "cnn, weights of b.pth"),
+    ],
+)
+def test_every_kind_of_teacher_has_a_name(work_dirs, tmp_path, teacher, words):
+    folder = shutil.copytree(work_dirs[0], tmp_path / "run")
+    (config,) = folder.glob("*/vis_data/config.py")
+    with open(config, "a") as file:
+        file.write(f"\nmodel = dict(teacher={teacher})\n")
+    assert read_run_of_any_kind(folder).facts["Teacher"].startswith(words)
+
+
 def test_links_of_every_epoch_are_the_hooks_records(work_dirs):
     run = read_run_of_any_kind(work_dirs[0])
     (file,) = work_dirs[0].glob("*/vis_data/link_strength.json")

@@ -126,12 +126,16 @@ def _student(model: dict) -> str:
 
 
 def _teacher(teacher: dict) -> str:
-    name = teacher.get("model_name") or Path(str(teacher.get("config", "?"))).stem
+    if isinstance(teacher.get("model"), dict):  # ModuleTeacher
+        name = _type(teacher["model"])
+    else:
+        name = teacher.get("model_name") or Path(str(teacher.get("config", "?"))).stem
     if teacher.get("allow_random_weights"):
         return f"{name}, random weights"
-    if teacher.get("checkpoint"):
-        return f"{name}, weights of {Path(teacher['checkpoint']).name}"
-    return f"{name}, pretrained weights" if teacher.get("pretrained") else str(name)
+    checkpoint = teacher.get("checkpoint")
+    if checkpoint and checkpoint is not True:
+        return f"{name}, weights of {Path(checkpoint).name}"
+    return f"{name}, pretrained weights" if checkpoint or teacher.get("pretrained") else str(name)
 
 
 def _data(data: dict) -> str:
