@@ -1,10 +1,7 @@
 # tools/train.py configs/shapes/deit_shapes.py
-# A ViT of six blocks, four heads and 64 channels: cross-entropy alone, weak augmentation.
+# The ViT of quickstart_plain.py in a short recipe: 20 epochs, batches of 50.
 _base_ = "./quickstart_plain.py"
-model = dict(
-    backbone=dict(
-        arch=dict(embed_dims=64, num_layers=6, num_heads=4, feedforward_channels=128),
-    ),
-    head=dict(in_channels=64),
-)
+train_dataloader = dict(batch_size=50)
+param_scheduler = dict(total_steps=20)
+train_cfg = dict(max_epochs=20)
 work_dir = "work_dirs/deit_shapes"

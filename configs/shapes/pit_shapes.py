@@ -1,6 +1,6 @@
 # tools/train.py configs/shapes/pit_shapes.py
-# A small PiT, three stages of 7×7, 4×4 and 2×2 patches, with the recipe of quickstart_plain.py.
-_base_ = "./quickstart_plain.py"
+# A small PiT, three stages of 7×7, 4×4 and 2×2 patches, with the recipe of deit_shapes.py.
+_base_ = "./deit_shapes.py"
 model = dict(
     backbone=dict(
         _delete_=True,

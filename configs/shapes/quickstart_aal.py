@@ -10,5 +10,7 @@ model = dict(
     ),
     link_head=dict(type="AttentionLinkHead", links="full", loss_weight=2000.0),
 )
-default_hooks = dict(aal=dict(type="LambdaDecayHook", gammas=(0.95,)))
+default_hooks = dict(
+    aal=dict(type="LambdaDecayHook", final=0.05), links=dict(type="LinkHeatmapHook", interval=4)
+)
 work_dir = "work_dirs/quickstart/aal"

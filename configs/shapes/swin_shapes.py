@@ -1,6 +1,6 @@
 # tools/train.py configs/shapes/swin_shapes.py
-# A small Swin, stages of 6×6 and 3×3 in windows of 3×3, with the recipe of quickstart_plain.py.
-_base_ = "./quickstart_plain.py"
+# A small Swin, stages of 6×6 and 3×3 in windows of 3×3, with the recipe of deit_shapes.py.
+_base_ = "./deit_shapes.py"
 model = dict(
     backbone=dict(
         _delete_=True,
