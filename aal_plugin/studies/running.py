@@ -6,6 +6,7 @@ import re
 import shutil
 import statistics
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from mmengine.config import Config
@@ -31,6 +32,7 @@ def run_study(
 ) -> None:
     """Run every run of a study that `records` does not hold, `jobs` at a time.
 
+    A run with the same config and seed that another study beside it stored is taken from there.
     The arms of `first` run before the others. Where the study chooses, the combinations of the
     chosen settings run with the first seeds, and the best one with all of them.
 
@@ -90,6 +92,9 @@ class _Runs:
     ) -> None:
         self.study, self.records, self.train, self.jobs = study, records, train, jobs
         self.work_dir, self.other_weights = work_dir, other_weights
+        own = records.path.resolve()
+        beside = (path for path in sorted(own.parent.glob("*.json")) if path != own)
+        self.others = [Records(path) for path in beside if path.with_suffix(".yml").is_file()]
         self.commit, self.versions = commit(), versions()
         self.processor = f"{processor()}, threads: {threads_of(jobs)}"
 
@@ -98,11 +103,13 @@ class _Runs:
         for point, seed in wanted:
             cfg = self._config(point)
             text = portable_text(cfg)
-            stored = self.records.find(hash_of(text), seed)
+            stored = self._stored(hash_of(text), seed)
             if stored is not None:
                 self._check_weights(stored, cfg, point)
-                if (stored.arm, dict(stored.values)) == (point.arm, dict(point.values)):
-                    continue
+                own = replace(stored, arm=point.arm, values=dict(point.values))
+                if own not in self.records.runs:
+                    self.records.add(own, text)
+                continue
             cfg.merge_from_dict({"randomness.seed": seed})
             cfg.work_dir = f"{self.work_dir}/{_folder(point)}/seed{seed}"
             trial = Trial(f"{point}, seed {seed}", cfg, test=True)
@@ -131,6 +138,13 @@ class _Runs:
                 file.unlink()
 
         run_trials([trial for trial, *_ in missing.values()], self.train, self.jobs, store)
+
+    def _stored(self, config: str, seed: int) -> Record | None:
+        """The same run of this study, or of another one beside it."""
+        return next(
+            filter(None, (records.find(config, seed) for records in (self.records, *self.others))),
+            None,
+        )
 
     def _config(self, point: Point) -> Config:
         cfg = read_config(self.study.arms[point.arm].config)

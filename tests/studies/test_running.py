@@ -134,6 +134,20 @@ def test_a_changed_config_replaces_its_own_runs_alone(home):
     assert len(records.runs) == 12 and len(records.configs) == 4
 
 
+def test_a_run_of_another_study_beside_it_is_not_run_again(home):
+    run(home)
+    ran(home)
+    other = STUDY.replace("  AAL:", "  AAL of old:").replace("2]", "2, 3]")
+    (home / "other.yml").write_text(other)
+    study, records = read_study(home / "other.yml"), Records(home / "other.json")
+    run_study(study, records, home / "train.py")
+    assert ran(home) == ["AAL 0.1 3", "AAL 0.2 3", "plain 0.1 3", "plain 0.2 3"]
+    stored = Records(home / "other.json")
+    assert len(stored.runs) == 16 and {run.arm for run in stored} == {"plain", "AAL of old"}
+    of_old = runs_of(Point("AAL of old", (("lr", "0.2"),)), stored)
+    assert [run.test["accuracy/top1"] for run in of_old] == [70.0, 69.0, 68.0, 67.0]
+
+
 def test_a_file_of_something_else_is_named(home):
     (home / "fair.json").write_text(json.dumps([1, 2]))
     with pytest.raises(ValueError, match="fair.json holds no results of a study"):
