@@ -56,7 +56,12 @@ SETTINGS = {
         aal_plugin.mm.HintHead,
         aal_plugin.mm.GradientTransferHead,
     ],
-    "teacher": [aal_plugin.mm.TimmTeacher, aal_plugin.mm.MMTeacher, aal_plugin.core.FrozenTeacher],
+    "teacher": [
+        aal_plugin.mm.TimmTeacher,
+        aal_plugin.mm.MMTeacher,
+        aal_plugin.mm.ModuleTeacher,
+        aal_plugin.core.FrozenTeacher,
+    ],
     "LambdaDecayHook": [aal_plugin.mm.LambdaDecayHook],
 }
 
@@ -150,6 +155,18 @@ def test_named_settings_exist(page):
             assert any(has_setting(cls, setting) for cls in SETTINGS[owner]), (
                 f"{name_of(page)} names {owner}.{setting}"
             )
+
+
+@pytest.mark.parametrize("owner", SETTINGS)
+def test_every_setting_is_on_a_page(owner):
+    codes = [code for page in PAGES for code in inline_code(page)]
+    codes += [block.text for page in PAGES for block in blocks(page, "python")]
+    for cls in SETTINGS[owner]:
+        for parameter in inspect.signature(cls).parameters.values():
+            if parameter.kind is parameter.VAR_KEYWORD or parameter.name == "init_cfg":
+                continue
+            named = re.compile(rf"\b{parameter.name}\b")
+            assert any(named.search(code) for code in codes), f"{owner}.{parameter.name}"
 
 
 def has_setting(cls: type, name: str) -> bool:
