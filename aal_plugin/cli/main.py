@@ -33,22 +33,30 @@ def main() -> None:
     words = sys.argv[1:]
     sys.argv[0] = "aal"
     with plain_errors():
-        if not words or words[0] in ("-h", "--help"):
-            print(USAGE.format(commands=overview()))
-            sys.exit(0 if words else 2)
-        if words[0] == "--version":
-            print(f"aal_plugin {aal_plugin.__version__}")
-        elif words[0] == "configs":
-            try:
-                list_command(words[1:])
-                sys.stdout.flush()
-            except BrokenPipeError:  # `aal configs | head` reads no further
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        elif words[0] == "copy":
-            copy_command(words[1:])
-        else:
-            name = command_name(words)
+        try:
+            name = own_command(words)
+            sys.stdout.flush()
+        except BrokenPipeError:  # `aal configs | head` reads no further
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return
+        if name:
             run(name, words[len(name.split()) :])
+
+
+def own_command(words: Sequence[str]) -> str | None:
+    """Answer what needs no tool (help, version, configs, copy); otherwise, the tool's command."""
+    if not words or words[0] in ("-h", "--help"):
+        print(USAGE.format(commands=overview()))
+        sys.exit(0 if words else 2)
+    if words[0] == "--version":
+        print(f"aal_plugin {aal_plugin.__version__}")
+    elif words[0] == "configs":
+        list_command(words[1:])
+    elif words[0] == "copy":
+        copy_command(words[1:])
+    else:
+        return command_name(words)
+    return None
 
 
 def command_name(words: Sequence[str]) -> str:
