@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import wraps
-from typing import Any
+from typing import Any, ParamSpec
+
+P = ParamSpec("P")
 
 # Classes that `aal_plugin` had and `aal_plugin.mm` has now.
 MOVED = frozenset(
@@ -71,7 +73,7 @@ def moved_class(name: str) -> type:
     return type(name, (), {"__new__": fail, "__init_subclass__": classmethod(fail)})
 
 
-def rejects_old_arguments(init: Callable[..., None]) -> Callable[..., None]:
+def rejects_old_arguments(init: Callable[P, None]) -> Callable[P, None]:
     """Decorates a constructor of `RENAMED`: an old argument is an error that gives the new name.
 
     Raises:
@@ -80,10 +82,10 @@ def rejects_old_arguments(init: Callable[..., None]) -> Callable[..., None]:
     kind = init.__qualname__.partition(".")[0]
 
     @wraps(init)
-    def checked(self: Any, *args: Any, **kwargs: Any) -> None:
+    def checked(*args: P.args, **kwargs: P.kwargs) -> None:
         for _, words in renamed_arguments(kind, kind, kwargs):
             raise ValueError(words)
-        init(self, *args, **kwargs)
+        init(*args, **kwargs)
 
     return checked
 

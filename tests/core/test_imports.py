@@ -17,6 +17,7 @@ BELOW = {
     "bench": {"core", "data", "timm"},
     "timm": {"core", "analysis"},
     "report": {"core", "analysis", "bench", "timm", "mm"},
+    "studies": {"core", "analysis", "mm"},
     "mm": {"core", "data", "analysis"},
     "cli": {"data"},
 }

@@ -35,20 +35,15 @@ def link_ranges(links: Links, num_levels: int, num_blocks: int) -> list[Range]:
         >>> link_ranges("alpha", num_levels=4, num_blocks=12)
         [(1, 3), (3, 5), (4, 6), (7, 12)]
     """
-    if isinstance(links, str):
-        if links == "full":
-            return [(1, num_blocks)] * num_levels
-        if links in TABLE_1:
-            rows = [TABLE_1[links][_table_level(level, num_levels)] for level in range(num_levels)]
-            return [
-                ((first - 1) * num_blocks // 12 + 1, -(-last * num_blocks // 12))
-                for first, last in rows
-            ]
-        raise ValueError(
-            f"link_head.links={links!r}; choose 'full', 'alpha', 'beta' or one (first, last) pair "
-            "per teacher level"
-        )
-    if not isinstance(links, Sequence):
+    if isinstance(links, str) and links == "full":
+        return [(1, num_blocks)] * num_levels
+    if isinstance(links, str) and links in TABLE_1:
+        rows = [TABLE_1[links][_table_level(level, num_levels)] for level in range(num_levels)]
+        return [
+            ((first - 1) * num_blocks // 12 + 1, -(-last * num_blocks // 12))
+            for first, last in rows
+        ]
+    if isinstance(links, str) or not isinstance(links, Sequence):
         raise ValueError(
             f"link_head.links={links!r}; choose 'full', 'alpha', 'beta' or one (first, last) pair "
             "per teacher level"

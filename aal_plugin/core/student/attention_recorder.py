@@ -10,12 +10,10 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from .by_name import AttentionLayers, reader_by_name
-from .families import FAMILIES, find_reader
-from .readers import BlockReader, Read, StudentReader
+from .families import find_reader
+from .readers import Read
 from .recorder import Recorder
 from .sources import Source
-
-__all__ = ["FAMILIES", "AttentionRecorder", "BlockReader", "Source", "StudentReader"]
 
 
 class AttentionRecorder:

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from aal_plugin.core.teacher.layer_names import named_modules_of
-from aal_plugin.core.teacher.layer_output import as_map
+from aal_plugin.core.teacher.layer_names import named_modules_of, split_item
+from aal_plugin.core.teacher.layer_output import as_map, item_of
 from aal_plugin.core.teacher.levels import output_formats
 from aal_plugin.core.teacher.stages import default_layers
 
@@ -32,7 +32,7 @@ class FeatureRecorder:
         student: a CNN with stages, a transformer of a known family, or a module that contains one.
         layers: dotted names of the modules to record instead, one a level; each returns
             (B, C, h, w), or (B, h, w, C) if timm's `output_fmt` says so, or a tuple or list of
-            maps, see `as_map`.
+            maps, see `as_map`; `name[item]` is one entry of a list, tuple or dict.
 
     Raises:
         ValueError: no stages and no known family, or names that the student lacks.
@@ -51,6 +51,7 @@ class FeatureRecorder:
         reader = None if layers is not None else known_reader(student)
         self._levels: list[tuple[Recorder, Recorder | None, int]] = []
         self._names: list[str] = []
+        self._items: list[str | None] = []
         self._formats: list[str] = []
         self._image_size = (1, 1)
         # The tokens of a block whose order is not that of its grid cannot become a map.
@@ -61,11 +62,12 @@ class FeatureRecorder:
                     self._levels.append((tokens, grid, block.num_prefix_tokens))
             return
         key = "model.student_layers"
-        layers = list(layers) if layers is not None else default_layers(student, "student", key)
+        layers = layers if layers is not None else default_layers(student, "student", key)
         for module in named_modules_of(student, layers, key):
             self._levels.append((Recorder(module, output_of), None, 0))
         whose = f"of {type(student).__name__}"
         self._names = [f"{key}: {layer!r} {whose}" for layer in layers]
+        self._items = [split_item(layer)[1] for layer in layers]
         self._formats = output_formats(student, layers)
 
     def start(self, image_size: tuple[int, int]) -> None:
@@ -96,8 +98,10 @@ class FeatureRecorder:
             raise ValueError(f"the student's levels {missing} did not run between start and stop")
         if self._names:
             return [
-                as_map(values[features], fmt, self._image_size, name)
-                for (features, _, _), fmt, name in zip(self._levels, self._formats, self._names)
+                as_map(item_of(values[features], item, name), fmt, self._image_size, name)
+                for (features, _, _), item, fmt, name in zip(
+                    self._levels, self._items, self._formats, self._names
+                )
             ]
         return [
             _on_grid(values[tokens], values[grid], num_prefix_tokens)

@@ -142,7 +142,7 @@ def _classes(model: nn.Module, state_dict: dict[str, Tensor]) -> tuple[int, int]
     counts = {(given[:1], wanted[:1]) for given, wanted in differing}
     rest = all(given[1:] == wanted[1:] for given, wanted in differing)
     # A weight and its bias; two heads of a distilled model.
-    if not rest or len(counts) != 1 or len(differing) > 4 or ((), ()) in counts:
+    if not rest or len(counts) != 1 or len(differing) > 4 or () in next(iter(counts)):
         return None
     (given,), (wanted,) = counts.pop()
     return given, wanted
