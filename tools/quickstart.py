@@ -16,7 +16,7 @@ from mmengine.runner import CheckpointLoader
 
 from aal_plugin.analysis import link_growth, plot_link_strength
 from aal_plugin.analysis.heatmap import GROWTH
-from aal_plugin.cli.folders import configs_folder
+from aal_plugin.folders import configs_folder
 from aal_plugin.mm.checkpoints.export import export_student
 from aal_plugin.mm.runtime.trials import Trial, run_trials
 from aal_plugin.plain_errors import plain_errors

@@ -9,9 +9,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from aal_plugin.folders import configs_folder
 from aal_plugin.whole_files import write_whole
-
-from .folders import configs_folder
 
 BASES = "_base_"  # the folder of parts, and the key of a config that names what it inherits
 
