@@ -24,8 +24,8 @@ from aal_plugin.analysis import (
 )
 from aal_plugin.analysis.heatmap import GROWTH, LABEL
 from aal_plugin.analysis.links import write_link_csv
-from aal_plugin.mm.checkpoints.reading import read_links
 from aal_plugin.plain_errors import plain_errors
+from aal_plugin.saved_links import read_links
 from aal_plugin.whole_files import save_figure
 
 

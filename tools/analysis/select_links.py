@@ -19,8 +19,8 @@ import numpy as np
 
 from aal_plugin.analysis import held_share, link_growth, link_share, select_ranges
 from aal_plugin.core import link_ranges
-from aal_plugin.mm.checkpoints.reading import read_links
 from aal_plugin.plain_errors import plain_errors
+from aal_plugin.saved_links import read_links
 from aal_plugin.whole_files import write_whole
 
 

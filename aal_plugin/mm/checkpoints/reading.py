@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, TypeVar
+from typing import TypeVar
 
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
 from aal_plugin.analysis.links import find_links
-from aal_plugin.core.losses.link_ranges import Range
+from aal_plugin.analysis.saved_links import SavedLinks, checked_links, links_of_task
 from aal_plugin.mm.runtime.launch import check_checkpoint
 
 Model = TypeVar("Model", bound=nn.Module)
-
-_MOST = 4096  # upper limit of blocks, heads of a block and levels in a file
-
-
-class SavedLinks(NamedTuple):
-    """The links of a checkpoint; the arguments of `aal_plugin.analysis.link_strength`."""
-
-    state_dict: dict[str, Tensor]
-    ranges: list[Range]
-    heads: list[int]
 
 
 def read_checkpoint(path: str) -> dict:
@@ -47,7 +37,7 @@ def read_links(path: str, ema: bool = False) -> SavedLinks:
     """
     saved = read_checkpoint(path)
     if isinstance(saved.get("task_state"), dict):
-        return _timms(saved, ema, path)
+        return links_of_task(saved, ema, path)
     links = find_links(saved_weights(saved, ema, path) if "state_dict" in saved else saved)
     if not links:
         raise ValueError(
@@ -61,54 +51,7 @@ def read_links(path: str, ema: bool = False) -> SavedLinks:
             "they link; train with LambdaDecayHook or LinkHeatmapHook, which save it"
         )
     weights = {f"links.{level}.weight": weight for level, weight in links.items()}
-    return SavedLinks(weights, *_checked(linked, weights, path))
-
-
-def _timms(saved: dict, ema: bool, path: str) -> SavedLinks:
-    """The links that AttentionLinkTask saved in the `task_state` of a timm checkpoint."""
-    key = "task_state_ema" if ema else "task_state"
-    if ema and not isinstance(saved.get(key), dict):
-        raise ValueError(f"--ema: checkpoint {path!r} has no averaged links of --model-ema")
-    linked = saved[key].get("links")
-    weights = linked.get("state_dict") if isinstance(linked, dict) else None
-    if not isinstance(weights, dict) or not find_links(weights):
-        raise ValueError(f"checkpoint {path!r} has no attention links: it was trained without AAL")
-    weights = {f"links.{level}.weight": weight for level, weight in find_links(weights).items()}
-    return SavedLinks(weights, *_checked(linked, weights, path, f"{key}['links']"))
-
-
-def _checked(
-    linked: Any, weights: dict[str, Tensor], path: str, key: str = "meta['attention_links']"
-) -> tuple[list[Range], list[int]]:
-    """The ranges and heads of a file, checked against its links.
-
-    Raises:
-        ValueError: a value has the wrong type, or does not match the size of the links.
-    """
-    try:
-        heads = [_whole(count) for count in linked["heads"][:_MOST]]
-        ranges = [(_whole(first), _whole(last)) for first, last in linked["ranges"][:_MOST]]
-        fits = len(ranges) == len(weights) and all(
-            1 <= first <= last <= len(heads)
-            and isinstance(weight, Tensor)
-            and weight.dim() == 4
-            and weight.shape[1] == sum(heads[first - 1 : last])
-            for (first, last), weight in zip(ranges, weights.values())
-        )
-    except (TypeError, KeyError, ValueError, IndexError):
-        fits = False
-    if not fits:
-        raise ValueError(
-            f"checkpoint {path!r}: {key} does not describe the links in the file; was the file "
-            "changed?"
-        )
-    return ranges, heads
-
-
-def _whole(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= _MOST:
-        raise ValueError(value)
-    return value
+    return SavedLinks(weights, *checked_links(linked, weights, path))
 
 
 def saved_weights(saved: dict, ema: bool, name: str) -> dict[str, Tensor]:

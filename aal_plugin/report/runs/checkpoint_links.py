@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from aal_plugin.analysis.links import link_strength
+from aal_plugin.saved_links import read_links
 
 
 def links_of_checkpoints(files: Iterable[Path], pattern: str, first: int) -> dict[int, np.ndarray]:
@@ -18,19 +19,12 @@ def links_of_checkpoints(files: Iterable[Path], pattern: str, first: int) -> dic
         files: checkpoints of one run, of MMEngine or timm.
         pattern: regular expression for the file name; its group is the epoch's number.
         first: number of the first epoch in these names; epochs count from 1 here.
-
-    Raises:
-        ImportError: mmengine, which reads checkpoints, is not installed.
     """
     numbered = {
         int(found.group(1)) + 1 - first: path
         for path in files
         if (found := re.fullmatch(pattern, path.name))
     }
-    if not numbered:
-        return {}
-    from aal_plugin.mm.checkpoints.reading import read_links  # slow to import
-
     strengths = {}
     for epoch, path in sorted(numbered.items()):
         try:
