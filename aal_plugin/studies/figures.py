@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from aal_plugin.analysis.curves import COLOURS, MARKERS
 from aal_plugin.analysis.runs import mean_curve
 
+from .choosing import TOP1, runs_of
 from .records import Records
-from .running import TOP1, runs_of
 from .study import Point, Study
 from .tables import shown_points
 

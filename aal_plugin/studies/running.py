@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import statistics
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,11 +14,11 @@ from aal_plugin.analysis.runs import read_run
 from aal_plugin.mm.configs.reading import read_config
 from aal_plugin.mm.runtime.trials import Trial, run_trials, threads_of, weights_of
 
+from .choosing import TOP1, chosen_points
 from .records import Record, Records, commit, hash_of, processor, rounded_curves, versions
 from .study import Arm, Point, Study
 
-CURVES = ("accuracy/top1", "loss", "link_distance", "link_weight", "lr")
-TOP1 = "accuracy/top1"
+CURVES = (TOP1, "loss", "link_distance", "link_weight", "lr")
 
 
 def run_study(
@@ -52,30 +51,6 @@ def run_study(
         runs.run([(point, seed) for point in study.points() for seed in some])
     points = chosen_points(study, records) if study.choose else list(study.points())
     runs.run([(point, seed) for point in points for seed in study.seeds_of(point)])
-
-
-def chosen_points(study: Study, records: Records) -> list[Point]:
-    """For each arm and each setting that is not chosen, the best combination of those that are.
-
-    The best has the highest mean top-1 on the validation images over the first seeds.
-    """
-    some = study.seeds[: study.choose_seeds]
-    best: dict[Point, tuple[float, Point]] = {}
-    for point in study.points():
-        found = [run.last(TOP1) for run in runs_of(point, records) if run.seed in some]
-        if not found:
-            continue
-        score, group = statistics.mean(found), point.without(study.choose)
-        if group not in best or score > best[group][0]:
-            best[group] = (score, point)
-    return [point for _, point in best.values()]
-
-
-def runs_of(point: Point, records: Records) -> list[Record]:
-    """The stored runs of a point, by seed."""
-    values = dict(point.values)
-    found = [run for run in records if run.arm == point.arm and dict(run.values) == values]
-    return sorted(found, key=lambda run: run.seed)
 
 
 class _Runs:

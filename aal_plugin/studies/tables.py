@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from .choosing import chosen_points, runs_of
 from .comparison import mean_and_spread, paired_difference
 from .records import Record, Records
-from .running import chosen_points, runs_of
 from .study import Point, Study
 
 _FIGURE = re.compile(r"\{([^{}]+)\}")

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from aal_plugin.mm.configs.reading import read_config
+from aal_plugin.studies.choosing import runs_of
 from aal_plugin.studies.pages import fill_in
 from aal_plugin.studies.records import Records, hash_of
-from aal_plugin.studies.running import runs_of
 from aal_plugin.studies.study import read_study
 
 ROOT = Path(__file__).resolve().parents[2]
