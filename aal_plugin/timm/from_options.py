@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -28,24 +29,13 @@ def check_options(args: Namespace) -> None:
     check_weights(args.aal_teacher_pretrained, args.aal_teacher_checkpoint, args.aal_random_teacher)
     if args.aal_random_teacher and (args.aal_teacher_pretrained or args.aal_teacher_checkpoint):
         raise ValueError("--aal-random-teacher, but weights are given as well; drop one of the two")
-    if args.aal_final is not None:
-        if args.aal_gammas is not None or args.aal_milestones is not None:
-            raise ValueError("--aal-final and --aal-gammas both lower λ; give one of them")
-        gammas, milestones = paper_course(args.epochs, args.aal_final)
-        args.aal_gammas, args.aal_milestones = list(gammas), list(milestones)
-        # Its gammas follow: args.yaml, read by a later run, must not give both.
-        args.aal_final = None
-    if args.aal_gammas is None and args.aal_milestones is None:
+    if args.aal_final is None and args.aal_gammas is None and args.aal_milestones is None:
         args.aal_gammas, args.aal_milestones = [0.99, 0.98], [200]
-    if args.aal_gammas is None:
-        raise ValueError(f"--aal-milestones {args.aal_milestones} without --aal-gammas; give both")
-    args.aal_milestones = args.aal_milestones or []
+    elif args.aal_gammas is not None and args.aal_milestones is None:
+        args.aal_milestones = []
+    gammas, milestones = _course(args)
     check_schedule(
-        args.aal_gammas,
-        args.aal_milestones,
-        args.aal_stop_epoch,
-        args.aal_start_epoch,
-        args.aal_warmup_epochs,
+        gammas, milestones, args.aal_stop_epoch, args.aal_start_epoch, args.aal_warmup_epochs
     )
     check_loss_weight(args.aal_loss_weight)
     links = parse_links(args.aal_links)
@@ -59,6 +49,17 @@ def check_options(args: Namespace) -> None:
                 f"--{other.replace('_', '-')} does not go with AAL; "
                 + ("learn the teacher's logits with --aal-distill" if "kd" in other else "drop it")
             )
+
+
+def _course(args: Namespace) -> tuple[Sequence[float], Sequence[int]]:
+    """How λ decays: the gammas and milestones that the options give or stand for."""
+    if args.aal_final is not None:
+        if args.aal_gammas is not None or args.aal_milestones is not None:
+            raise ValueError("--aal-final and --aal-gammas both lower λ; give one of them")
+        return paper_course(args.epochs, args.aal_final)
+    if args.aal_gammas is None:
+        raise ValueError(f"--aal-milestones {args.aal_milestones} without --aal-gammas; give both")
+    return args.aal_gammas, args.aal_milestones
 
 
 def _check_names(args: Namespace) -> None:
@@ -129,11 +130,12 @@ def build_teacher(args: Namespace) -> TimmTeacher:
 
 def task_settings(args: Namespace) -> dict[str, Any]:
     """The keyword arguments of `AttentionLinkTask` that the options stand for."""
+    gammas, milestones = _course(args)
     return dict(
         links=parse_links(args.aal_links),
         loss_weight=args.aal_loss_weight,
-        gammas=args.aal_gammas,
-        milestones=args.aal_milestones,
+        gammas=gammas,
+        milestones=milestones,
         stop_epoch=args.aal_stop_epoch,
         start_epoch=args.aal_start_epoch,
         warmup_epochs=args.aal_warmup_epochs,

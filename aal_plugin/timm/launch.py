@@ -22,7 +22,7 @@ from aal_plugin.plain_errors import searched_in
 
 from .attention_link_task import AttentionLinkTask
 from .from_options import build_teacher, check_options, task_settings
-from .options import add_options, in_options
+from .options import add_options, check_unknown, in_options
 
 
 def load_script(path: str) -> Any:
@@ -90,6 +90,7 @@ def put_task_in(script: Any) -> None:
     def parse(*given: Any, **options: Any) -> tuple[Namespace, list[str]]:
         args, unknown = parse_known_args(*given, **options)
         try:
+            check_unknown(unknown)
             check_options(args)
         except ValueError as error:
             parser.error(in_options(error))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 from argparse import SUPPRESS, ArgumentParser
+from collections.abc import Iterable
 
 # The names of settings in the errors of core and of the task, and the options that set them.
 OPTION_NAMES = {
@@ -45,6 +47,24 @@ def in_options(error: Exception) -> str:
     for setting, option in OPTION_NAMES.items():
         text = text.replace(setting, option)
     return text
+
+
+def check_unknown(words: Iterable[str]) -> None:
+    """Check that no option that train.py does not know is meant for AAL.
+
+    Raises:
+        ValueError: one begins with --aal; names it, and near names.
+    """
+    known = ArgumentParser(add_help=False)
+    add_options(known)
+    current = known._option_string_actions.keys() - RENAMED.keys()
+    names = [name.removeprefix("--aal-") for name in current]
+    for word in words:
+        option = word.partition("=")[0]
+        if option.startswith("--aal"):
+            near = difflib.get_close_matches(option.removeprefix("--aal-"), names, n=1)
+            hint = f"did you mean --aal-{near[0]}?" if near else "--help lists AAL's options"
+            raise ValueError(f"{option} is not an option; {hint}")
 
 
 def add_options(parser: ArgumentParser) -> None:

@@ -144,6 +144,8 @@ def test_images_are_renormalised_from_the_means_of_the_command_line(tmp_path):
         ([*AAL, "--aal-start-epoch", "-1"], "--aal-start-epoch -1; "),
         ([*AAL, "--aal-final", "0.02"], "--aal-final and --aal-gammas both lower λ"),
         ([*AAL[:3], "--aal-final", "2"], "--aal-final 2.0; choose a number above 0"),
+        ([*AAL, "--aal-gama", "1"], "--aal-gama is not an option; did you mean --aal-gammas?"),
+        ([*AAL, "--aal-x=1"], "--aal-x is not an option; --help lists AAL's options"),
     ],
 )
 def test_options_that_make_no_sense_are_named(capsys, tmp_path, options, words):
@@ -188,6 +190,8 @@ def test_the_papers_course_is_stretched_over_the_epochs(tmp_path, capsys):
     power = math.log(0.02) / (200 * math.log(0.99) + 100 * math.log(0.98))
     first = 0.99 ** (200 * power / 2)
     assert lambdas(capsys.readouterr().out) == pytest.approx([2000, 2000 * first, 2000 * first**2])
+    recorded = yaml.safe_load((tmp_path / "args.yaml").read_text())
+    assert recorded["aal_final"] == 0.02 and recorded["aal_gammas"] is None
 
 
 def test_a_teacher_may_see_images_of_another_size(tmp_path):
@@ -201,7 +205,6 @@ def test_a_teacher_may_see_images_of_another_size(tmp_path):
 def test_links_of_a_timm_checkpoint_are_shown_by_the_same_tools(
     tmp_path, monkeypatch, capsys, tool
 ):
-    pytest.importorskip("mmengine")
     run(tmp_path, *AAL)
     words = [tmp_path / "last.pth.tar", *([tmp_path / "l.png"] if tool == "plot_links" else [])]
     monkeypatch.setattr(sys, "argv", [tool, *map(str, words)])
