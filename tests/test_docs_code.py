@@ -76,6 +76,16 @@ def write_runs(*folders):
         )
 
 
+def write_checkpoint(file="output/train/aal/last.pth.tar"):
+    """A checkpoint of timm's train.py, of the page's small student."""
+    student = timm.create_model(
+        "deit_tiny_patch16_224", num_classes=10, img_size=64, depth=4, embed_dim=96
+    )
+    Path(file).parent.mkdir(parents=True)
+    torch.save(dict(state_dict=student.state_dict()), file)
+    return student.state_dict()
+
+
 _names: dict[Path, dict] = {}
 
 
@@ -107,6 +117,7 @@ def test_python_block_runs(page, block, tmp_path, monkeypatch, steps):
         check_pure_python(text, tmp_path)
         return
     write_runs("work_dirs/plain", "work_dirs/aal")
+    trained = write_checkpoint()
     names = _names.setdefault(page, {})  # a block may build on those above it
     names.update(stand_ins())
     with warnings.catch_warnings():
@@ -121,6 +132,9 @@ def test_python_block_runs(page, block, tmp_path, monkeypatch, steps):
         trained = names["student"].state_dict()
         small_student().load_state_dict(saved, strict=True)
         assert all(saved[key].equal(trained[key]) for key in trained)
+    if "local-dir:" in text:
+        loaded = names["same"].state_dict()
+        assert all(loaded[key].equal(trained[key]) for key in trained)
     if "save_pretrained" in text:
         saved = type(names["student"]).from_pretrained(tmp_path / "student").state_dict()
         trained = names["student"].state_dict()
