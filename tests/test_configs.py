@@ -9,6 +9,9 @@ from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from mmpretrain.registry import MODELS
 
+from aal_plugin.mm.configs.registered import registered, with_names
+
+from .mm.pure_python import pure_python
 from .mm.small import batch, total
 
 FOLDER = Path(__file__).resolve().parents[1] / "configs"
@@ -18,9 +21,9 @@ SHARES = {"5pct": 0.05, "10pct": 0.1, "30pct": 0.3, "50pct": 0.5}
 SIDES = {"384px": 384, "wrn": 32, "nin": 32}
 
 
-def step(path):
+def step(path, cfg=None):
     """A training step of a config, with random weights and two images of its real size."""
-    cfg = Config.fromfile(path)
+    cfg = cfg or Config.fromfile(path)
     init_default_scope(cfg.default_scope)
     MMLogger.get_current_instance().setLevel("ERROR")
     teacher = cfg.model.get("teacher")
@@ -56,6 +59,28 @@ def test_config_is_a_whole_recipe(path):
 @pytest.mark.parametrize("path", SMALL, ids=lambda path: path.stem)
 def test_small_config_builds_and_takes_a_training_step(path):
     step(path)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_config_reads_the_same_as_pure_python_with_classes_as_types(path, tmp_path):
+    text = Config.fromfile(path)
+    pure = Config.fromfile(pure_python(text, tmp_path / "pure.py"))
+    assert isinstance(pure.model.type, type)
+    kinds = dict(registered())  # a class may have several names: BN and BN2d
+
+    def built(part):
+        if isinstance(part, dict):
+            return {k: kinds.get(v, v) if k == "type" else built(v) for k, v in part.items()}
+        return [built(each) for each in part] if isinstance(part, (list, tuple)) else part
+
+    for key in (key for key in text if key != "custom_imports"):
+        assert built(with_names(pure[key])) == built(text[key]), key
+
+
+@pytest.mark.parametrize("path", SMALL, ids=lambda path: path.stem)
+def test_small_config_takes_a_training_step_as_pure_python(path, tmp_path):
+    pure = Config.fromfile(pure_python(Config.fromfile(path), tmp_path / "pure.py"))
+    step(path, pure)
 
 
 @pytest.mark.slow

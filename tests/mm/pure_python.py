@@ -2,8 +2,12 @@
 
 from pathlib import Path
 
+from mmpretrain.utils import register_all_modules
+
 import aal_plugin.mm  # noqa: F401
 from aal_plugin.mm.configs.registered import registered
+
+register_all_modules(init_default_scope=False)
 
 
 class _Name:
