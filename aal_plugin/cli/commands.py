@@ -60,6 +60,11 @@ COMMANDS = {
         "train configs with several seeds, print their top-1",
         "aal compare shapes/quickstart_plain.py shapes/quickstart_aal.py --seeds 0 1 2",
     ),
+    "results": Command(
+        "results.py",
+        "write the tables and figures of studies into Markdown pages",
+        "aal results report.md --studies studies --images images",
+    ),
     "quickstart": Command(
         "quickstart.py",
         "train a CNN, a plain ViT and the same ViT with AAL, in minutes on a CPU",

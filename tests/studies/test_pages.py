@@ -1,6 +1,9 @@
 """Tables, sentences and blocks of pages, from runs written by hand."""
 
 import re
+import runpy
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -123,3 +126,21 @@ def test_an_unknown_study_is_named(study, tmp_path):
     page.write_text("<!-- study: nosuch -->\n<!-- end of study -->\n")
     with pytest.raises(FileNotFoundError, match=r"nosuch\.yml"):
         write_page(page, tmp_path, tmp_path)
+
+
+def test_command_line_writes_and_checks_a_page(study, tmp_path, monkeypatch, capsys):
+    tool = Path(__file__).resolve().parents[2] / "tools" / "results.py"
+    (tmp_path / "report.md").write_text("<!-- study: few table -->\n<!-- end of study -->\n")
+
+    def results(*arguments):
+        monkeypatch.setattr(sys, "argv", ["results.py", "report.md", *arguments])
+        runpy.run_path(str(tool), run_name="__main__")
+
+    with pytest.raises(SystemExit, match=r"out of date: report\.md"):
+        results("--studies", ".", "--check")
+    results("--studies", ".")
+    assert "written: report.md" in capsys.readouterr().out
+    results("--studies", ".", "--check")
+    with pytest.raises(SystemExit, match="2"):
+        results("--studies", "nowhere")
+    assert "nowhere does not exist in" in capsys.readouterr().err
