@@ -27,13 +27,19 @@ def read_links(path: str, ema: bool = False) -> SavedLinks:
         ValueError: the file is no checkpoint, has no links, or does not say which blocks they link.
     """
     if find_spec("mmpretrain") is None:
-        return _timms(path, ema)
+        return links_of_task(read_timm_checkpoint(path), ema, path)
     from aal_plugin.mm.checkpoints.reading import read_links  # slow to import
 
     return read_links(path, ema)
 
 
-def _timms(path: str, ema: bool) -> SavedLinks:
+def read_timm_checkpoint(path: str) -> dict:
+    """Load a checkpoint of timm's train.py to the CPU, as data only.
+
+    Raises:
+        FileNotFoundError: the checkpoint does not exist.
+        ValueError: the file is incomplete, or of another kind.
+    """
     if not Path(path).is_file():
         raise FileNotFoundError(f"checkpoint {path!r}: no such file{searched_in(path)}")
     try:
@@ -44,4 +50,4 @@ def _timms(path: str, ema: bool) -> SavedLinks:
             f"checkpoint {path!r} cannot be read: it is incomplete, or is not timm's; for "
             "MMPretrain's install aal_plugin[openmmlab]"
         ) from error
-    return links_of_task(saved if isinstance(saved, dict) else {}, ema, path)
+    return saved if isinstance(saved, dict) else {}

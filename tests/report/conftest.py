@@ -4,10 +4,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from timm.utils import update_summary
 
+from aal_plugin.data import export_image_folder
 from aal_plugin.timm.launch import load_script, put_task_in
 from tests.mm.small import PLAIN, training
 
@@ -55,4 +57,11 @@ def timm_dir(tmp_path_factory):
         script.main()
     finally:
         sys.argv = argv
+    # The stand-in has no options for its model and data, which timm's own train.py writes.
+    export_image_folder(folder / "shapes", train=5, val=10, size=32)
+    own = dict(model="vit_tiny_patch16_224", img_size=32, num_classes=5, val_split="validation")
+    own.update(model_kwargs=dict(patch_size=8, embed_dim=16, depth=3, num_heads=2))
+    options = yaml.safe_load((folder / "args.yaml").read_text())
+    options.update(own, data_dir=str(folder / "shapes"))
+    (folder / "args.yaml").write_text(yaml.safe_dump(options))
     return folder

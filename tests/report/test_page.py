@@ -129,14 +129,14 @@ def test_time_of_a_step_is_the_logs(page, work_dirs):
 def test_sheets_are_pictures_with_a_text(page):
     assert "could not be drawn" not in page.sections["attention"]
     pictures = [attrs for tag, attrs in page.tags if tag == "img"]
-    assert len(pictures) == 2  # of both groups of MMPretrain
+    assert len(pictures) == 3  # of both groups of MMPretrain, and of timm's
     for picture in pictures:
         head, _, data = picture["src"].partition(",")
         assert head == "data:image/png;base64"
         assert Image.open(io.BytesIO(base64.b64decode(data))).width > 200
     assert "mean cosine" in pictures[0]["alt"] and "at level 4" in pictures[0]["alt"]
     assert "cosine" not in pictures[1]["alt"]  # the plain student has no links
-    assert "Sheets are drawn for runs of MMPretrain alone" in page.sections["attention"]
+    assert "mean cosine" in pictures[2]["alt"]
 
 
 def test_warnings_are_those_of_the_runs(page):
@@ -207,7 +207,7 @@ def test_sheets_without_a_checkpoint_say_so(work_dirs, tmp_path):
     plain = shutil.copytree(work_dirs[2], tmp_path / "plain", ignore=ignore)
     write_report([plain], tmp_path / "report.html", images=1)
     text = PageParts((tmp_path / "report.html").read_text()).sections["attention"]
-    assert "The work dir holds no checkpoint" in text
+    assert "The folder holds no checkpoint" in text
 
 
 def test_dead_teacher_level_is_found_in_the_sheets(work_dirs, tmp_path, monkeypatch):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ from mmpretrain.models import BaseClassifier
 from mmpretrain.registry import DATASETS, MODELS
 from torch import Tensor
 
+from aal_plugin.analysis.shown import Shown
 from aal_plugin.core import AttentionRecorder
 from aal_plugin.core.losses.map_grid import map_grid
 from aal_plugin.core.losses.resize import resize_maps
@@ -25,22 +25,6 @@ from aal_plugin.mm.models.heads.attention_link_head import AttentionLinkHead
 from aal_plugin.plain_errors import searched_in
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
-
-
-class Shown(NamedTuple):
-    """An image (H, W, 3) uint8 RGB and its maps.
-
-    `augmented` and `activations` are None for a model without links.
-    """
-
-    name: str
-    title: str  # the name, the prediction with its score, and the label
-    prediction: str  # such as "ring (83%)"
-    image: np.ndarray
-    box: np.ndarray | None
-    maps: list[Tensor]  # (M, h, w) for every block
-    augmented: list[Tensor] | None  # (C, h, w) for every level
-    activations: list[Tensor] | None  # (C, H, W) for every level
 
 
 class AttentionReader:

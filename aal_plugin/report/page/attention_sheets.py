@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,10 +15,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from aal_plugin.analysis.attention_sheet import Pair
-    from aal_plugin.mm.evaluation.attention_maps import Shown
+    from aal_plugin.analysis.shown import Shown
 
 _BLOCKS = 4  # of the student, evenly spread
 _CHANNELS = 3  # teacher maps of a level
+# What a run's folder needs: the checkpoint, and what says how the run was made.
+_FILES = {
+    "MMPretrain": ("epoch_*.pth", "config (*/vis_data/config.py)"),
+    "timm": ("last.pth.tar", "args.yaml"),
+}
 _FLAT = 1e-8  # range of a constant map
 
 
@@ -33,12 +38,11 @@ class Sheets:
 
 def sheets_of(run: RecordedRun, count: int) -> Sheets:
     """Sheets for the first `count` validation images, from the run's newest checkpoint."""
-    if run.front_end != "MMPretrain":
-        return Sheets(missing="sheets are drawn for runs of MMPretrain alone")
+    kind, config = _FILES[run.front_end]
     if run.checkpoint is None:
-        return Sheets(missing="the work dir holds no checkpoint (epoch_*.pth)")
+        return Sheets(missing=f"the folder holds no checkpoint ({kind})")
     if run.config_file is None:
-        return Sheets(missing="the work dir holds no config (*/vis_data/config.py)")
+        return Sheets(missing=f"the folder holds no {config}")
     try:
         return _drawn(run, count)
     except Exception as error:  # a part of the page; what goes wrong is shown in its place
@@ -47,9 +51,15 @@ def sheets_of(run: RecordedRun, count: int) -> Sheets:
 
 
 def _drawn(run: RecordedRun, count: int) -> Sheets:
-    from aal_plugin.mm.evaluation.attention_maps import AttentionReader  # slow to import
+    reader: Any
+    if run.front_end == "timm":
+        from aal_plugin.timm.attention_maps import TimmAttentionReader
 
-    reader = AttentionReader(str(run.config_file), str(run.checkpoint))
+        reader = TimmAttentionReader(str(run.config_file), str(run.checkpoint))
+    else:
+        from aal_plugin.mm.evaluation.attention_maps import AttentionReader  # slow to import
+
+        reader = AttentionReader(str(run.config_file), str(run.checkpoint))
     total = len(reader.recorder.heads)
     blocks = sorted({round(b) for b in np.linspace(1, total, min(_BLOCKS, total))})
     sheets, alive = Sheets(), set()

@@ -63,6 +63,7 @@ def read_timm(folder: Path) -> RecordedRun:
         links=links,
         links_from="the checkpoints that the run kept" if links else "",
         checkpoint=checkpoint if checkpoint.is_file() else None,
+        config_file=args if args.is_file() else None,
     )
 
 
