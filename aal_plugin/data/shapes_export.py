@@ -107,9 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("give --export DIR, --preview PNG or both")
     try:
         if args.export:
-            export_image_folder(
-                args.export, args.train, args.val, args.size, args.seed, args.test
-            )
+            export_image_folder(args.export, args.train, args.val, args.size, args.seed, args.test)
             test = f", {args.test} test" if args.test else ""
             print(f"{args.export}: {args.train} train, {args.val} val{test} images, {_BOXES}")
         if args.preview:
