@@ -214,7 +214,7 @@ SETTINGS: list[tuple[str, object, tuple[str, ...]]] = [
     ("default_hooks.acc", dict(type="TeacherAccuracyHook", x=1), ("x", "TeacherAccuracyHook")),
     ("default_hooks.logger.interval", 0, ("interval must be greater than 0",)),
     # data
-    ("train_dataloader.dataset.split", "test", ("split='test'", "'train' or 'val'")),
+    ("train_dataloader.dataset.split", "dev", ("split='dev'", "'train', 'val' or 'test'")),
     ("train_dataloader.dataset.num_images", 0, ("num_images=0", "1 or more")),
     ("train_dataloader.dataset.num_images", 2.5, ("num_images=2.5", "whole number")),
     ("train_dataloader.dataset.size", 3, ("size=3",)),
