@@ -37,6 +37,7 @@ class Panel(NamedTuple):
     key: str
     title: str
     unit: str
+    over: str  # 'epoch' or 'iteration', or both
     figure: go.Figure
     rows: dict[str, tuple]  # by group: epochs, mean, low, high and the number of runs
 
@@ -47,6 +48,7 @@ def curve_panels(groups: Groups) -> list[Panel]:
     Several runs of a group are drawn as their mean, in a band from the lowest to the highest, over
     the epochs that all of them have.
     """
+    over = " / ".join(sorted({run.unit for runs in groups.values() for run in runs}))
     panels = []
     for key, (title, unit) in PANELS.items():
         rows = {}
@@ -55,11 +57,12 @@ def curve_panels(groups: Groups) -> list[Panel]:
             if curves and len(shared := mean_curve(curves)[0]):
                 rows[name] = (shared, *mean_curve(curves)[1:], len(curves))
         if rows:
-            panels.append(Panel(key, title, unit, _figure(groups, key, rows, unit), rows))
+            figure = _figure(groups, key, rows, unit, over)
+            panels.append(Panel(key, title, unit, over, figure, rows))
     return panels
 
 
-def _figure(groups: Groups, key: str, rows: dict[str, tuple], unit: str) -> go.Figure:
+def _figure(groups: Groups, key: str, rows: dict[str, tuple], unit: str, over: str) -> go.Figure:
     figure = go.Figure()
     for index, name in enumerate(groups):
         if name in rows:
@@ -67,10 +70,9 @@ def _figure(groups: Groups, key: str, rows: dict[str, tuple], unit: str) -> go.F
         teachers = [run.curves[TEACHER_TOP1] for run in groups[name] if TEACHER_TOP1 in run.curves]
         if key == TOP1 and teachers:
             _add_teacher(figure, index, name, teachers)
-    units = {run.unit for runs in groups.values() for run in runs}
     figure.update_layout(
         meta=dict(key=key),
-        xaxis=dict(title=" / ".join(sorted(units)), rangemode="tozero"),
+        xaxis=dict(title=over, rangemode="tozero"),
         yaxis=dict(rangemode="tozero" if key != LOSS else "normal", ticksuffix=unit),
         showlegend=False,
         hovermode="x unified",

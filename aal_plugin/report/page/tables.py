@@ -48,7 +48,7 @@ def results_table(groups: Groups) -> str:
                 spread([run.last(TOP1) for run in runs], "%"),
                 spread([run.best(TOP1) for run in runs], "%"),
                 spread([run.last(TEACHER_TOP1) for run in runs], "%"),
-                f"{length} {runs[0].unit}s",
+                f"{length} {runs[0].unit}" + ("" if length == 1 else "s"),
                 f"{len(runs)}" + (f" (seeds {seeds})" if seeds else ""),
                 runs[0].front_end,
             )
@@ -76,7 +76,7 @@ def numbers_table(panel: Panel) -> str:
     }
     rows = [(str(e), *(cells[name].get(e, NONE) for name in cells)) for e in epochs]
     unit = f" ({panel.unit})" if panel.unit else ""
-    return table(f"{panel.title}{unit}", ("epoch", *cells), rows)
+    return table(f"{panel.title}{unit}", (panel.over, *cells), rows)
 
 
 def localization_table(groups: Groups) -> str | None:

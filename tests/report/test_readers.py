@@ -1,0 +1,244 @@
+"""What is read of work dirs and output folders, on made-up ones."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from aal_plugin.report.runs.reading import how_many, read_groups, read_run_of_any_kind
+
+from .made_up_runs import curve, record, write_timm_dir, write_work_dir
+
+HEAD = "epoch,train_loss,train_task_loss,train_link_weight,eval_top1\n"
+
+
+def facts(folder, model="dict()", **settings):
+    config = "".join(f"{key} = {value}\n" for key, value in dict(model=model, **settings).items())
+    return read_run_of_any_kind(write_work_dir(folder, config)).facts
+
+
+def timm_facts(folder, **options):
+    folder = write_timm_dir(folder, HEAD + "0,2,1,5,10\n", json.dumps(options))
+    return read_run_of_any_kind(folder).facts
+
+
+@pytest.mark.parametrize(
+    ("folders", "names"),
+    [
+        (["aal-seed0", "aal-seed1"], ["aal"]),
+        (["aal-seed0"], ["aal-seed0"]),
+        (["small/run_3"], ["small"]),
+        (["small/7"], ["small"]),
+        (["small/seed-2", "small/seed-3"], ["small"]),
+    ],
+)
+def test_name_of_a_group_is_that_of_its_folders(tmp_path, folders, names):
+    for number, name in enumerate(folders):
+        write_work_dir(tmp_path / name, f"lr = 1\nrandomness = dict(seed={number})\n")
+    assert list(read_groups([str(tmp_path / name) for name in folders])) == names
+
+
+def test_groups_of_one_name_are_numbered_after_names_that_were_given(tmp_path):
+    folders = [
+        write_work_dir(tmp_path / str(number) / "aal", f"lr = {number}\n") for number in range(3)
+    ]
+    given = [*map(str, folders), f"aal={write_work_dir(tmp_path / 'other')}"]
+    assert list(read_groups(given)) == ["aal (2)", "aal (3)", "aal (4)", "aal"]
+
+
+def test_recipe_is_the_settings_without_those_of_one_run(tmp_path):
+    hook = "dict(type='A', work_dir='{}', every={})"
+    for name, every, order in (("a", 1, 0), ("b", 1, 1), ("c", 2, 0)):
+        parts = [f"hooks = [{hook.format(name, every)}]\n", "lr = 0.1\n"]
+        write_work_dir(tmp_path / name, "".join(parts[::-1] if order else parts))
+    groups = read_groups([str(tmp_path / name) for name in "abc"])
+    assert [[run.folder.name for run in runs] for runs in groups.values()] == [["a", "b"], ["c"]]
+
+
+def test_runs_that_recorded_no_settings_are_groups_of_their_own(tmp_path):
+    folders = [write_timm_dir(tmp_path / name, HEAD + "0,2,1,,10\n") for name in ("one", "two")]
+    assert list(read_groups([str(folder) for folder in folders])) == ["one", "two"]
+
+
+def test_numbers_of_runs_are_in_words():
+    assert how_many({"a": [record()]}) == "1 run in 1 group"
+    assert how_many({"a": [record(), record()], "b": [record()]}) == "3 runs in 2 groups"
+
+
+def test_last_and_best_value_of_a_curve():
+    run = record({"loss": curve(3, np.nan, 2), "link_distance": curve(1, 2)})
+    assert (run.last("loss"), run.best("loss"), run.best("accuracy/top1")) == (2, 3, None)
+    assert run.last("accuracy/top1") is None
+    assert run.linked and not record({"loss": curve(1)}).linked
+    assert record({"link_weight": curve(1)}).linked
+
+
+def test_training_by_iterations_has_its_length_and_its_newest_checkpoint(tmp_path):
+    lines = [dict(step=100, iter=100, lr=0.1, loss=2.0), dict(step=900, iter=900, lr=0.1, loss=1.0)]
+    config = "train_cfg = dict(by_epoch=False, max_epochs=3, max_iters=1000)\n"
+    folder = write_work_dir(tmp_path / "run", config, lines)
+    for name in ("iter_900.pth", "iter_1000.pth"):
+        (folder / name).touch()
+    run = read_run_of_any_kind(folder)
+    assert (run.unit, run.planned, run.steps) == ("iteration", 1000, 900)
+    assert run.checkpoint.name == "iter_1000.pth"  # by its number, not by its name
+    assert (run.links, run.links_from) == ({}, "")
+
+
+def test_config_and_versions_are_those_of_the_newest_log(tmp_path):
+    old = "  PyTorch: 2.6.0+cpu\n"
+    new = "    Python: 3.11.7 (main, Jan 1 2026)\n    PyTorch: 2.9.1\n    GPU 0,1: NVIDIA H100\n"
+    folder = write_work_dir(tmp_path / "run", "randomness = dict(seed=1)\n", log=old)
+    write_work_dir(folder, "randomness = dict(seed=2)\n", stamp="20260102_000000", log=new)
+    run = read_run_of_any_kind(folder)
+    assert run.seed == 2
+    assert run.versions == {"Python": "3.11.7", "PyTorch": "2.9.1", "GPU 0,1": "NVIDIA H100"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "scheduled", "decay"),
+    [
+        (
+            dict(default_hooks="dict(a=dict(type='aal_plugin.mm.LambdaDecayHook', gammas=0.5))"),
+            True,
+            "gammas 0.5",
+        ),
+        (dict(custom_hooks="[dict(type='LambdaDecayHook', final=0.1)]"), True, "final 0.1"),
+        (dict(custom_hooks="[dict(type='EMAHook', gammas=1.0)]"), False, "no decay"),
+        (
+            dict(
+                default_hooks="dict(a=dict(type='LambdaDecayHook', _scope_='x', head='link_head', "
+                "gammas=0.9, stop_epoch=5))"
+            ),
+            True,
+            "gammas 0.9, stop_epoch 5",
+        ),
+    ],
+)
+def test_course_of_lambda_is_that_of_the_hook(tmp_path, settings, scheduled, decay):
+    config = "model = dict(link_head=dict(loss_weight=20.))\n"
+    config += "".join(f"{key} = {value}\n" for key, value in settings.items())
+    run = read_run_of_any_kind(write_work_dir(tmp_path / "run", config))
+    assert run.scheduled == scheduled
+    assert run.facts["λ"] == f"20, {decay}" and run.facts["Links"] == "full"
+
+
+def test_students_are_named_by_their_size(tmp_path):
+    for number, (backbone, words) in enumerate(
+        [
+            ("dict(type='mmpretrain.ResNet', depth=34)", "ResNet (depth 34)"),
+            ("dict(type='TIMMBackbone', model_name='pit_s_224')", "TIMMBackbone (pit_s_224)"),
+            (
+                "dict(type='SwinTransformer', arch=dict(embed_dims=96, depths=[2, 2], "
+                "num_heads=[3, 6]), img_size=48)",
+                "SwinTransformer ([2, 2] blocks, [3, 6] heads, width 96, 48 px)",
+            ),
+            ("dict(type='NIN')", "NIN"),
+        ]
+    ):
+        found = facts(tmp_path / str(number), f"dict(backbone={backbone})")
+        assert found["Student"] == words
+
+
+def test_data_of_a_share_are_those_of_the_inner_set(tmp_path):
+    inner = "dict(type='ImageNet', data_root='data/in1k', fraction=1)"
+    outer = f"dict(type='ClassBalancedSubset', fraction=0.05, dataset={inner})"
+    found = facts(tmp_path / "run", train_dataloader=f"dict(dataset={outer})")
+    assert found["Data"] == "ClassBalancedSubset, fraction 0.05, data/in1k"
+
+
+def test_every_other_loss_is_named(tmp_path):
+    heads = "distill_head=dict(type='DistillHead'), transfer_head=dict(type='HintHead')"
+    assert facts(tmp_path / "run", f"dict({heads})")["Other losses"] == "DistillHead, HintHead"
+    assert "Other losses" not in facts(tmp_path / "plain")
+
+
+def test_results_of_the_newest_test_win_and_other_files_are_left_out(tmp_path):
+    folder = write_work_dir(tmp_path / "run")
+    for stamp, text in (
+        ("20260103_000000", '{"accuracy/top1": 30.0, "name": "x"}'),
+        ("20260104_000000", '{"accuracy/top1": 40.0}'),
+        ("20260105_000000", '{"accuracy/top1": '),
+        ("20260106_000000", '["accuracy/top1"]'),
+    ):
+        (folder / stamp).mkdir()
+        (folder / stamp / f"{stamp}.json").write_text(text)
+    assert read_run_of_any_kind(folder).tested == {"accuracy/top1": 40.0}
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "top1"),
+    [("'{}/epoch_2.pth'", 80.0), ("'{}/no/epoch_2.pth'", None), ("True", None)],
+)
+def test_teachers_own_top1_is_the_best_of_its_log(tmp_path, checkpoint, top1):
+    lines = [dict(epoch=1, step=1, iter=1, lr=0.1, loss=1.0)]
+    lines += [{"accuracy/top1": value, "step": step} for step, value in ((1, 80.0), (2, 70.0))]
+    teacher = write_work_dir(tmp_path / "teacher", lines=lines)
+    model = f"model = dict(teacher=dict(checkpoint={checkpoint.format(teacher)}))\n"
+    run = read_run_of_any_kind(write_work_dir(tmp_path / "run", model))
+    assert run.teacher_own_top1 == top1
+
+
+def test_timm_run_without_aal_has_the_loss_of_the_labels(tmp_path):
+    folder = write_timm_dir(tmp_path / "run", "epoch,train_loss,eval_top1\n0,2.5,\n1,1.5,20\n")
+    run = read_run_of_any_kind(folder)
+    assert {key: (e.tolist(), v.tolist()) for key, (e, v) in run.curves.items()} == {
+        "loss": ([1, 2], [2.5, 1.5]),
+        "accuracy/top1": ([2], [20.0]),
+    }
+    assert (run.checkpoint, run.links, run.links_from, run.settings) == (None, {}, "", {})
+
+
+def test_row_of_a_resumed_timm_run_replaces_the_earlier_one(tmp_path):
+    rows = "0,9,8,100,1\n1,7,6,50,2\n1,5,4,50,3\n2,3,2,25,4\n"
+    run = read_run_of_any_kind(write_timm_dir(tmp_path / "run", HEAD + rows))
+    assert run.curves["loss"][0].tolist() == [1, 2, 3]
+    assert run.curves["loss"][1].tolist() == [8, 4, 2]
+    assert run.curves["loss_with_links"][1].tolist() == [9, 5, 3]
+
+
+def test_facts_of_a_timm_run_are_those_of_its_options(tmp_path):
+    found = timm_facts(
+        tmp_path / "run",
+        model="vit_tiny",
+        img_size=64,
+        data_dir="data/in1k",
+        aal_teacher="resnet18",
+        aal_teacher_checkpoint="runs/own.pth",
+        aal_links="alpha",
+        aal_loss_weight=100.0,
+        aal_final=0.1,
+        aal_warmup_epochs=5,
+        aal_stop_epoch=None,
+        aal_distill="hard",
+        opt="adamw",
+        lr=None,
+        lr_base=0.1,
+    )
+    assert found == {
+        "Student": "vit_tiny (64 px)",
+        "Data": "data/in1k",
+        "Teacher": "resnet18, weights of own.pth",
+        "Links": "alpha",
+        "λ": "100, final 0.1, warmup_epochs 5",
+        "Other losses": "hard distillation",
+        "Optimizer": "adamw, lr 0.1",
+    }
+    bare = timm_facts(tmp_path / "bare", model="vit_tiny", aal_teacher="resnet18")
+    assert bare == {
+        "Student": "vit_tiny",
+        "Data": "?",
+        "Teacher": "resnet18, pretrained weights",
+        "Links": "full",
+        "λ": "2000, no decay",
+    }
+
+
+def test_checkpoints_without_links_give_none(tmp_path):
+    folder = write_timm_dir(tmp_path / "run", HEAD + "0,9,8,100,1\n")
+    torch.save(dict(state_dict={}, task_state={}), folder / "checkpoint-0.pth.tar")
+    (folder / "last.pth.tar").touch()
+    run = read_run_of_any_kind(folder)
+    assert (run.links, run.links_from) == ({}, "")
+    assert run.checkpoint == folder / "last.pth.tar"

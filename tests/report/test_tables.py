@@ -1,0 +1,138 @@
+"""Tables, on made-up runs whose numbers are written here."""
+
+import pytest
+
+pytest.importorskip("plotly", reason="the report needs Plotly: pip install plotly")
+
+from aal_plugin.report.page.curves import curve_panels
+from aal_plugin.report.page.tables import (
+    cost_table,
+    facts_table,
+    localization_table,
+    numbers_table,
+    results_table,
+    spread,
+    table,
+)
+
+from .made_up_runs import curve, record
+from .page_parts import PageParts
+
+
+def rows(text):
+    """The head of a table, and its rows by their first cell."""
+    ((head, *body),) = PageParts(text).tables
+    return head, {row[0]: row[1:] for row in body}
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ([2.0, 4.0], "3.0 ± 1.4%"),  # the sample's deviation, √2
+        ([2.0, None, 4.0], "3.0 ± 1.4%"),
+        ([0.0, 0.0], "0.0 ± 0.0%"),
+        ([12345.6], "12,345.6%"),
+        ([None], "not recorded"),
+        ([], "not recorded"),
+    ],
+)
+def test_spread_is_mean_and_deviation_of_the_values_that_exist(values, words):
+    assert spread(values, "%") == words
+
+
+def test_every_cell_is_text_and_not_html():
+    text = table("A & <b>", ("", "<i>head"), [("<u>row", "<s>cell")])
+    assert (
+        "<caption>A &amp; &lt;b&gt;</caption>" in text and 'aria-label="A &amp; &lt;b&gt;"' in text
+    )
+    assert rows(text) == (["", "<i>head"], {"<u>row": ["<s>cell"]})
+    assert 'class="wrap"' not in text and '<table class="wrap">' in table("", ("",), [], wrap=True)
+
+
+def test_results_are_the_last_and_the_best_epoch():
+    def seed(number, *top1, teacher=95):
+        curves = {"accuracy/top1": curve(*top1), "accuracy/teacher_top1": curve(teacher, teacher)}
+        return record({**curves, "loss": curve(*range(5))}, seed=number)
+
+    groups = {
+        "aal": [seed(0, 10, 40, 30), seed(3, 20, 70, 50)],
+        "timm": [record({"loss": curve(2)}, unit="iteration", front_end="timm")],
+    }
+    head, body = rows(results_table(groups))
+    assert head[1:] == [
+        *("last top-1", "best top-1", "teacher's top-1", "length", "runs", "trained with")
+    ]
+    assert body["aal"] == [
+        *("40.0 ± 14.1%", "55.0 ± 21.2%", "95.0 ± 0.0%", "5 epochs", "2 (seeds 0, 3)"),
+        "MMPretrain",
+    ]
+    none = "not recorded"
+    assert body["timm"] == [none, none, none, "1 iteration", "1", "timm"]
+
+
+def test_facts_that_a_group_lacks_are_marked():
+    groups = {
+        "a": [record(facts={"Student": "ViT", "Links": "full"}, versions={"PyTorch": "2.6"})],
+        "b": [record(facts={"Student": "PiT", "Data": "CUB"}), record(facts={"Student": "no"})],
+    }
+    text = facts_table(groups)
+    head, body = rows(text)
+    assert head == ["", "a", "b"] and '<table class="wrap">' in text
+    assert list(body.items()) == [
+        ("Student", ["ViT", "PiT"]),
+        ("Links", ["full", "–"]),
+        ("Data", ["–", "CUB"]),
+        ("PyTorch", ["2.6", "not recorded"]),
+    ]
+
+
+def test_numbers_have_the_unit_and_the_range_of_seeds():
+    seeds = [record({"accuracy/top1": curve(*v)}) for v in ([10, 20.123456], [20, 20.123456])]
+    other = record({"accuracy/top1": curve(7, first=2)})
+    (panel,) = curve_panels({"a": seeds, "b": [other]})
+    text = numbers_table(panel)
+    assert "<caption>Validation top-1 (%)</caption>" in text
+    assert rows(text) == (
+        ["epoch", "a", "b"],
+        {"1": ["15 (10 to 20)", "–"], "2": ["20.12 (20.12 to 20.12)", "7"]},
+    )
+    (panel,) = curve_panels({"a": [record({"loss": curve(1)})]})
+    assert "<caption>Training loss of the labels</caption>" in numbers_table(panel)
+    assert rows(numbers_table(panel))[0] == ["epoch", "a"]
+    (panel,) = curve_panels({"a": [record({"loss": curve(1)}, unit="iteration")]})
+    assert rows(numbers_table(panel))[0] == ["iteration", "a"]
+
+
+def test_localisation_is_that_of_the_test_where_there_was_one():
+    logged = {"localization/iou": curve(10, 30), "localization/maxbox": curve(40, 50)}
+    groups = {
+        "plain": [record({"loss": curve(1)})],
+        "aal": [
+            record(logged, tested={"localization/iou": 61.0, "accuracy/top1": 3.0}),
+            record(logged, tested={"localization/gt": 9.0}),
+        ],
+    }
+    head, body = rows(localization_table(groups))
+    assert head == ["", "aal"]
+    assert body == {
+        "localization/iou": ["45.5 ± 21.9"],
+        "localization/maxbox": ["50.0 ± 0.0"],
+        "localization/gt": ["9.0"],
+    }
+    assert localization_table({"plain": groups["plain"]}) is None
+
+
+def test_cost_is_the_median_step_the_clock_and_the_highest_memory():
+    timed = {"time": curve(0.5, 9.0, 0.25), "memory": curve(100, 3000, 200)}
+    groups = {
+        "clock": [record(timed, batch_size=16, seconds=90.0, steps=1000)],
+        "steps": [record(timed, batch_size=None, steps=360)],
+        "none": [record({"loss": curve(1)}, batch_size=16, steps=10)],
+    }
+    _, body = rows(cost_table(groups))
+    none = "not recorded"
+    assert body == {
+        "clock": ["0.500 s", "32", "1.5 min", "3,000 MB"],
+        "steps": ["0.500 s", none, "3.0 min", "3,000 MB"],
+        "none": [none, none, none, none],
+    }
