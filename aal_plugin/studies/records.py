@@ -87,13 +87,17 @@ class Records:
     def add(self, run: Record, text: str) -> None:
         """Store a run and its config's text, and write the file whole.
 
-        A run of the same arm, settings and seed is replaced.
+        It replaces the run of the same arm, settings and seed, and those of an earlier config.
         """
         with self._lock:
-            place = _place(run)
-            self.runs = sorted(
-                [*(other for other in self.runs if _place(other) != place), run], key=_place
-            )
+            *point, seed = _place(run)
+            kept = [
+                other
+                for other in self.runs
+                if _place(other)[:-1] != tuple(point)
+                or (other.config == run.config and other.seed != seed)
+            ]
+            self.runs = sorted([*kept, run], key=_place)
             used = {run.config for run in self.runs}
             configs = {**self.configs, run.config: text}
             self.configs = {key: configs[key] for key in sorted(used)}

@@ -78,7 +78,8 @@ class _Runs:
         for point, seed in wanted:
             cfg = self._config(point)
             text = portable_text(cfg)
-            stored = self._stored(hash_of(text), seed)
+            key = hash_of(text)
+            stored = self._stored(key, seed)
             if stored is not None:
                 self._check_weights(stored, cfg, point)
                 own = replace(stored, arm=point.arm, values=dict(point.values))
@@ -86,9 +87,10 @@ class _Runs:
                     self.records.add(own, text)
                 continue
             cfg.merge_from_dict({"randomness.seed": seed})
-            cfg.work_dir = f"{self.work_dir}/{_folder(point)}/seed{seed}"
+            # With the hash: names that differ in signs alone would share a folder.
+            cfg.work_dir = f"{self.work_dir}/{_folder(point)}_{key}/seed{seed}"
             trial = Trial(f"{point}, seed {seed}", cfg, test=True)
-            missing[cfg.work_dir] = (trial, point, seed, hash_of(text), text)
+            missing[cfg.work_dir] = (trial, point, seed, key, text)
         for trial, *_ in missing.values():
             shutil.rmtree(trial.work_dir, ignore_errors=True)  # a run that was interrupted
 
@@ -132,7 +134,7 @@ class _Runs:
         now = {_portable(path): sha for path, sha in weights_of(cfg).items()}
         if not self.other_weights and now and dict(stored.weights) != now:
             raise ValueError(
-                f"{point}: the stored run used other weights of {sorted(now)}; give --results DIR "
+                f"{point}: the stored run used other weights of {sorted(now)}; give --results FILE "
                 "for runs of your own, or --keep-results to keep the stored runs as they are"
             )
 

@@ -133,6 +133,18 @@ def test_a_changed_config_replaces_its_own_runs_alone(home):
     _, records = run(home, STUDY.replace("name: AAL", "name: AAL, extra: 1"))
     assert ran(home) == [f"AAL {lr} {seed}" for lr in (0.1, 0.2) for seed in range(3)]
     assert len(records.runs) == 12 and len(records.configs) == 4
+    one = STUDY.replace("name: AAL", "name: AAL, extra: 2").replace("[0, 1, 2]", "[0]")
+    _, records = run(home, one)
+    aal = [(run.seed, run.config) for run in records if run.arm == "AAL"]
+    assert len(aal) == 2 and {seed for seed, _ in aal} == {0}  # none of an earlier config
+
+
+def test_arms_whose_names_differ_in_signs_alone_have_folders_of_their_own(home):
+    both = "  A + B: {config: plain.py, options: {name: sum}}\n  A B: {config: plain.py}\n"
+    text = STUDY[: STUDY.index("  plain:")] + both + STUDY[STUDY.index("settings:") :]
+    _, records = run(home, text)
+    assert len(records.runs) == 12
+    assert sum(line.startswith("sum") for line in ran(home)) == 6
 
 
 def test_a_run_of_another_study_beside_it_is_not_run_again(home):
