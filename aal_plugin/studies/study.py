@@ -76,7 +76,7 @@ class Study:
     Attributes:
         name: stem of the file.
         question: one sentence.
-        answer: one sentence; {AAL} and {AAL - plain} stand for figures, see `answers.py`.
+        answer: one sentence; {AAL} and {AAL - plain} stand for figures, see `tables.py`.
         first: arms that are trained before the others, with seed 0, such as a teacher.
         arms: by name.
         settings: options by setting and value.
