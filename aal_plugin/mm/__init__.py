@@ -33,6 +33,7 @@ from .hooks.reset_momentum_hook import ResetMomentumHook
 from .hooks.safe_checkpoint_hook import SafeCheckpointHook
 from .hooks.stop_signal_hook import StopSignalHook
 from .hooks.teacher_accuracy_hook import TeacherAccuracyHook
+from .models.backbones.mimetic_vit import MimeticViT
 from .models.backbones.network_in_network import NetworkInNetwork
 from .models.backbones.small_resnet import SmallResNet
 from .models.backbones.timm_pooled_backbone import TIMMPooledBackbone
@@ -71,6 +72,7 @@ __all__ = [
     "LinkHeatmapHook",
     "LocalizationAccuracy",
     "MMTeacher",
+    "MimeticViT",
     "ModuleTeacher",
     "NetworkInNetwork",
     "PaddedRandomCrop",

@@ -137,3 +137,42 @@ def test_bad_arguments_are_named(kwargs, words):
 
 def test_registered_name_is_the_class():
     assert DATASETS.get("ShapesDataset") is ShapesDataset
+
+
+def test_some_shapes_are_those_of_the_whole_set_in_its_order():
+    chosen = build(num_images=6, shapes=["ring", "star"])
+    assert chosen.CLASSES == ("ring", "star") and len(chosen) == 6
+    whole = [sample for sample in build() if CLASSES[sample["gt_label"]] in ("ring", "star")]
+    for ours, other in zip(chosen, whole, strict=True):
+        assert np.array_equal(ours["img"], other["img"])
+        assert np.array_equal(ours["gt_bboxes"], other["gt_bboxes"])
+        assert chosen.CLASSES[ours["gt_label"]] == CLASSES[other["gt_label"]]
+
+
+def test_background_labels_name_the_colour_of_the_outer_pixels():
+    dataset = build(label="background", num_images=100)
+    places = {"black": "", "blue": "b", "green": "g", "cyan": "gb", "red": "r", "magenta": "rb"}
+    places.update(yellow="rg", white="rgb")
+    for sample in dataset:
+        image = sample["img"].astype(float)
+        sides = [image[:2], image[-2:], image[2:-2, :2], image[2:-2, -2:]]
+        blue, green, red = np.concatenate([side.reshape(-1, 3) for side in sides]).mean(0) > 127.5
+        bright = places[dataset.CLASSES[sample["gt_label"]]]
+        assert [red, green, blue] == [letter in bright for letter in "rgb"]
+    # They tell nothing about the shape, and none is rare.
+    assert np.bincount(dataset.get_gt_labels(), minlength=8).min() >= 4
+
+
+@pytest.mark.parametrize(
+    "setting, words",
+    [
+        (dict(shapes=[]), "shapes=[]"),
+        (dict(shapes=["ring", "ring"]), "each once"),
+        (dict(shapes=["cube"]), "'circle'"),
+        (dict(label="texture"), "'shape' or 'background'"),
+    ],
+)
+def test_unknown_shapes_and_labels_are_told(setting, words):
+    with pytest.raises(ValueError) as error:
+        build(**setting)
+    assert words in str(error.value)
