@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import statistics
 
-from .records import Record, Records
+from .records import TOP1, Record, Records
 from .study import Point, Study
-
-TOP1 = "accuracy/top1"
 
 
 def chosen_points(study: Study, records: Records) -> list[Point]:

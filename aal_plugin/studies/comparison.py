@@ -36,17 +36,21 @@ def mean_and_spread(values: Sequence[float]) -> str:
     return f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}"
 
 
+def measures(runs: Sequence[Record], metric: str) -> list[float]:
+    """A metric of the runs that have it."""
+    return [value for run in runs if (value := run.measure(metric)) is not None]
+
+
 def paired_difference(
     runs: Sequence[Record], others: Sequence[Record], metric: str
 ) -> Difference | None:
-    """The difference of a test metric between runs of the same seed; None without a common seed.
+    """The difference of a metric between runs of the same seed; None without a common seed.
 
     The interval is Student's t over the differences of the seeds.
     """
-    by_seed = {run.seed: run.test[metric] for run in others}
-    return difference_of(
-        [run.test[metric] - by_seed[run.seed] for run in runs if run.seed in by_seed]
-    )
+    first, second = ({run.seed: run.measure(metric) for run in side} for side in (runs, others))
+    pairs = ((value, second.get(seed)) for seed, value in first.items())
+    return difference_of([a - b for a, b in pairs if a is not None and b is not None])
 
 
 def difference_of(values: Sequence[float]) -> Difference | None:

@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 from aal_plugin.analysis.curves import COLOURS, MARKERS
 from aal_plugin.analysis.runs import mean_curve
 
-from .choosing import TOP1, runs_of
-from .records import Records
+from .choosing import runs_of
+from .comparison import measures
+from .records import TOP1, Records
 from .study import Point, Study
 from .tables import shown_points
 
@@ -42,7 +43,7 @@ def _over_values(axes: Axes, study: Study, records: Records, points: list[Point]
     lines: dict[Point, list[tuple[int, list[float]]]] = {}
     for point in points:
         place = across.index(dict(point.values)[study.columns])
-        tests = [run.test[metric] for run in runs_of(point, records) if metric in run.test]
+        tests = measures(runs_of(point, records), metric)
         lines.setdefault(point.without((study.columns, *study.choose)), []).append((place, tests))
     for index, (line, cells) in enumerate(lines.items()):
         axes.errorbar(

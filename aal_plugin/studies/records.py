@@ -13,10 +13,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from aal_plugin.analysis.runs import Curve
+import numpy as np
+
+from aal_plugin.analysis.runs import Curve, epochs_to_reach
 from aal_plugin.whole_files import write_whole
 
 PACKAGES = ("aal_plugin", "torch", "timm", "mmengine", "mmpretrain", "onedl-mmengine", "numpy")
+TOP1 = "accuracy/top1"
+EPOCHS_TO = "epochs to "
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,21 @@ class Record:
     def last(self, key: str) -> float:
         """The last value of a curve."""
         return self.curves[key][1][-1]
+
+    def measure(self, key: str) -> float | None:
+        """A metric of the test images, or one of the validation curve; None if the run has none.
+
+        "epochs to 40" is the first measured epoch with a validation top-1 of 40% or more, "area" the
+        mean of the curve over the epochs, from 0 at epoch 0.
+        """
+        if key in self.test or TOP1 not in self.curves:
+            return self.test.get(key)
+        epochs, values = (np.array([0.0, *side]) for side in self.curves[TOP1])
+        if key == "area":
+            return float(np.diff(epochs) @ (values[1:] + values[:-1]) / 2 / epochs[-1])
+        if key.startswith(EPOCHS_TO):
+            return epochs_to_reach((epochs, values), float(key.removeprefix(EPOCHS_TO)))
+        return None
 
 
 class Records:

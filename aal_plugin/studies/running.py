@@ -14,8 +14,8 @@ from aal_plugin.analysis.runs import read_run
 from aal_plugin.mm.configs.reading import read_config
 from aal_plugin.mm.runtime.trials import Trial, run_trials, threads_of, weights_of
 
-from .choosing import TOP1, chosen_points
-from .records import Record, Records, commit, hash_of, processor, rounded_curves, versions
+from .choosing import chosen_points
+from .records import TOP1, Record, Records, commit, hash_of, processor, rounded_curves, versions
 from .study import Arm, Point, Study
 
 CURVES = (TOP1, "loss", "link_distance", "link_weight", "lr")

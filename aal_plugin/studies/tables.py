@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 
 from .choosing import chosen_points, runs_of
-from .comparison import mean_and_spread, paired_difference
-from .records import Record, Records
+from .comparison import mean_and_spread, measures, paired_difference
+from .records import EPOCHS_TO, Record, Records
 from .study import Point, Study
 
 _FIGURE = re.compile(r"\{([^{}]+)\}")
@@ -16,7 +16,7 @@ _FIGURE = re.compile(r"\{([^{}]+)\}")
 def table(study: Study, records: Records) -> list[str]:
     """Markdown: a row per arm and setting, a column per metric or per value of `columns`.
 
-    With a baseline, a further column per column holds the paired difference from it.
+    With a baseline, a column beside the first metric holds the paired difference from it.
     """
     points = shown_points(study, records)
     across = list(study.settings[study.columns]) if study.columns else [""]
@@ -27,18 +27,19 @@ def table(study: Study, records: Records) -> list[str]:
 
     heads = ["", *(["chosen"] if study.choose else [])]
     for value in across:
-        for name in study.metrics.values():
+        for number, name in enumerate(study.metrics.values()):
             words = [f"{study.columns} {value}"] if study.columns else []
             words += [name] if len(study.metrics) > 1 or not study.columns else []
-            heads += [", ".join(words), *([f"minus {study.baseline}"] if study.baseline else [])]
+            compared = study.baseline and number == 0
+            heads += [", ".join(words), *([f"minus {study.baseline}"] if compared else [])]
     lines = [_row(heads), _row(["---"] * len(heads))]
     for row, by_value in rows.items():
         cells = [str(row), *([_chosen(study, by_value)] if study.choose else [])]
         for value in across:
             runs = runs_of(by_value[value], records) if value in by_value else []
-            for key in study.metrics:
+            for number, key in enumerate(study.metrics):
                 cells.append(_cell(study, runs, key))
-                if study.baseline:
+                if study.baseline and number == 0:
                     other = rows.get(Point(study.baseline, row.values), {}).get(value)
                     other = None if row.arm == study.baseline else other
                     cells.append(_difference(runs, runs_of(other, records) if other else [], key))
@@ -75,7 +76,7 @@ def answer(study: Study, records: Records) -> str:
     def figure(match: re.Match) -> str:
         first, minus, second = match.group(1).partition(" - ")
         if not minus:
-            return mean_and_spread([run.test[metric] for run in runs(first)])
+            return mean_and_spread(measures(runs(first), metric))
         found = paired_difference(runs(first), runs(second), metric)
         if found is None:
             raise ValueError(f"answer: {match.group(0)}: the two have no seed in common")
@@ -85,9 +86,9 @@ def answer(study: Study, records: Records) -> str:
 
 
 def _cell(study: Study, runs: list[Record], key: str) -> str:
-    values = [run.test[key] for run in runs if key in run.test]
+    values = measures(runs, key)
     if not values:
-        return ""
+        return "never" if runs and key.startswith(EPOCHS_TO) else ""
     fewer = f" ({len(values)})" if len(values) != len(study.seeds) else ""
     return mean_and_spread(values) + fewer
 

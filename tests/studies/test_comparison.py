@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from aal_plugin.studies.comparison import difference_of, mean_and_spread, paired_difference
+from aal_plugin.studies.comparison import (
+    difference_of,
+    mean_and_spread,
+    measures,
+    paired_difference,
+)
 from aal_plugin.studies.records import Record
 
 
@@ -30,6 +35,22 @@ def test_only_common_seeds_are_paired():
     )
     assert (found.mean, found.pairs, str(found)) == (3.0, 1, "+3.0")
     assert paired_difference([run(0, 5.0)], [run(1, 6.0)], "accuracy/top1") is None
+
+
+def test_measures_of_the_validation_curve():
+    curve = {"accuracy/top1": [[4, 8, 20], [10.0, 30.0, 60.0]]}
+    measured = Record("a", {}, 0, "", {}, "", {}, "", 1.0, {"accuracy/top1": 55.0}, curve)
+    assert measured.measure("accuracy/top1") == 55.0  # of the test images
+    assert measured.measure("epochs to 30") == 8
+    assert measured.measure("epochs to 30.5") == 20
+    assert measured.measure("epochs to 61") is None
+    # Straight lines from (0, 0): triangles and trapezoids by hand.
+    assert measured.measure("area") == pytest.approx((4 * 5 + 4 * 20 + 12 * 45) / 20)
+    assert measured.measure("localization/gt_known") is None
+    assert run(0, 5.0).measure("area") is None  # no curve
+    fast, slow = measured, run(0, 5.0)
+    assert measures([fast, slow], "epochs to 30") == [8]
+    assert paired_difference([fast], [slow], "epochs to 30") is None
 
 
 def test_words():

@@ -70,6 +70,16 @@ def test_table_has_the_chosen_runs_and_paired_differences(study):
     ]
 
 
+def test_only_the_first_metric_is_compared_with_the_baseline(study, tmp_path):
+    metrics = "metrics: {accuracy/top1: top-1, epochs to 35: epochs to 35%}\n"
+    (tmp_path / "few.yml").write_text(STUDY + metrics)
+    lines = table(read_study(tmp_path / "few.yml"), study[1])
+    assert lines[0].startswith("|  | chosen | images 500, top-1 | minus plain | images 500, epochs")
+    assert lines[2].endswith("| 13.0 ± 1.4 |  | never | 33.0 ± 2.8 |  | never |")
+    # AAL: 41% in epoch 2 by one of two seeds, 80% in epoch 2 and 40% in epoch 1.
+    assert lines[3].endswith("| +39.0 (+26.3 to +51.7) | 2.0 (1) | 81.0 (1) | +50.0 | 1.0 (1) |")
+
+
 def test_answer_is_filled_with_the_figures_of_the_table(study):
     assert answer(*study) == "AAL reaches 52.0 ± 2.8, +39.0 (+26.3 to +51.7) more."
 
