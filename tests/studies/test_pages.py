@@ -5,6 +5,7 @@ import runpy
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from aal_plugin.studies.figures import figure
@@ -74,7 +75,9 @@ def test_only_the_first_metric_is_compared_with_the_baseline(study, tmp_path):
     metrics = "metrics: {accuracy/top1: top-1, epochs to 35: epochs to 35%}\n"
     (tmp_path / "few.yml").write_text(STUDY + metrics)
     lines = table(read_study(tmp_path / "few.yml"), study[1])
-    assert lines[0].startswith("|  | chosen | images 500, top-1 | minus plain | images 500, epochs")
+    heads = ["", "chosen", "images 500, top-1", "minus plain", "images 500, epochs to 35%"]
+    heads += ["images 2000, top-1", "minus plain", "images 2000, epochs to 35%"]
+    assert lines[0] == "| " + " | ".join(heads) + " |"
     assert lines[2].endswith("| 13.0 ± 1.4 |  | never | 33.0 ± 2.8 |  | never |")
     # AAL: 41% in epoch 2 by one of two seeds, 80% in epoch 2 and 40% in epoch 1.
     assert lines[3].endswith("| +39.0 (+26.3 to +51.7) | 2.0 (1) | 81.0 (1) | +50.0 | 1.0 (1) |")
@@ -121,6 +124,13 @@ def test_figure_shows_means_with_their_spread_at_each_value(study):
         for container in axes.containers
     }
     assert lines == {"plain": [13.0, 33.0], "AAL": [52.0, 81.0]}
+    # Bars from mean - spread to mean + spread; one run has none.
+    bars = {
+        container.get_label(): [round(y, 1) for _, y in np.vstack(segments)]
+        for container in axes.containers
+        for segments in [container.lines[2][0].get_segments()]
+    }
+    assert bars["AAL"] == [49.2, 54.8, 81.0, 81.0]
 
 
 def test_without_columns_the_figure_shows_validation_curves(study, tmp_path):
