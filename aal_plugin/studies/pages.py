@@ -22,14 +22,15 @@ from .study import Study, read_study
 from .tables import answer, processors, table
 
 _BLOCK = re.compile(
-    r"(<!-- study: (?P<name>[\w.-]+)(?P<part> table)? -->\n).*?(<!-- end of study -->)", re.DOTALL
+    r"(<!-- study: (?P<name>[\w.-]+)(?: (?P<part>table|answer))? -->\n).*?(<!-- end of study -->)", re.DOTALL
 )
 
 
 def fill_in(page: Path, studies: Path, images: Path, draw: bool = True) -> str:
     """The page's text with every study's block written anew.
 
-    A mark `<!-- study: NAME table -->` takes the table alone.
+    A mark `<!-- study: NAME table -->` takes the table alone, `<!-- study: NAME answer -->` the
+    sentence.
 
     Args:
         page: a Markdown file.
@@ -43,8 +44,10 @@ def fill_in(page: Path, studies: Path, images: Path, draw: bool = True) -> str:
     def block(match: re.Match) -> str:
         file = studies / f"{match['name']}.yml"
         study, records = read_study(file), Records(file.with_suffix(".json"))
-        if match["part"]:
+        if match["part"] == "table":
             lines = ["", *table(study, records), ""]
+        elif match["part"] == "answer":
+            lines = ["", answer(study, records), ""]
         else:
             lines = _section(study, records, page, file, images, draw)
         return match.group(1) + "\n".join(lines) + "\n" + match.group(4)
