@@ -7,6 +7,7 @@ import statistics
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from aal_plugin.analysis.curves import COLOURS, MARKERS
 from aal_plugin.analysis.runs import mean_curve
@@ -17,22 +18,34 @@ from .records import TOP1, Records
 from .study import Point, Study
 from .tables import shown_points
 
+DISTANCE = "link_distance"
+
 
 def figure(study: Study, records: Records) -> Figure | None:
-    """Lines over the values of `columns`; else validation curves of the arms. None without runs."""
+    """Lines over the values of `columns`; else the arms' curves. None without runs.
+
+    The curves are the validation top-1, and link_distance if some run has it.
+    """
     points = shown_points(study, records)
     if not points:
         return None
-    drawn = Figure(figsize=(6.0, 3.4), layout="constrained")
-    axes = drawn.subplots()
-    if study.columns:
-        _over_values(axes, study, records, points)
-    else:
-        _over_epochs(axes, study, records, points)
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.set_ylim(bottom=0)
-    axes.legend(frameon=False, fontsize=8)
+    panels = {TOP1: "validation top-1 (%)"}
+    if not study.columns and any(DISTANCE in run.curves for run in records):
+        panels[DISTANCE] = "link_distance"
+    drawn = Figure(figsize=(6.0 if len(panels) == 1 else 9.0, 3.4), layout="constrained")
+    row = drawn.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (key, title) in zip(row, panels.items()):
+        if study.columns:
+            _over_values(axes, study, records, points)
+        else:
+            _over_epochs(axes, study, records, points, key)
+            axes.set(xlabel="epoch", ylabel=title)
+            axes.set_xlim(left=0)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.set_ylim(bottom=0)
+    row[0].legend(frameon=False, fontsize=8)
     return drawn
 
 
@@ -59,21 +72,21 @@ def _over_values(axes: Axes, study: Study, records: Records, points: list[Point]
     axes.set(xlabel=study.columns, ylabel=f"{title}, test images (%)")
 
 
-def _over_epochs(axes: Axes, study: Study, records: Records, points: list[Point]) -> None:
-    """Validation top-1: the mean over the seeds, in a band from the lowest to the highest."""
+def _over_epochs(
+    axes: Axes, study: Study, records: Records, points: list[Point], key: str
+) -> None:
+    """A curve of the log: the mean over the seeds, in a band from the lowest to the highest."""
     shown = [point for point in points if not study.curves or point.arm in study.curves]
     for index, point in enumerate(shown):
         curves = [
-            (np.array(run.curves[TOP1][0]), np.array(run.curves[TOP1][1]))
+            (np.array(run.curves[key][0]), np.array(run.curves[key][1]))
             for run in runs_of(point, records)
-            if TOP1 in run.curves
+            if key in run.curves
         ]
         if not curves:
             continue
         epochs, mean, low, high = mean_curve(curves)
         colour = COLOURS[index % len(COLOURS)]
-        marker = MARKERS[index % len(MARKERS)]
+        marker = MARKERS[index % len(MARKERS)] if len(epochs) < 15 else ""
         axes.plot(epochs, mean, color=colour, marker=marker, markersize=3.5, label=str(point))
         axes.fill_between(epochs, low, high, color=colour, alpha=0.2, linewidth=0)
-    axes.set(xlabel="epoch", ylabel="validation top-1 (%)")
-    axes.set_xlim(left=0)

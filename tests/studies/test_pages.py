@@ -3,6 +3,7 @@
 import re
 import runpy
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -144,6 +145,23 @@ def test_without_columns_the_figure_shows_validation_curves(study, tmp_path):
     (axes,) = figure(read_study(tmp_path / "few.yml"), study[1]).axes
     lines = {line.get_label(): line.get_ydata().tolist() for line in axes.lines}
     assert lines["AAL, lr b, images 500"] == [10.25, 20.5]  # the mean of two seeds
+
+
+def test_link_distance_has_a_panel_of_its_own_where_runs_have_it(study, tmp_path):
+    text = STUDY.replace("columns: images\n", "").replace("choose: [lr]\n", "")
+    (tmp_path / "few.yml").write_text(text)
+    records = study[1]
+    for number, run in enumerate(list(records)):
+        if run.arm == "AAL":
+            curves = {**run.curves, "link_distance": [[1, 2, 3], [0.5, 0.2, 0.1 + number]]}
+            records.add(replace(run, curves=curves), "text")
+    top1, distance = figure(read_study(tmp_path / "few.yml"), records).axes
+    assert distance.get_ylabel() == "link_distance"
+    assert len(top1.lines) > len(distance.lines) == 3  # plain has none
+    assert all(line.get_ydata().tolist()[:2] == [0.5, 0.2] for line in distance.lines)
+    # One colour for each row, in both panels.
+    colours = [{line.get_label(): line.get_color() for line in axes.lines} for axes in (top1, distance)]
+    assert colours[1].items() <= colours[0].items()
 
 
 def test_an_unknown_study_is_named(study, tmp_path):
