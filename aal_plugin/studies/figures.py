@@ -72,9 +72,7 @@ def _over_values(axes: Axes, study: Study, records: Records, points: list[Point]
     axes.set(xlabel=study.columns, ylabel=f"{title}, test images (%)")
 
 
-def _over_epochs(
-    axes: Axes, study: Study, records: Records, points: list[Point], key: str
-) -> None:
+def _over_epochs(axes: Axes, study: Study, records: Records, points: list[Point], key: str) -> None:
     """A curve of the log: the mean over the seeds, in a band from the lowest to the highest."""
     shown = [point for point in points if not study.curves or point.arm in study.curves]
     for index, point in enumerate(shown):

@@ -22,7 +22,9 @@ from .study import Study, read_study
 from .tables import answer, processors, table
 
 _BLOCK = re.compile(
-    r"(<!-- study: (?P<name>[\w.-]+)(?: (?P<part>table|answer))? -->\n).*?(<!-- end of study -->)", re.DOTALL
+    r"(<!-- study: (?P<name>[\w.-]+)(?: (?P<part>table|answer))? -->\n)"
+    r".*?(<!-- end of study -->)",
+    re.DOTALL,
 )
 
 

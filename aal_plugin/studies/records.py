@@ -60,8 +60,8 @@ class Record:
     def measure(self, key: str) -> float | None:
         """A metric of the test images, or one of the validation curve; None if the run has none.
 
-        "epochs to 40" is the first measured epoch with a validation top-1 of 40% or more, "area" the
-        mean of the curve over the epochs, from 0 at epoch 0.
+        "epochs to 40" is the first measured epoch with a validation top-1 of 40% or more, "area"
+        the mean of the curve over the epochs, from 0 at epoch 0.
         """
         if key in self.test or TOP1 not in self.curves:
             return self.test.get(key)

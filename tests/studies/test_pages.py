@@ -160,8 +160,10 @@ def test_link_distance_has_a_panel_of_its_own_where_runs_have_it(study, tmp_path
     assert len(top1.lines) > len(distance.lines) == 3  # plain has none
     assert all(line.get_ydata().tolist()[:2] == [0.5, 0.2] for line in distance.lines)
     # One colour for each row, in both panels.
-    colours = [{line.get_label(): line.get_color() for line in axes.lines} for axes in (top1, distance)]
-    assert colours[1].items() <= colours[0].items()
+    all_rows, rows = (
+        {line.get_label(): line.get_color() for line in axes.lines} for axes in (top1, distance)
+    )
+    assert rows.items() <= all_rows.items()
 
 
 def test_an_unknown_study_is_named(study, tmp_path):

@@ -12,9 +12,7 @@ ARCH = dict(embed_dims=192, num_layers=2, num_heads=3, feedforward_channels=192)
 
 def student(**settings):
     torch.manual_seed(0)
-    built = MODELS.build(
-        dict(type="MimeticViT", arch=ARCH, img_size=32, patch_size=8, **settings)
-    )
+    built = MODELS.build(dict(type="MimeticViT", arch=ARCH, img_size=32, patch_size=8, **settings))
     built.init_weights()
     return built
 

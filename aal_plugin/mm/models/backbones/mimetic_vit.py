@@ -18,8 +18,8 @@ class MimeticViT(VisionTransformer):
     In every block, with Z of N(0, 1/C): W_Q W_Kᵀ ≈ 0.7 Z + 0.7 I for each head, as near as its rank
     allows, and W_V W_O ≈ 0.4 Z - 0.4 I. The position embedding starts sinusoidal.
 
-    Source: A. Trockman and J. Z. Kolter, Mimetic Initialization of Self-Attention Layers, ICML 2023,
-    section 4.
+    Source: A. Trockman and J. Z. Kolter, Mimetic Initialization of Self-Attention Layers, ICML
+    2023, section 4.
 
     Example:
         >>> arch = dict(embed_dims=64, num_layers=2, num_heads=4, feedforward_channels=128)
