@@ -24,13 +24,14 @@ DISTANCE = "link_distance"
 def figure(study: Study, records: Records) -> Figure | None:
     """Lines over the values of `columns`; else the arms' curves. None without runs.
 
-    The curves are the validation top-1, and link_distance if some run has it.
+    The curves are the validation top-1, and link_distance if several arms have it.
     """
     points = shown_points(study, records)
     if not points:
         return None
     panels = {TOP1: "validation top-1 (%)"}
-    if not study.columns and any(DISTANCE in run.curves for run in records):
+    linked = {run.arm for run in records if DISTANCE in run.curves}
+    if not study.columns and len(linked & set(study.curves or study.arms)) > 1:
         panels[DISTANCE] = "link_distance"
     drawn = Figure(figsize=(6.0 if len(panels) == 1 else 9.0, 3.4), layout="constrained")
     row = drawn.subplots(1, len(panels), squeeze=False)[0]

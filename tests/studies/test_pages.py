@@ -147,17 +147,20 @@ def test_without_columns_the_figure_shows_validation_curves(study, tmp_path):
     assert lines["AAL, lr b, images 500"] == [10.25, 20.5]  # the mean of two seeds
 
 
-def test_link_distance_has_a_panel_of_its_own_where_runs_have_it(study, tmp_path):
+def test_link_distance_has_a_panel_of_its_own_where_several_arms_have_it(study, tmp_path):
     text = STUDY.replace("columns: images\n", "").replace("choose: [lr]\n", "")
+    text = text.replace("settings:", "  AAL2: {config: plain.py}\nsettings:")
     (tmp_path / "few.yml").write_text(text)
-    records = study[1]
-    for number, run in enumerate(list(records)):
-        if run.arm == "AAL":
+    shown, records = read_study(tmp_path / "few.yml"), study[1]
+    linked = [run for run in records if run.arm == "AAL"]
+    for arm, panels in {"AAL": 1, "AAL2": 2}.items():
+        for number, run in enumerate(linked):
             curves = {**run.curves, "link_distance": [[1, 2, 3], [0.5, 0.2, 0.1 + number]]}
-            records.add(replace(run, curves=curves), "text")
-    top1, distance = figure(read_study(tmp_path / "few.yml"), records).axes
+            records.add(replace(run, arm=arm, curves=curves), "text")
+        assert len(figure(shown, records).axes) == panels
+    top1, distance = figure(shown, records).axes
     assert distance.get_ylabel() == "link_distance"
-    assert len(top1.lines) > len(distance.lines) == 3  # plain has none
+    assert len(top1.lines) > len(distance.lines) == 6  # plain has none
     assert all(line.get_ydata().tolist()[:2] == [0.5, 0.2] for line in distance.lines)
     # One colour for each row, in both panels.
     all_rows, rows = (
