@@ -112,4 +112,5 @@ class ShapesDataset(BaseDataset):
         return [int(number) for number in bright @ np.array([4, 2, 1])]
 
     def extra_repr(self) -> list[str]:
-        return [f"{self.num_images} {self.split} images of {self.size} px, seed {self.seed}"]
+        drawn = f"{self.num_images} {self.split} images of {self.size} px, seed {self.seed}"
+        return [drawn, f"{self.label}: {', '.join(self.metainfo['classes'])}"]

@@ -159,6 +159,7 @@ def test_background_labels_name_the_colour_of_the_outer_pixels():
         blue, green, red = np.concatenate([side.reshape(-1, 3) for side in sides]).mean(0) > 127.5
         bright = places[dataset.CLASSES[sample["gt_label"]]]
         assert [red, green, blue] == [letter in bright for letter in "rgb"]
+    assert "background: black, blue, green" in repr(dataset)
     # They tell nothing about the shape, and none is rare.
     assert np.bincount(dataset.get_gt_labels(), minlength=8).min() >= 4
 
