@@ -32,7 +32,7 @@ class Record:
         values: value of each setting.
         seed: seed of the run.
         config: hash of the config, without its seed; the file holds the text.
-        weights: SHA-1 of the checkpoints that the config reads, by path.
+        weights: SHA-1 of the weights in the checkpoints that the config reads, by path.
         commit: of the checkout, with "-dirty" where files were changed; "" without git.
         versions: of Python and the packages.
         processor: name, and the number of threads of the training.

@@ -19,9 +19,11 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+import torch
 from mmengine.config import Config
 from tqdm import tqdm
 
+from aal_plugin.mm.checkpoints.reading import read_checkpoint
 from aal_plugin.ranks import PARENT
 from aal_plugin.whole_files import write_whole
 
@@ -221,7 +223,11 @@ def threads_of(jobs: int) -> str:
 
 
 def weights_of(cfg: Config) -> dict[str, str]:
-    """The SHA-1 of every checkpoint file in a config, such as the teacher's, by its path."""
+    """The SHA-1 of the weights in every checkpoint of a config, such as the teacher's, by its path.
+
+    Two trainings that end with equal weights have equal sums, though their files, which hold the
+    log's times, differ. A file that is no checkpoint is summed as it is.
+    """
     return _weights(cfg.to_dict())
 
 
@@ -235,8 +241,22 @@ def _weights(part: Any) -> dict[str, str]:
         if key != "checkpoint" or not isinstance(value, str):
             found.update(_weights(value))
         elif Path(value).is_file():
-            found[value] = hashlib.sha1(Path(value).read_bytes()).hexdigest()
+            found[value] = _sum_of(value)
     return found
+
+
+def _sum_of(path: str) -> str:
+    try:
+        saved = read_checkpoint(path)
+    except ValueError:
+        return hashlib.sha1(Path(path).read_bytes()).hexdigest()
+    weights = saved.get("state_dict", saved)
+    total = hashlib.sha1()
+    for name in sorted(weights):
+        tensor = weights[name].contiguous()
+        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        total.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return total.hexdigest()
 
 
 def _cores() -> int:
