@@ -11,6 +11,7 @@ import functools
 import os
 import pickle
 import re
+import threading
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ except ImportError:  # NumPy 1
     _numpy = import_module("numpy.core.multiarray")
 
 
+_LOADING = threading.RLock()  # a loader may call another one
 _METHODS = {
     HistoryBuffer: ("min", "max", "current", "mean"),
     OneCycleParamScheduler: ("_annealing_cos", "_annealing_linear"),
@@ -78,12 +80,15 @@ def load_from_local(filename: str, map_location: Any = None) -> Any:
 
 
 def only_data(load: Callable) -> Callable:
-    """Wrap a loader of MMEngine so that it runs no code from the file and drops its config."""
+    """Wrap a loader of MMEngine so that it runs no code from the file and drops its config.
+
+    Threads load one after another: the allow-list and the environment are those of the process.
+    """
 
     @functools.wraps(load)  # MMEngine logs its name
     def loaded(filename: str, map_location: Any = None, *args: Any, **options: Any) -> Any:
-        allow_mmengine_checkpoints()  # another loader may have removed them
-        with _weights_only():
+        with _LOADING, _weights_only():
+            allow_mmengine_checkpoints()  # another loader may have removed them
             checkpoint = load(filename, map_location, *args, **options)
         if isinstance(checkpoint, dict) and isinstance(checkpoint.get("meta"), dict):
             checkpoint["meta"].pop("config", None)

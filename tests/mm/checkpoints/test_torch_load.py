@@ -1,4 +1,7 @@
+import os
 import pickle
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -6,7 +9,7 @@ import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.optim import OneCycleLR
 
-from aal_plugin.mm.checkpoints.torch_load import allow_mmengine_checkpoints
+from aal_plugin.mm.checkpoints.torch_load import allow_mmengine_checkpoints, only_data
 
 
 @pytest.fixture(autouse=True)
@@ -37,3 +40,25 @@ def test_other_attributes_stay_refused(tmp_path):
     torch.save(Foreign(), tmp_path / "c.pth")
     with pytest.raises(pickle.UnpicklingError, match="rejected: attribute .__init__"):
         torch.load(tmp_path / "c.pth", weights_only=True)
+
+
+def test_threads_that_load_at_the_same_time_all_load_data_only(monkeypatch):
+    name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+    monkeypatch.delenv(name, raising=False)
+
+    def load(seconds, map_location):
+        time.sleep(seconds)
+        return os.environ.get(name)
+
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(only_data(load), [0.1, 0.02, 0.2])) == ["1", "1", "1"]
+    assert name not in os.environ
+
+
+def test_a_loader_may_call_another_one():
+    def load(filename, map_location):
+        return os.environ.get("TORCH_FORCE_WEIGHTS_ONLY_LOAD")
+
+    nested = only_data(lambda filename, map_location: only_data(load)(filename))
+    with ThreadPoolExecutor(1) as pool:  # a lock that is not reentrant would wait for ever
+        assert pool.submit(nested, "file").result(timeout=60) == "1"
