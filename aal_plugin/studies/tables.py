@@ -25,7 +25,7 @@ def table(study: Study, records: Records) -> list[str]:
     for point in points:
         rows.setdefault(point.without(open_), {})[dict(point.values).get(study.columns, "")] = point
 
-    heads = ["", *(["chosen"] if study.choose else [])]
+    heads = ["", *([_chosen_head(study)] if study.choose else [])]
     for value in across:
         for number, name in enumerate(study.metrics.values()):
             words = [f"{study.columns} {value}"] if study.columns else []
@@ -99,10 +99,19 @@ def _difference(runs: list[Record], others: list[Record], key: str) -> str:
     return str(found) if found else ""
 
 
+def _chosen_head(study: Study) -> str:
+    return f"chosen {study.choose[0]}" if len(study.choose) == 1 else "chosen"
+
+
 def _chosen(study: Study, by_value: dict[str, Point]) -> str:
     """The chosen settings of a row; one for each column where they differ."""
+    one = len(study.choose) == 1  # its name stands in the head
     words = {
-        value: ", ".join(f"{key} {chosen}" for key, chosen in point.values if key in study.choose)
+        value: ", ".join(
+            chosen if one else f"{key} {chosen}"
+            for key, chosen in point.values
+            if key in study.choose
+        )
         for value, point in by_value.items()
     }
     if len(set(words.values())) == 1:

@@ -64,11 +64,22 @@ def study(tmp_path, monkeypatch):
 
 def test_table_has_the_chosen_runs_and_paired_differences(study):
     lines = table(*study)
-    assert lines[0] == ("|  | chosen | images 500 | minus plain | images 2000 | minus plain |")
+    assert lines[0] == ("|  | chosen lr | images 500 | minus plain | images 2000 | minus plain |")
     # plain: lr a at 500 images, b at 2000; AAL: b at both, one of two seeds at 2000.
     assert lines[2:] == [
-        "| plain | 500: lr a; 2000: lr b | 13.0 ± 1.4 |  | 33.0 ± 2.8 |  |",
-        "| AAL | lr b | 52.0 ± 2.8 | +39.0 (+26.3 to +51.7) | 81.0 (1) | +50.0 |",
+        "| plain | 500: a; 2000: b | 13.0 ± 1.4 |  | 33.0 ± 2.8 |  |",
+        "| AAL | b | 52.0 ± 2.8 | +39.0 (+26.3 to +51.7) | 81.0 (1) | +50.0 |",
+    ]
+
+
+def test_several_chosen_settings_are_named_in_each_row(study, tmp_path):
+    text = STUDY.replace("choose: [lr]", "choose: [lr, images]").replace("columns: images\n", "")
+    (tmp_path / "few.yml").write_text(text)
+    lines = table(read_study(tmp_path / "few.yml"), study[1])
+    assert lines[0] == "|  | chosen | top-1 | minus plain |"
+    assert lines[2:] == [
+        "| plain | lr b, images 2000 | 33.0 ± 2.8 |  |",
+        "| AAL | lr b, images 2000 | 81.0 (1) | +50.0 |",
     ]
 
 
@@ -76,7 +87,7 @@ def test_only_the_first_metric_is_compared_with_the_baseline(study, tmp_path):
     metrics = "metrics: {accuracy/top1: top-1, epochs to 35: epochs to 35%}\n"
     (tmp_path / "few.yml").write_text(STUDY + metrics)
     lines = table(read_study(tmp_path / "few.yml"), study[1])
-    heads = ["", "chosen", "images 500, top-1", "minus plain", "images 500, epochs to 35%"]
+    heads = ["", "chosen lr", "images 500, top-1", "minus plain", "images 500, epochs to 35%"]
     heads += ["images 2000, top-1", "minus plain", "images 2000, epochs to 35%"]
     assert lines[0] == "| " + " | ".join(heads) + " |"
     assert lines[2].endswith("| 13.0 ± 1.4 |  | never | 33.0 ± 2.8 |  | never |")
@@ -110,7 +121,7 @@ def test_a_page_is_written_between_its_marks_and_stays(study, tmp_path):
     assert (
         written == page.read_text() == fill_in(page, tmp_path, tmp_path / "docs" / "images", False)
     )
-    assert "\nold\n" not in written and written.count("| AAL | lr b | 52.0") == 2
+    assert "\nold\n" not in written and written.count("| AAL | b | 52.0") == 2
     assert written.startswith("# Results\n\nBefore.\n") and "\n\nAfter.\n" in written
     assert written.count("How many images are few?") == 2  # the question and the figure's words
     assert written.count("AAL reaches 52.0") == 2 and written.count("10 runs of 5.0 hours") == 1
