@@ -11,8 +11,9 @@ from pathlib import Path
 from mmengine.config import Config
 
 from aal_plugin.analysis.runs import read_run
+from aal_plugin.mm.checkpoints.weight_sums import weights_of
 from aal_plugin.mm.configs.reading import read_config
-from aal_plugin.mm.runtime.trials import Trial, run_trials, threads_of, weights_of
+from aal_plugin.mm.runtime.trials import Trial, run_trials, threads_of
 
 from .choosing import chosen_points
 from .records import TOP1, Record, Records, commit, hash_of, processor, rounded_curves, versions

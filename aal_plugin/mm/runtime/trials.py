@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -17,13 +16,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
 
-import torch
 from mmengine.config import Config
 from tqdm import tqdm
 
-from aal_plugin.mm.checkpoints.reading import read_checkpoint
+from aal_plugin.mm.checkpoints.weight_sums import weights_of
 from aal_plugin.ranks import PARENT
 from aal_plugin.whole_files import write_whole
 
@@ -220,43 +217,6 @@ def _tested(trial: Trial, since: float) -> dict[str, float]:
 def threads_of(jobs: int) -> str:
     """Threads of one of `jobs` trainings side by side: OMP_NUM_THREADS, or its share of cores."""
     return os.environ.get("OMP_NUM_THREADS") or str(max(1, _cores() // jobs))
-
-
-def weights_of(cfg: Config) -> dict[str, str]:
-    """The SHA-1 of the weights in every checkpoint of a config, such as the teacher's, by its path.
-
-    Two trainings that end with equal weights have equal sums, though their files, which hold the
-    log's times, differ. A file that is no checkpoint is summed as it is.
-    """
-    return _weights(cfg.to_dict())
-
-
-def _weights(part: Any) -> dict[str, str]:
-    if isinstance(part, (list, tuple)):
-        part = dict(enumerate(part))
-    if not isinstance(part, dict):
-        return {}
-    found: dict[str, str] = {}
-    for key, value in part.items():
-        if key != "checkpoint" or not isinstance(value, str):
-            found.update(_weights(value))
-        elif Path(value).is_file():
-            found[value] = _sum_of(value)
-    return found
-
-
-def _sum_of(path: str) -> str:
-    try:
-        saved = read_checkpoint(path)
-    except ValueError:
-        return hashlib.sha1(Path(path).read_bytes()).hexdigest()
-    weights = saved.get("state_dict", saved)
-    total = hashlib.sha1()
-    for name in sorted(weights):
-        tensor = weights[name].contiguous()
-        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        total.update(tensor.reshape(-1).view(torch.uint8).numpy())
-    return total.hexdigest()
 
 
 def _cores() -> int:
