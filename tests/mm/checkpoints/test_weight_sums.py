@@ -23,12 +23,13 @@ def test_a_teacher_trained_anew_to_equal_weights_is_the_same_teacher(tmp_path):
         {**weights, "a": weights["a"].T},
         {**weights, "a": weights["a"].reshape(4)},
         {**weights, "a": weights["a"].bfloat16()},
+        {**weights, "a": weights["a"].view(torch.int32)},
         {**weights, "b": torch.tensor(4)},
         {"a": weights["a"], "b": weights["b"]},
         {"d": weights["a"], "b": weights["b"], "c": weights["c"]},
     ]
     sums = [sum_of(other) for other in others]
-    assert len({first, *sums}) == 7
+    assert len({first, *sums}) == 8
 
 
 @pytest.mark.parametrize("saved", [{"model": {"a": torch.zeros(1)}}, [torch.zeros(1)]])
