@@ -47,11 +47,19 @@ _KEYS = {
 
 @dataclass(frozen=True)
 class Arm:
-    """A config and what is changed in it: `--cfg-options` by dotted key."""
+    """A config and what is changed in it.
+
+    Attributes:
+        config: file.
+        options: as in `--cfg-options`, by dotted key.
+        seeds: how many of the study's seeds it runs with; by default all.
+        only: the values of a setting that it runs with, by setting; by default all.
+    """
 
     config: str
     options: Options = field(default_factory=dict)
     seeds: int | None = None
+    only: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -105,11 +113,12 @@ class Study:
     curves: tuple[str, ...] = ()
 
     def points(self) -> Iterator[Point]:
-        """Every arm with every combination of the settings."""
+        """Every arm with every combination of its settings."""
         names = list(self.settings)
-        for arm in self.arms:
-            for values in itertools.product(*self.settings.values()):
-                yield Point(arm, tuple(zip(names, values)))
+        for name, arm in self.arms.items():
+            values = [arm.only.get(setting, self.settings[setting]) for setting in names]
+            for combination in itertools.product(*values):
+                yield Point(name, tuple(zip(names, combination)))
 
     def options(self, point: Point) -> Options:
         """What a point changes in its arm's config."""
@@ -156,7 +165,7 @@ def _study(name: str, read: Any) -> Study:
     read = dict(read)
     arms = {str(arm): _arm(f"arms.{arm}", entry) for arm, entry in read.pop("arms").items()}
     first = {str(arm): _arm(f"first.{arm}", entry) for arm, entry in read.pop("first", {}).items()}
-    settings = {
+    settings: dict[str, dict[str, Options]] = {
         str(setting): {
             str(value): _options(f"settings.{setting}.{value}", options)
             for value, options in values.items()
@@ -172,6 +181,10 @@ def _study(name: str, read: Any) -> Study:
     study = Study(
         name=name, arms=arms, first=first, settings=settings, seeds=seeds, **lists, **read
     )
+    for arm, entry in arms.items():
+        _check_names(f"arms.{arm}.only", entry.only, settings)
+        for setting, values in entry.only.items():
+            _check_names(f"arms.{arm}.only.{setting}", values, settings[setting])
     _check_names("choose", study.choose, settings)
     _check_names("curves", study.curves, arms)
     _check_names("columns", filter(None, [study.columns]), settings)
@@ -184,7 +197,7 @@ def _study(name: str, read: Any) -> Study:
 def _arm(key: str, entry: Any) -> Arm:
     if not isinstance(entry, dict) or not isinstance(entry.get("config"), str):
         raise ValueError(f"{key}={entry!r}; choose {{config: FILE, options: {{KEY: VALUE}}}}")
-    if unknown := set(entry) - {"config", "options", "seeds"}:
+    if unknown := set(entry) - {"config", "options", "seeds", "only"}:
         raise ValueError(f"{key}: unknown key {sorted(unknown)[0]!r}")
     if not Path(entry["config"]).is_file():
         raise FileNotFoundError(
@@ -192,12 +205,17 @@ def _arm(key: str, entry: Any) -> Arm:
             "are relative to the current folder"
         )
     options = _options(f"{key}.options", entry.get("options"))
-    return Arm(entry["config"], options, entry.get("seeds"))
+    only = _options(f"{key}.only", entry.get("only"))
+    for setting, values in only.items():
+        if not isinstance(values, list) or not values:
+            raise ValueError(f"{key}.only.{setting}={values!r}; choose a list of its values")
+    only = {setting: tuple(map(str, values)) for setting, values in only.items()}
+    return Arm(entry["config"], options, entry.get("seeds"), only)
 
 
 def _options(key: str, options: Any) -> Options:
     if not isinstance(options or {}, dict):
-        raise ValueError(f"{key}={options!r}; choose a mapping from config keys to values")
+        raise ValueError(f"{key}={options!r}; choose a mapping from keys to values")
     return {str(name): value for name, value in (options or {}).items()}
 
 

@@ -58,6 +58,14 @@ def test_a_setting_is_stronger_than_its_arm(write):
     assert study.seeds_of(point) == (0, 1) and study.seeds_of(Point("plain")) == (0, 1, 2)
 
 
+def test_an_arm_runs_with_some_values_of_a_setting(write):
+    study = read_study(write(WHOLE.replace("seeds: 2}", "only: {lr: [0.002], epochs: ['20']}}")))
+    assert [str(point) for point in study.points() if point.arm == "AAL"] == [
+        "AAL, lr 0.002, epochs 20"
+    ]
+    assert sum(point.arm == "plain" for point in study.points()) == 4
+
+
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
@@ -72,6 +80,10 @@ def test_a_setting_is_stronger_than_its_arm(write):
         ("choose: [lr]", "choose_seeds: 4", "choose_seeds=4; choose from 1 to 3"),
         ("{config: plain.py}", "plain.py", "arms.plain='plain.py'; choose {config: FILE"),
         ("seeds: 2}", "seed: 2}", "arms.AAL: unknown key 'seed'"),
+        ("seeds: 2}", "only: {lrs: [0.001]}}", "arms.AAL.only: 'lrs' is not one of"),
+        ("seeds: 2}", "only: {lr: [0.1]}}", "arms.AAL.only.lr: '0.1' is not one of"),
+        ("seeds: 2}", "only: {lr: 0.001}}", "arms.AAL.only.lr=0.001; choose a list"),
+        ("seeds: 2}", "only: [lr]}", r"arms.AAL.only=\['lr'\]; choose a mapping"),
         ("{optim.lr: 0.001}", "0.001", "settings.lr.0.001=0.001; choose a mapping"),
         ("question: Which one?", "question: [", "is not YAML"),
     ],
