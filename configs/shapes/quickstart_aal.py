@@ -11,8 +11,8 @@ model = dict(
     link_head=dict(type="AttentionLinkHead", links="full", loss_weight=2000.0),
 )
 # Each student has the learning rate that is best for it: docs/results.md.
-optim_wrapper = dict(optimizer=dict(lr=2e-3))
-param_scheduler = dict(eta_max=2e-3)
+optim_wrapper = dict(optimizer=dict(lr=0.012))
+param_scheduler = dict(eta_max=0.012)
 default_hooks = dict(
     aal=dict(type="LambdaDecayHook", final=0.05), links=dict(type="LinkHeatmapHook", interval=4)
 )

@@ -14,8 +14,8 @@ model = dict(
 train_dataloader = dict(batch_size=25)
 optim_wrapper = dict(optimizer=dict(type="AdamW", lr=1e-3, weight_decay=0.05))
 param_scheduler = dict(
-    type="OneCycleLR", eta_max=1e-3, total_steps=40, by_epoch=True, convert_to_iter_based=True
+    type="OneCycleLR", eta_max=1e-3, total_steps=20, by_epoch=True, convert_to_iter_based=True
 )
-train_cfg = dict(by_epoch=True, max_epochs=40, val_interval=4)
+train_cfg = dict(by_epoch=True, max_epochs=20, val_interval=4)
 default_hooks = dict(checkpoint=dict(max_keep_ckpts=2))
 work_dir = "work_dirs/quickstart/plain"
