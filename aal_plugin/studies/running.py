@@ -77,7 +77,7 @@ class _Runs:
     def run(self, wanted: Sequence[tuple[Point, int]]) -> None:
         missing: dict[str, tuple[Trial, Point, int, str, str]] = {}
         for point, seed in wanted:
-            cfg = self._config(point)
+            cfg = config_of(self.study, point)
             text = portable_text(cfg)
             key = hash_of(text)
             stored = self._stored(key, seed)
@@ -124,13 +124,6 @@ class _Runs:
             None,
         )
 
-    def _config(self, point: Point) -> Config:
-        cfg = read_config(self.study.arms[point.arm].config)
-        cfg.merge_from_dict(self.study.options(point))
-        cfg.merge_from_dict({"randomness.seed": 0})
-        cfg.pop("work_dir", None)
-        return cfg
-
     def _check_weights(self, stored: Record, cfg: Config, point: Point) -> None:
         now = {_portable(path): sha for path, sha in weights_of(cfg).items()}
         if not self.other_weights and now and dict(stored.weights) != now:
@@ -138,6 +131,15 @@ class _Runs:
                 f"{point}: the stored run used other weights of {sorted(now)}; give --results FILE "
                 "for runs of your own, or --keep-results to keep the stored runs as they are"
             )
+
+
+def config_of(study: Study, point: Point) -> Config:
+    """The config of a point, without its work dir, and with seed 0."""
+    cfg = read_config(study.arms[point.arm].config)
+    cfg.merge_from_dict(study.options(point))
+    cfg.merge_from_dict({"randomness.seed": 0})
+    cfg.pop("work_dir", None)
+    return cfg
 
 
 def portable_text(cfg: Config) -> str:

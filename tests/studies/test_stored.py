@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import pytest
+from mmengine.config import Config
 
 from aal_plugin.mm.configs.reading import read_config
 from aal_plugin.studies.choosing import runs_of
 from aal_plugin.studies.pages import fill_in
 from aal_plugin.studies.records import Records, hash_of
+from aal_plugin.studies.running import config_of, portable_text
 from aal_plugin.studies.study import read_study
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,6 +42,18 @@ def test_stored_runs_belong_to_the_study_and_hold_their_config(path):
         assert hash_of(text) == run.config and str(ROOT) not in text
         assert run.commit and "dirty" not in run.commit and run.versions["torch"]
         assert {key for key in study.metrics if "/" in key} <= set(run.test)
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_stored_runs_had_the_config_that_is_there_now(path):
+    study, records = read_study(path), Records(path.with_suffix(".json"))
+    for point in study.points():
+        runs = runs_of(point, records)
+        if not runs:
+            continue
+        now = Config.fromstring(portable_text(config_of(study, point)), ".py").to_dict()
+        for key in {run.config for run in runs}:
+            assert Config.fromstring(records.configs[key], ".py").to_dict() == now, point
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
