@@ -1,0 +1,6 @@
+# tools/train.py configs/shapes/aal_convit_shapes.py    (after configs/shapes/quickstart_teacher.py)
+# The ConViT of convit_shapes.py, supervised by the CNN of quickstart_teacher.py.
+_base_ = ["./convit_shapes.py", "../_base_/aal_shapes.py"]
+model = dict(_base_.aal, link_head=dict(_base_.aal.link_head, map_size=6))
+default_hooks = dict(aal=_base_.decay)
+work_dir = "work_dirs/aal_convit_shapes"
