@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import re
+import statistics
 from pathlib import Path
 
 import modelindex
 import pytest
 import yaml
+
+from aal_plugin.studies.choosing import runs_of
+from aal_plugin.studies.records import TOP1, Records
+from aal_plugin.studies.study import read_study
+from aal_plugin.studies.tables import shown_points
 
 from .pages import ROOT
 
@@ -48,6 +54,33 @@ def test_results_of_the_metafile_are_those_of_the_row(folder):
         assert [float(figure) for figure in figures] == [v for values in metrics for v in values], (
             name
         )
+
+
+def test_results_of_a_study_are_those_of_its_runs(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    checked = 0
+    for name, model in models(ROOT / "configs/shapes").items():
+        for result in model.get("Results", []):
+            file = re.search(r"docs/results/studies/(\w+)\.json", result["Source"])
+            if file is None:
+                continue
+            study = read_study(ROOT / file[0].replace(".json", ".yml"))
+            records = Records(ROOT / file[0])
+            (arm,) = (
+                arm
+                for arm, entry in study.arms.items()
+                if entry.config == model["Config"] and not entry.options
+            )
+            (runs,) = (
+                runs_of(point, records)
+                for point in shown_points(study, records)
+                if point.arm == arm
+            )
+            top1 = [run.test[TOP1] for run in runs]
+            assert result["Metrics"]["Top 1 Accuracy"] == round(statistics.mean(top1), 1), name
+            assert f"{len(runs)} seeds" in result["Source"], name
+            checked += 1
+    assert checked > 20
 
 
 @each_folder

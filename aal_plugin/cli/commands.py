@@ -32,7 +32,7 @@ COMMANDS = {
     "test": Command(
         "test.py",
         "test a checkpoint",
-        "aal test shapes/quickstart_plain.py runs/plain/epoch_40.pth",
+        "aal test shapes/quickstart_plain.py runs/plain/epoch_20.pth",
     ),
     "dist-test": Command(
         "dist_test.sh",
