@@ -64,8 +64,7 @@ def _over_values(axes: Axes, study: Study, records: Records, points: list[Point]
             [place for place, _ in cells],
             [statistics.mean(tests) for _, tests in cells],
             [statistics.stdev(tests) if len(tests) > 1 else 0 for _, tests in cells],
-            color=COLOURS[index % len(COLOURS)],
-            marker=MARKERS[index % len(MARKERS)],
+            **_look(index),
             capsize=3,
             label=str(line),
         )
@@ -85,7 +84,15 @@ def _over_epochs(axes: Axes, study: Study, records: Records, points: list[Point]
         if not curves:
             continue
         epochs, mean, low, high = mean_curve(curves)
-        colour = COLOURS[index % len(COLOURS)]
-        marker = MARKERS[index % len(MARKERS)] if len(epochs) < 15 else ""
-        axes.plot(epochs, mean, color=colour, marker=marker, markersize=3.5, label=str(point))
-        axes.fill_between(epochs, low, high, color=colour, alpha=0.2, linewidth=0)
+        look = _look(index) if len(epochs) < 15 else {**_look(index), "marker": ""}
+        axes.plot(epochs, mean, **look, markersize=3.5, label=str(point))
+        axes.fill_between(epochs, low, high, color=look["color"], alpha=0.2, linewidth=0)
+
+
+def _look(index: int) -> dict[str, str]:
+    """Colour, marker and line of a series; once the colours have been used, the line changes."""
+    return {
+        "color": COLOURS[index % len(COLOURS)],
+        "marker": MARKERS[index % len(MARKERS)],
+        "linestyle": ("-", "--", ":")[index // len(COLOURS) % 3],
+    }

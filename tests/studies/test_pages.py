@@ -158,6 +158,19 @@ def test_without_columns_the_figure_shows_validation_curves(study, tmp_path):
     assert lines["AAL, lr b, images 500"] == [10.25, 20.5]  # the mean of two seeds
 
 
+def test_no_two_of_many_lines_look_alike(study, tmp_path):
+    arms = "".join(f"  more {number}: {{config: plain.py}}\n" for number in range(10))
+    text = STUDY.replace("columns: images\n", "").replace("choose: [lr]\n", "")
+    (tmp_path / "few.yml").write_text(text.replace("settings:", f"{arms}settings:"))
+    shown, records = read_study(tmp_path / "few.yml"), study[1]
+    run = next(run for run in records if run.arm == "AAL")
+    for number in range(10):
+        records.add(replace(run, arm=f"more {number}"), "text")
+    (axes,) = figure(shown, records).axes
+    looks = {(line.get_color(), line.get_linestyle()) for line in axes.lines}
+    assert len(looks) == len(axes.lines) > 10
+
+
 def test_link_distance_has_a_panel_of_its_own_where_several_arms_have_it(study, tmp_path):
     text = STUDY.replace("columns: images\n", "").replace("choose: [lr]\n", "")
     text = text.replace("settings:", "  AAL2: {config: plain.py}\nsettings:")
