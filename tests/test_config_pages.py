@@ -80,7 +80,7 @@ def test_results_of_a_study_are_those_of_its_runs(monkeypatch):
             assert result["Metrics"]["Top 1 Accuracy"] == round(statistics.mean(top1), 1), name
             assert f"{len(runs)} seeds" in result["Source"], name
             checked += 1
-    assert checked > 20
+    assert checked > 12
 
 
 @each_folder
