@@ -2,5 +2,7 @@
 # The Swin of swin_shapes.py, supervised by the CNN of quickstart_teacher.py.
 _base_ = ["./swin_shapes.py", "../_base_/aal_shapes.py"]
 model = dict(_base_.aal, link_head=dict(_base_.aal.link_head, map_size=6))
+optim_wrapper = dict(optimizer=dict(lr=8e-3))
+param_scheduler = dict(eta_max=8e-3)
 default_hooks = dict(aal=_base_.decay)
 work_dir = "work_dirs/aal_swin_shapes"
