@@ -9,4 +9,4 @@ aal = dict(
     link_head=dict(type="AttentionLinkHead", links="full", loss_weight=2000.0),
 )
 decay = dict(type="LambdaDecayHook", final=0.05)
-aal_lr = 0.012  # the best one of docs/results.md, for the ViT
+aal_lr = 0.012  # near the best one, see docs/results.md

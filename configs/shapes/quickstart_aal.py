@@ -10,7 +10,7 @@ model = dict(
     ),
     link_head=dict(type="AttentionLinkHead", links="full", loss_weight=2000.0),
 )
-# Each student has the learning rate that is best for it: docs/results.md.
+# Near the best learning rate of AAL; the plain ViT has its own: docs/results.md.
 optim_wrapper = dict(optimizer=dict(lr=0.012))
 param_scheduler = dict(eta_max=0.012)
 default_hooks = dict(
