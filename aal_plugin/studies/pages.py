@@ -22,8 +22,9 @@ from .study import Study, read_study
 from .tables import answer, processors, table
 
 _BLOCK = re.compile(
-    r"(<!-- study: (?P<name>[\w.-]+)(?: (?P<part>table|answer))? -->\n)"
-    r".*?(<!-- end of study -->)",
+    r"(?P<mark><!-- study: (?P<name>[\w.-]+)"
+    r"(?: (?P<part>table|answer)| by (?P<setting>[^\n]+?))? -->\n)"
+    r".*?(?P<end><!-- end of study -->)",
     re.DOTALL,
 )
 
@@ -32,7 +33,7 @@ def fill_in(page: Path, studies: Path, images: Path, draw: bool = True) -> str:
     """The page's text with every study's block written anew.
 
     A mark `<!-- study: NAME table -->` takes the table alone, `<!-- study: NAME answer -->` the
-    sentence.
+    sentence, `<!-- study: NAME by SETTING -->` a table and figure of every value of a setting.
 
     Args:
         page: a Markdown file.
@@ -41,18 +42,21 @@ def fill_in(page: Path, studies: Path, images: Path, draw: bool = True) -> str:
 
     Raises:
         FileNotFoundError: a study that the page names does not exist.
+        ValueError: a study has no such setting.
     """
 
     def block(match: re.Match) -> str:
         file = studies / f"{match['name']}.yml"
         study, records = read_study(file), Records(file.with_suffix(".json"))
+        if match["setting"]:
+            study = study.by(match["setting"])
         if match["part"] == "table":
             lines = ["", *table(study, records), ""]
         elif match["part"] == "answer":
             lines = ["", answer(study, records), ""]
         else:
             lines = _section(study, records, page, file, images, draw)
-        return match.group(1) + "\n".join(lines) + "\n" + match.group(4)
+        return match["mark"] + "\n".join(lines) + "\n" + match["end"]
 
     return _BLOCK.sub(block, page.read_text(encoding="utf-8"))
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 import difflib
 import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +127,25 @@ class Study:
             options.update(self.settings[name][value])
         return options
 
+    def by(self, setting: str) -> Study:
+        """The same runs with a setting's values as the columns, whether they were chosen or not.
+
+        Raises:
+            ValueError: the study has no such setting.
+        """
+        _check_names(f"{self.name} by", [setting], self.settings)
+        metric, title = next(iter(self.metrics.items()))
+        return replace(
+            self,
+            name=f"{self.name}_{setting}",
+            question=f"The same for every {setting}",
+            answer="",
+            choose=tuple(name for name in self.choose if name != setting),
+            columns=setting,
+            baseline="",
+            metrics={metric: title},
+        )
+
     def seeds_of(self, point: Point) -> tuple[int, ...]:
         """The seeds of a point; an arm may take fewer than the study."""
         return self.seeds[: self.arms[point.arm].seeds]
@@ -205,17 +224,16 @@ def _arm(key: str, entry: Any) -> Arm:
             "are relative to the current folder"
         )
     options = _options(f"{key}.options", entry.get("options"))
-    only = _options(f"{key}.only", entry.get("only"))
-    for setting, values in only.items():
-        if not isinstance(values, list) or not values:
-            raise ValueError(f"{key}.only.{setting}={values!r}; choose a list of its values")
-    only = {setting: tuple(map(str, values)) for setting, values in only.items()}
+    only = entry.get("only") or {}
+    if not isinstance(only, dict) or not all(isinstance(some, list) for some in only.values()):
+        raise ValueError(f"{key}.only={only!r}; choose {{SETTING: [VALUE, ...]}}")
+    only = {str(setting): tuple(map(str, values)) for setting, values in only.items()}
     return Arm(entry["config"], options, entry.get("seeds"), only)
 
 
 def _options(key: str, options: Any) -> Options:
     if not isinstance(options or {}, dict):
-        raise ValueError(f"{key}={options!r}; choose a mapping from keys to values")
+        raise ValueError(f"{key}={options!r}; choose a mapping from config keys to values")
     return {str(name): value for name, value in (options or {}).items()}
 
 

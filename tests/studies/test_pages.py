@@ -158,6 +158,26 @@ def test_without_columns_the_figure_shows_validation_curves(study, tmp_path):
     assert lines["AAL, lr b, images 500"] == [10.25, 20.5]  # the mean of two seeds
 
 
+def test_a_page_shows_every_value_of_a_setting_that_was_chosen(study, tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("<!-- study: few by lr -->\n<!-- end of study -->\n")
+    assert write_page(page, tmp_path, tmp_path)
+    lines = page.read_text().splitlines()
+    assert [line for line in lines if line.startswith("|")] == [
+        "|  | lr a | lr b |",
+        "| --- | --- | --- |",
+        "| plain, images 500 | 13.0 ± 1.4 | 99.0 (1) |",
+        "| plain, images 2000 | 99.0 (1) | 33.0 ± 2.8 |",
+        "| AAL, images 500 | 99.0 (1) | 52.0 ± 2.8 |",
+        "| AAL, images 2000 |  | 81.0 (1) |",
+    ]
+    assert "![The same for every lr](study_few_lr.png)" in lines
+    assert (tmp_path / "study_few_lr.png").is_file()
+    page.write_text(page.read_text().replace("by lr", "by rate"))
+    with pytest.raises(ValueError, match=r"few by: 'rate' is not one of \['lr', 'images'\]"):
+        fill_in(page, tmp_path, tmp_path)
+
+
 def test_no_two_of_many_lines_look_alike(study, tmp_path):
     arms = "".join(f"  more {number}: {{config: plain.py}}\n" for number in range(10))
     text = STUDY.replace("columns: images\n", "").replace("choose: [lr]\n", "")
