@@ -19,7 +19,7 @@ from aal_plugin.whole_files import save_figure, write_whole
 from .figures import figure
 from .records import Records
 from .study import Study, read_study
-from .tables import answer, processors, table
+from .tables import answer, processors, table, trainings
 
 _BLOCK = re.compile(
     r"(?P<mark><!-- study: (?P<name>[\w.-]+)"
@@ -85,9 +85,11 @@ def _section(
         where = Path(os.path.relpath(image, page.parent)).as_posix()
         lines += [f"![{study.question}]({where})", ""]
     seeds = f"{len(study.seeds)} seeds" if len(study.seeds) > 1 else "one seed"
+    count = trainings(records)
+    teachers = f", with {count} trainings of the teacher" if count > 1 else ""
     lines += [
         f"`tools/compare.py {file.as_posix()} --jobs 2`: {seeds}, {len(records.runs)} runs of "
-        f"{hours:.1f} hours in all on {'; '.join(processors(records))}.",
+        f"{hours:.1f} hours in all on {'; '.join(processors(records))}{teachers}.",
         "",
     ]
     return lines

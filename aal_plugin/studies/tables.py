@@ -126,3 +126,12 @@ def _row(cells: list[str]) -> str:
 def processors(records: Records) -> Iterator[str]:
     """The processors of the runs, each once."""
     return iter(dict.fromkeys(run.processor for run in records))
+
+
+def trainings(records: Records) -> int:
+    """How often the runs' teachers were trained anew: the most sums of one checkpoint's weights."""
+    sums: dict[str, set[str]] = {}
+    for run in records:
+        for path, weights in run.weights.items():
+            sums.setdefault(path, set()).add(weights)
+    return max(map(len, sums.values()), default=0)

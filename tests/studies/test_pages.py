@@ -133,6 +133,18 @@ def test_a_page_is_written_between_its_marks_and_stays(study, tmp_path):
     assert (page.parent / link).read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_page_tells_how_many_teachers_the_runs_had(study, tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("<!-- study: few -->\n<!-- end of study -->\n")
+    records = study[1]
+    # Two checkpoints are two teachers of one study; two sums of one checkpoint, two trainings.
+    for sums, ending in (("aa", "on cpu X."), ("ab", "on cpu X, with 2 trainings of the teacher.")):
+        for seed, weights in enumerate(sums):
+            run = records.find("AALb500", seed)
+            records.add(replace(run, weights={"cnn.pth": weights, "other.pth": "c"}), "text")
+        assert fill_in(page, tmp_path, tmp_path, draw=False).count(f" {ending}\n") == 1
+
+
 def test_figure_shows_means_with_their_spread_at_each_value(study):
     (axes,) = figure(*study).axes
     assert [label.get_text() for label in axes.get_xticklabels()] == ["500", "2000"]

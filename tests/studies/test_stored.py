@@ -44,6 +44,15 @@ def test_stored_runs_belong_to_the_study_and_hold_their_config(path):
         assert {key for key in study.metrics if "/" in key} <= set(run.test)
 
 
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_runs_of_one_seed_had_one_teacher(path):
+    """So that a paired difference compares methods, not teachers."""
+    sums = {}
+    for run in Records(path.with_suffix(".json")):
+        for file, weights in run.weights.items():
+            assert sums.setdefault((run.seed, file), weights) == weights, (run.arm, run.seed)
+
+
 @pytest.mark.skipif("mmpretrain" not in versions(), reason="the runs inherit from MMPretrain's own")
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_stored_runs_had_the_config_that_is_there_now(path):
