@@ -35,7 +35,8 @@ class AttentionLinkLoss(nn.Module):
         links: 'full', 'alpha', 'beta', or one (first, last) pair of student blocks per teacher
             level, 1-based and inclusive; see `link_ranges`.
         map_size: side, or (h, w), of the grid on which maps are compared. Default: the student's
-            patch grid, or 14×14 if its blocks have several grids.
+            patch grid, or 14×14 if its blocks have several grids. The distance is a mean over the
+            pixels of maps of unit norm: with k times the pixels, k times λ weighs the same.
         antialias: smooth teacher maps before they are made smaller; the paper does not.
         attention_layers: names of the attention modules, for a student of no known family; see
             `reader_by_name`.

@@ -42,7 +42,8 @@ class AttentionLinkTask(ClassificationTask):
         gammas, milestones, stop_epoch, start_epoch, warmup_epochs: the course of λ, see
             `link_weight`; `paper_course` gives gammas and milestones for any number of epochs.
         map_size: side, or (h, w), of the grid on which maps are compared. Default: the student's
-            patch grid, or 14×14 if its blocks have several grids.
+            patch grid, or 14×14 if its blocks have several grids. The distance is a mean over the
+            pixels of maps of unit norm: with k times the pixels, k times λ weighs the same.
         antialias: smooth teacher maps before they are made smaller; the paper does not.
         attention_layers: names of the attention modules, for a student of no known family; see
             `reader_by_name`.

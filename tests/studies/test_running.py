@@ -139,6 +139,16 @@ def test_a_changed_config_replaces_its_own_runs_alone(home):
     assert len(aal) == 2 and {seed for seed, _ in aal} == {0}  # none of an earlier config
 
 
+def test_a_setting_that_the_study_gains_replaces_the_runs_from_before_it(home):
+    before = STUDY[: STUDY.index("settings:")] + "seeds: [0, 1, 2]\n"
+    _, records = run(home, before)
+    assert [dict(record.values) for record in records] == [{}] * 6
+    _, records = run(home)
+    assert [record.values["lr"] for record in records] == 2 * (3 * ["0.1"] + 3 * ["0.2"])
+    _, records = run(home, before)  # and back
+    assert [dict(record.values) for record in records] == [{}] * 6
+
+
 def test_arms_whose_names_differ_in_signs_alone_have_folders_of_their_own(home):
     both = "  A + B: {config: plain.py, options: {name: sum}}\n  A B: {config: plain.py}\n"
     text = STUDY[: STUDY.index("  plain:")] + both + STUDY[STUDY.index("settings:") :]

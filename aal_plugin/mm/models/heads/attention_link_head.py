@@ -26,7 +26,8 @@ class AttentionLinkHead(TeacherHead):
             teacher level, 1-based and inclusive.
         loss_weight: λ of epoch 0; `LambdaDecayHook` lowers it.
         map_size: side, or (h, w), of the grid on which maps are compared. Default: the student's
-            patch grid, or 14×14 if its blocks have several grids.
+            patch grid, or 14×14 if its blocks have several grids. The distance is a mean over the
+            pixels of maps of unit norm: with k times the pixels, k times λ weighs the same.
         antialias: smooth teacher maps before they are made smaller; the paper does not.
 
     Raises:
