@@ -46,8 +46,10 @@ def test_stored_runs_belong_to_the_study_and_hold_their_config(path):
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_runs_of_one_seed_had_one_teacher(path):
-    """So that a paired difference compares methods, not teachers."""
+    """So that a paired difference from the baseline compares methods, not teachers."""
     sums = {}
+    if not read_study(path).baseline:
+        pytest.skip("no column of paired differences")
     for run in Records(path.with_suffix(".json")):
         for file, weights in run.weights.items():
             assert sums.setdefault((run.seed, file), weights) == weights, (run.arm, run.seed)
