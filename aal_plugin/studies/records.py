@@ -106,11 +106,17 @@ class Records:
     def add(self, run: Record, text: str) -> None:
         """Store a run and its config's text, and write the file whole.
 
-        It replaces the run of the same arm, settings and seed, those of an earlier config, and the
-        arm's runs from before the study had these settings.
+        It replaces the run of the same arm, settings and seed, and those of an earlier config. Runs
+        that the study has no place for, as it had other settings, stay.
         """
         with self._lock:
-            kept = [other for other in self.runs if not _replaces(run, other)]
+            *point, seed = _place(run)
+            kept = [
+                other
+                for other in self.runs
+                if _place(other)[:-1] != tuple(point)
+                or (other.config == run.config and other.seed != seed)
+            ]
             self.runs = sorted([*kept, run], key=_place)
             used = {run.config for run in self.runs}
             configs = {**self.configs, run.config: text}
@@ -126,14 +132,6 @@ class Records:
 
 def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, default=dict)
-
-
-def _replaces(run: Record, other: Record) -> bool:
-    if run.arm != other.arm:
-        return False
-    if run.values == other.values:
-        return run.config != other.config or run.seed == other.seed
-    return run.values.keys() != other.values.keys()
 
 
 def _place(run: Record) -> tuple:

@@ -139,14 +139,13 @@ def test_a_changed_config_replaces_its_own_runs_alone(home):
     assert len(aal) == 2 and {seed for seed, _ in aal} == {0}  # none of an earlier config
 
 
-def test_a_setting_that_the_study_gains_replaces_the_runs_from_before_it(home):
-    before = STUDY[: STUDY.index("settings:")] + "seeds: [0, 1, 2]\n"
-    _, records = run(home, before)
-    assert [dict(record.values) for record in records] == [{}] * 6
-    _, records = run(home)
-    assert [record.values["lr"] for record in records] == 2 * (3 * ["0.1"] + 3 * ["0.2"])
-    _, records = run(home, before)  # and back
-    assert [dict(record.values) for record in records] == [{}] * 6
+def test_a_study_that_gains_a_setting_keeps_and_uses_its_runs(home):
+    run(home, STUDY[: STUDY.index("settings:")] + "seeds: [0, 1, 2]\n")
+    assert len(ran(home)) == 7  # both arms, three seeds, and the teacher
+    study, records = run(home)  # lr 0.1 is what the configs say
+    assert ran(home) == [f"{arm} 0.2 {seed}" for arm in ("AAL", "plain") for seed in range(3)]
+    assert [len(runs_of(point, records)) for point in study.points()] == [3, 3, 3, 3]
+    assert len(records.runs) == 18
 
 
 def test_arms_whose_names_differ_in_signs_alone_have_folders_of_their_own(home):
