@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from aal_plugin.analysis.saved_links import SavedLinks, links_of_task
-from aal_plugin.plain_errors import searched_in
+from aal_plugin.process import searched_in
 
 
 def read_links(path: str, ema: bool = False) -> SavedLinks:

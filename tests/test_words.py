@@ -42,12 +42,6 @@ PHRASES = {
     r"goes? without\b": "has no",
     r"such as (it|they) (is|are)\b": "unchanged",
 }
-# Files in which an old word is a name: they list what was renamed.
-NAMES_OF_OLD = {
-    "CHANGELOG.md",
-    "aal_plugin/old_names.py",
-    "aal_plugin/timm/options.py",
-}
 FILES = [
     *PAGES,
     *ROOT.glob("docs/*.py"),
@@ -73,8 +67,7 @@ def old_phrases(text: str) -> list[str]:
 
 @pytest.mark.parametrize("file", FILES, ids=name_of)
 def test_words_are_plain(file):
-    if name_of(file) not in NAMES_OF_OLD:
-        assert not old_phrases(file.read_text(encoding="utf-8"))
+    assert not old_phrases(file.read_text(encoding="utf-8"))
 
 
 def test_old_phrases_are_found_across_lines_and_in_capitals():

@@ -30,8 +30,8 @@ from tqdm import tqdm  # noqa: E402
 from aal_plugin.bench import Setting, Steps, Timing, interleave, peak_memory  # noqa: E402
 from aal_plugin.bench.scaling import draw_scaling, scaling  # noqa: E402
 from aal_plugin.bench.work import counts  # noqa: E402
-from aal_plugin.plain_errors import plain_errors  # noqa: E402
-from aal_plugin.whole_files import save_figure, write_whole  # noqa: E402
+from aal_plugin.files import save_figure, write_whole  # noqa: E402
+from aal_plugin.process import plain_errors  # noqa: E402
 
 CLOCKS = dict(wall=time.perf_counter, cpu=time.process_time)
 

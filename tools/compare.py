@@ -22,14 +22,14 @@ from pathlib import Path
 from mmengine.config import DictAction
 
 from aal_plugin.core.settings import check_whole
+from aal_plugin.files import write_whole
 from aal_plugin.mm.configs.reading import read_config
 from aal_plugin.mm.runtime.trials import Trial, run_trials
-from aal_plugin.plain_errors import plain_errors
+from aal_plugin.process import plain_errors
 from aal_plugin.studies.records import Records
 from aal_plugin.studies.running import run_study
 from aal_plugin.studies.study import read_study
 from aal_plugin.studies.tables import table
-from aal_plugin.whole_files import write_whole
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ exported model on noise are compared with those of the AAL model.
 import argparse
 
 from aal_plugin.mm.checkpoints.export import FORMATS, export_student
-from aal_plugin.plain_errors import plain_errors
+from aal_plugin.process import plain_errors
 
 
 def main() -> None:

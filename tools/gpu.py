@@ -29,8 +29,8 @@ from aal_plugin.bench.gpu.processes import Place  # noqa: E402
 from aal_plugin.bench.gpu.results import file_of, machine, read_result  # noqa: E402
 from aal_plugin.bench.gpu.running import Runner  # noqa: E402
 from aal_plugin.bench.gpu.scale import Scale, toy  # noqa: E402
-from aal_plugin.plain_errors import plain_errors  # noqa: E402
-from aal_plugin.whole_files import write_whole  # noqa: E402
+from aal_plugin.files import write_whole  # noqa: E402
+from aal_plugin.process import plain_errors  # noqa: E402
 
 
 def main() -> int:

@@ -14,9 +14,9 @@ from pathlib import Path
 from mmengine.registry import init_default_scope
 from mmpretrain.registry import DATASETS
 
+from aal_plugin.files import write_whole
 from aal_plugin.mm import ClassBalancedSubset
-from aal_plugin.plain_errors import plain_errors, searched_in
-from aal_plugin.whole_files import write_whole
+from aal_plugin.process import plain_errors, searched_in
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ network.
 import argparse
 from pathlib import Path
 
-from aal_plugin.plain_errors import plain_errors
+from aal_plugin.process import plain_errors
 from aal_plugin.report import write_report
 from aal_plugin.report.runs.reading import how_many
 

@@ -16,7 +16,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from aal_plugin.plain_errors import plain_errors
+from aal_plugin.process import plain_errors
 from aal_plugin.studies.pages import fill_in, write_page
 
 

@@ -16,8 +16,7 @@ from aal_plugin.mm.runtime.launch import (
     mmpretrain_script,
     use_cpu_ranks,
 )
-from aal_plugin.plain_errors import plain_errors
-from aal_plugin.ranks import leaving_in_order
+from aal_plugin.process import leaving_in_order, plain_errors
 
 
 def main() -> None:

@@ -19,8 +19,7 @@ def main() -> None:
     # As with `python TRAIN_PY`: the timm of a checkout comes before an installed one.
     sys.path.insert(0, str(Path(sys.argv[0]).resolve().parent))
 
-    from aal_plugin.plain_errors import plain_errors
-    from aal_plugin.ranks import leaving_in_order
+    from aal_plugin.process import leaving_in_order, plain_errors
     from aal_plugin.timm.launch import load_script, put_task_in
 
     with leaving_in_order(), plain_errors():

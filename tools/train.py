@@ -33,8 +33,7 @@ from aal_plugin.mm.runtime.launch import (
     save_shards_whole,
     use_cpu_ranks,
 )
-from aal_plugin.plain_errors import plain_errors
-from aal_plugin.ranks import end_with_parent, leaving_in_order
+from aal_plugin.process import end_with_parent, leaving_in_order, plain_errors
 
 
 def main() -> None:

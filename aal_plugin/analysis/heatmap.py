@@ -17,7 +17,7 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 
 from aal_plugin.core.losses.link_ranges import Range
-from aal_plugin.whole_files import written_whole
+from aal_plugin.files import written_whole
 
 COLOURS = "viridis"  # safe for colour-blind readers; dark to light in print
 LABEL = "mean |link weight|"

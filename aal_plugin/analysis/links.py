@@ -16,7 +16,7 @@ import numpy as np
 from torch import Tensor
 
 from aal_plugin.core.losses.link_ranges import Range
-from aal_plugin.whole_files import written_whole
+from aal_plugin.files import written_whole
 
 
 def find_links(state_dict: Mapping[str, Tensor]) -> dict[int, Tensor]:

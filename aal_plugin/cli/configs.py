@@ -9,8 +9,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from aal_plugin.folders import configs_folder
-from aal_plugin.whole_files import write_whole
+from aal_plugin.files import configs_folder, write_whole
 
 BASES = "_base_"  # the folder of parts, and the key of a config that names what it inherits
 

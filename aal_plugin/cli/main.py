@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import aal_plugin
-from aal_plugin.folders import configs_folder, tools_folder
-from aal_plugin.plain_errors import plain_errors
+from aal_plugin.files import configs_folder, tools_folder
+from aal_plugin.process import plain_errors
 
 from .commands import COMMANDS, OWN, Command, overview
 from .configs import copy_command, list_command

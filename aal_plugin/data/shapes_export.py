@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from aal_plugin.whole_files import write_whole
+from aal_plugin.files import write_whole
 
 from .shapes import CLASSES, MIN_SIZE, SPLITS, check_whole, draw_shapes, progress_bar, split_seed
 

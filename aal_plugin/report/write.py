@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aal_plugin.core.settings import check_whole
-from aal_plugin.whole_files import write_whole
+from aal_plugin.files import write_whole
 
 from .runs.checks import warnings_of
 from .runs.reading import Groups, read_groups

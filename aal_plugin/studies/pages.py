@@ -14,7 +14,7 @@ import os
 import re
 from pathlib import Path
 
-from aal_plugin.whole_files import save_figure, write_whole
+from aal_plugin.files import save_figure, write_whole
 
 from .figures import figure
 from .records import Records

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from aal_plugin.analysis.runs import Curve, epochs_to_reach
-from aal_plugin.whole_files import write_whole
+from aal_plugin.files import write_whole
 
 PACKAGES = ("aal_plugin", "torch", "timm", "mmengine", "mmpretrain", "onedl-mmengine", "numpy")
 TOP1 = "accuracy/top1"

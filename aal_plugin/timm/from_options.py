@@ -14,7 +14,7 @@ from aal_plugin.core.teacher.weights import check_weights
 
 from .attention_link_task import check_loss_weight
 from .distillation import Distillation
-from .options import RENAMED, add_options
+from .options import add_options
 
 
 def check_options(args: Namespace) -> None:
@@ -63,13 +63,11 @@ def _course(args: Namespace) -> tuple[Sequence[float], Sequence[int]]:
 
 
 def _check_names(args: Namespace) -> None:
-    """Raise ValueError for options that AAL had once or never; a --config file can set any."""
+    """Raise ValueError for options that AAL does not have; a --config file can set any."""
     known = ArgumentParser()
     add_options(known)
     for name in sorted(set(vars(args)) - set(vars(known.parse_args([])))):
         option = "--" + name.replace("_", "-")
-        if option in RENAMED:
-            raise ValueError(f"{option} was renamed; give {RENAMED[option]}")
         if name.startswith("aal_"):
             raise ValueError(f"{option} is not an option; --help lists AAL's options")
 

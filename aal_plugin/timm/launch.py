@@ -18,7 +18,7 @@ from timm.data import resolve_data_config
 from timm.utils import unwrap_model
 from torch import nn
 
-from aal_plugin.plain_errors import searched_in
+from aal_plugin.process import searched_in
 
 from .attention_link_task import AttentionLinkTask
 from .from_options import build_teacher, check_options, task_settings

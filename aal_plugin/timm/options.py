@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from argparse import SUPPRESS, ArgumentParser
+from argparse import ArgumentParser
 from collections.abc import Iterable
 
 # The names of settings in the errors of core and of the task, and the options that set them.
@@ -33,13 +33,6 @@ OPTION_NAMES = {
     "teacher.image_size=": "--aal-teacher-image-size ",
 }
 
-# Options of version 0.1 and the options that replaced them.
-RENAMED = {
-    "--aal-lambda": "--aal-loss-weight",
-    "--aal-distill-share": "--aal-distill-loss-weight",
-    "--aal-teacher-taps": "--aal-teacher-layers",
-}
-
 
 def in_options(error: Exception) -> str:
     """The message of an error, with the names of options instead of settings."""
@@ -57,8 +50,7 @@ def check_unknown(words: Iterable[str]) -> None:
     """
     known = ArgumentParser(add_help=False)
     add_options(known)
-    current = known._option_string_actions.keys() - RENAMED.keys()
-    names = [name.removeprefix("--aal-") for name in current]
+    names = [name.removeprefix("--aal-") for name in known._option_string_actions]
     for word in words:
         option = word.partition("=")[0]
         if option.startswith("--aal"):
@@ -176,5 +168,3 @@ def add_options(parser: ArgumentParser) -> None:
         help="for soft: 'batch' divides by the batch, as in the paper; 'elements' divides by "
         "batch times classes, as DeiT's published code does (default: batch)",
     )
-    for option in RENAMED:
-        add(option, nargs="*", default=SUPPRESS, help=SUPPRESS)

@@ -5,7 +5,7 @@ import pytest
 from mmengine.config import Config
 
 from aal_plugin.cli.configs import description, find, portable, resolve
-from aal_plugin.folders import configs_folder
+from aal_plugin.files import configs_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -7,7 +7,7 @@ import pytest
 
 from aal_plugin.cli import main as cli
 from aal_plugin.cli.commands import COMMANDS
-from aal_plugin.folders import configs_folder, tools_folder
+from aal_plugin.files import configs_folder, tools_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 

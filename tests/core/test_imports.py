@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "aal_plugin"
 FRAMEWORKS = ("mmengine", "mmcv", "mmpretrain", "matplotlib")
-# A room may import the rooms named with it; what is no room (plain_errors, ranks …) any may.
+# A room may import the rooms named with it; what is no room (files, process …) any may.
 BELOW = {
     "core": set(),
     "data": set(),

@@ -255,17 +255,6 @@ SETTINGS: list[tuple[str, object, tuple[str, ...]]] = [
     ("load_from", "{code}", ("{code}", "more than weights")),
     ("load_from", "{html}", ("{html}", "web page")),
     ("load_from", "{lfs}", ("{lfs}", "git lfs pull")),
-    # names of earlier versions
-    ("model.taps", ["layers.0.attn"], ("model.taps=", "model.attention_layers")),
-    ("model.student_taps", ["layers.0"], ("model.student_taps=", "model.student_layers")),
-    ("model.teacher.taps", ["layer1"], ("model.teacher.taps=", "model.teacher.layers")),
-    (
-        "default_hooks.attention",
-        dict(type="AttentionInPrediction", taps=["layers.0.attn"]),
-        ("default_hooks.attention.taps=", "default_hooks.attention.attention_layers"),
-    ),
-    ("model.type", "aal_plugin.AALClassifier", ("model.type=", "'aal_plugin.mm.AALClassifier'")),
-    ("custom_imports.imports", ["aal_plugin"], ("custom_imports.imports=", "'aal_plugin.mm'")),
     # several at once
     ("many", None, ("3 mistakes", "loss_weight=-1", "gammas", "gone.pth")),
     # the runner's own

@@ -32,7 +32,7 @@ from mmengine.runner import CheckpointLoader, Runner
 from tqdm import tqdm
 
 import aal_plugin.mm.checkpoints.torch_load  # noqa: F401
-from aal_plugin import whole_files
+from aal_plugin import files
 from aal_plugin.mm.checkpoints.checkpoint_file import check_checkpoint
 from aal_plugin.mm.runtime.launch import (
     check_run,
@@ -237,7 +237,7 @@ def one_run(
         return row
     last = final_weights(work_dir)
     same = last.keys() == wanted.keys() and all(torch.equal(last[k], wanted[k]) for k in wanted)
-    leftovers = list(work_dir.glob(f"{whole_files.PREFIX}*"))
+    leftovers = list(work_dir.glob(f"{files.PREFIX}*"))
     row["equal"] += int(same and not leftovers)
     if same:
         shutil.rmtree(work_dir)
@@ -280,7 +280,7 @@ def main() -> None:
     rows = matrix(config, args.kills, args.seed, folder, names)
     print(f"seed {args.seed}\n\n{table(rows)}")
     if args.out:
-        whole_files.write_whole(args.out, table(rows) + "\n")
+        files.write_whole(args.out, table(rows) + "\n")
     failed = any(row["lost"] or row["stuck"] or row["equal"] < row["runs"] for row in rows)
     if failed:
         sys.exit(f"the remaining files of the runs are in {folder}")

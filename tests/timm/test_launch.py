@@ -19,7 +19,7 @@ import yaml
 from aal_plugin.core import link_weight
 from aal_plugin.timm.from_options import build_teacher, check_options, task_settings
 from aal_plugin.timm.launch import load_script, missing_parts, put_task_in
-from aal_plugin.timm.options import RENAMED, add_options
+from aal_plugin.timm.options import add_options
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = Path(__file__).with_name("train_script.py")
@@ -150,14 +150,6 @@ def test_images_are_renormalised_from_the_means_of_the_command_line(tmp_path):
 )
 def test_options_that_make_no_sense_are_named(capsys, tmp_path, options, words):
     assert words in refused(capsys, tmp_path, *options)
-
-
-@pytest.mark.parametrize("old", RENAMED)
-def test_an_option_of_the_first_version_is_rejected_with_its_new_name(capsys, tmp_path, old):
-    assert f"{old} was renamed; give {RENAMED[old]}" in refused(capsys, tmp_path, *AAL, old, "1")
-    shown = argparse.ArgumentParser()
-    add_options(shown)
-    assert old not in shown.format_help() and RENAMED[old] in shown.format_help()
 
 
 def test_a_setting_of_a_config_file_that_no_option_has_is_rejected(capsys, tmp_path):

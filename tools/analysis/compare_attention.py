@@ -16,9 +16,9 @@ from tqdm import tqdm
 from aal_plugin.analysis.attention_rows import attention_rows
 from aal_plugin.analysis.localization import find_threshold, pick_map, threshold_boxes
 from aal_plugin.analysis.shown import Shown
+from aal_plugin.files import save_figure
 from aal_plugin.mm.evaluation.attention_maps import AttentionReader, image_files
-from aal_plugin.plain_errors import plain_errors
-from aal_plugin.whole_files import save_figure
+from aal_plugin.process import plain_errors
 
 
 def main() -> None:

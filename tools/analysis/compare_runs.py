@@ -16,8 +16,8 @@ import numpy as np
 
 from aal_plugin.analysis.curves import PANELS, plot_curves
 from aal_plugin.analysis.runs import epochs_to_reach, read_run
-from aal_plugin.plain_errors import plain_errors
-from aal_plugin.whole_files import save_figure
+from aal_plugin.files import save_figure
+from aal_plugin.process import plain_errors
 
 
 def main() -> None:

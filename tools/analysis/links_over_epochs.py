@@ -17,9 +17,9 @@ from tqdm import tqdm
 from aal_plugin.analysis import link_growth, link_strength
 from aal_plugin.analysis.heatmap import GROWTH, LABEL, animate, strip
 from aal_plugin.analysis.link_records import read_records
-from aal_plugin.plain_errors import plain_errors
+from aal_plugin.files import save_figure
+from aal_plugin.process import plain_errors
 from aal_plugin.saved_links import read_links
-from aal_plugin.whole_files import save_figure
 
 
 def main() -> None:

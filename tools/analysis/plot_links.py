@@ -24,9 +24,9 @@ from aal_plugin.analysis import (
 )
 from aal_plugin.analysis.heatmap import GROWTH, LABEL
 from aal_plugin.analysis.links import write_link_csv
-from aal_plugin.plain_errors import plain_errors
+from aal_plugin.files import save_figure
+from aal_plugin.process import plain_errors
 from aal_plugin.saved_links import read_links
-from aal_plugin.whole_files import save_figure
 
 
 def main() -> None:

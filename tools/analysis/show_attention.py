@@ -15,9 +15,9 @@ import numpy as np
 from tqdm import tqdm
 
 from aal_plugin.analysis.attention_sheet import attention_sheet, strongest_pairs
+from aal_plugin.files import save_figure
 from aal_plugin.mm.evaluation.attention_maps import AttentionReader, image_files
-from aal_plugin.plain_errors import plain_errors
-from aal_plugin.whole_files import save_figure
+from aal_plugin.process import plain_errors
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import timm
 import torch
 
-from aal_plugin.whole_files import write_whole
+from aal_plugin.files import write_whole
 
 from .scale import Scale
 

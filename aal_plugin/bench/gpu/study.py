@@ -12,8 +12,8 @@ from torch import nn
 
 from aal_plugin.core import TimmTeacher, paper_course
 from aal_plugin.data import CLASSES
+from aal_plugin.files import written_whole
 from aal_plugin.timm import AttentionLinkTask
-from aal_plugin.whole_files import written_whole
 
 from .drawn_images import Images, draw
 from .processes import Place

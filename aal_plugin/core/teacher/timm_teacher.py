@@ -11,7 +11,6 @@ from typing import Any
 from torch import Tensor, nn
 
 from aal_plugin.core.settings import check_flag, check_whole
-from aal_plugin.old_names import rejects_old_arguments
 
 from .frozen_teacher import FrozenTeacher
 from .layer_names import near_names
@@ -52,7 +51,6 @@ class TimmTeacher(FrozenTeacher):
         ((2, 96, 2, 2), torch.Size([2, 1000]))
     """
 
-    @rejects_old_arguments
     def __init__(
         self,
         model_name: str,

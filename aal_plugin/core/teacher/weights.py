@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from aal_plugin.plain_errors import searched_in
+from aal_plugin.process import searched_in
 
 # The names of weights and statistics in a checkpoint, where all are plain tensors.
 _BOUNDED = ("running_mean", "running_var", "weight", "bias")

@@ -7,7 +7,7 @@ import zipfile
 from functools import lru_cache
 from pathlib import Path
 
-from aal_plugin.plain_errors import searched_in
+from aal_plugin.process import searched_in
 
 # The first bytes of a file by torch before 1.6: its pickled magic number. It has no checksum.
 _OLDER_FORMAT = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."

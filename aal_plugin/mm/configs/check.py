@@ -17,7 +17,6 @@ from aal_plugin.mm.checkpoints.checkpoint_file import check_checkpoint
 from aal_plugin.mm.models.backbones.timm_pooled_backbone import TIMMPooledBackbone
 from aal_plugin.mm.models.heads.teacher_head import TeacherHead
 from aal_plugin.mm.models.mm_teacher import MMTeacher
-from aal_plugin.old_names import moved_import, moved_type, renamed_arguments
 
 from .registered import registered
 from .types import parts_of, type_name
@@ -51,9 +50,6 @@ def check_config(cfg: Config, *checks: Callable[[], None], weights: bool = True)
             allowed values.
     """
     found: list[Exception] = []
-    moved = moved_import(cfg.get("custom_imports"))
-    if moved is not None:
-        found.append(ValueError(moved))
     built = {key: value for key, value in cfg.to_dict().items() if key.endswith(_BUILT)}
     for key, part in parts_of(built):
         if weights or not issubclass(ours().get(type_name(part), object), FrozenTeacher):
@@ -84,10 +80,6 @@ def ours() -> dict[str, type]:
 def _mistakes(key: str, part: dict) -> Iterator[str]:
     name = type_name(part)
     known = ours()
-    moved = moved_type(key, part["type"])
-    if moved is not None and name in known:
-        yield moved
-        return
     if name not in known:
         scope = part["type"].rpartition(".")[0] if isinstance(part["type"], str) else "a class"
         if scope in _SCOPES and name not in dict(registered()):
@@ -97,10 +89,9 @@ def _mistakes(key: str, part: dict) -> Iterator[str]:
                 yield f"{key}.type={part['type']!r} is not registered; did you mean {near[0]!r}?"
         return
     kind = known[name]
-    renamed = dict(renamed_arguments(key, name, part))
     builders = {"type", "_scope_", *(("priority",) if issubclass(kind, Hook) else ())}
-    given = {key: value for key, value in part.items() if key not in builders | set(renamed)}
-    wrong = [*renamed.values(), *_wrong_names(key, kind, given)]
+    given = {key: value for key, value in part.items() if key not in builders}
+    wrong = list(_wrong_names(key, kind, given))
     yield from wrong
     if wrong:
         return

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from aal_plugin.folders import configs_folder
+from aal_plugin.files import configs_folder
 
 
 def read_config(path: str | os.PathLike) -> Config:

@@ -22,7 +22,7 @@ from aal_plugin.mm.checkpoints.reading import load_strictly, read_checkpoint, sa
 from aal_plugin.mm.configs.reading import read_config
 from aal_plugin.mm.configs.types import type_name
 from aal_plugin.mm.models.heads.attention_link_head import AttentionLinkHead
-from aal_plugin.plain_errors import searched_in
+from aal_plugin.process import searched_in
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 

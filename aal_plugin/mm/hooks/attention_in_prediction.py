@@ -13,7 +13,6 @@ from torch import nn
 from aal_plugin.analysis.rollout import AttentionRollout
 from aal_plugin.core import AttentionRecorder
 from aal_plugin.core.student.by_name import AttentionLayers
-from aal_plugin.old_names import rejects_old_arguments
 
 from .bare_model import bare_model
 
@@ -48,7 +47,6 @@ class AttentionInPrediction(Hook):
             backbone; or a transform of the pipeline moves the image but not its boxes.
     """
 
-    @rejects_old_arguments
     def __init__(
         self, rollout: bool = False, attention_layers: AttentionLayers | None = None
     ) -> None:

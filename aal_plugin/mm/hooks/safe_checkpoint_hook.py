@@ -11,7 +11,7 @@ from mmengine.hooks import CheckpointHook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from aal_plugin.whole_files import remove_parts, write_whole
+from aal_plugin.files import remove_parts, write_whole
 
 from .random_state_hook import RandomStateHook
 

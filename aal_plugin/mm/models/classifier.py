@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from aal_plugin.core import AttentionRecorder, FrozenTeacher, Unregistered
 from aal_plugin.core.losses.attention_transfer import twice_differentiable_attention
 from aal_plugin.core.student.by_name import AttentionLayers
-from aal_plugin.old_names import rejects_old_arguments
 
 from .built_teacher import built_teacher
 from .compatibility import (
@@ -71,7 +70,6 @@ class AALClassifier(ImageClassifier):
         ValueError: backbone, teacher and heads do not fit together; the error names the key.
     """
 
-    @rejects_old_arguments
     def __init__(
         self,
         backbone: dict,

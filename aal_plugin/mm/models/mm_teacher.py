@@ -17,8 +17,7 @@ from aal_plugin.core import FrozenTeacher
 from aal_plugin.core.student.families import image_size_of
 from aal_plugin.core.teacher.weights import check_weights, load_weights
 from aal_plugin.mm.configs.types import PRETRAINED, parts_of, type_name
-from aal_plugin.old_names import rejects_old_arguments
-from aal_plugin.plain_errors import searched_in
+from aal_plugin.process import searched_in
 
 from .teacher_weights import load_published, read_weights
 
@@ -47,7 +46,6 @@ class MMTeacher(FrozenTeacher):
         ValueError: no weights, or weights that do not fit.
     """
 
-    @rejects_old_arguments
     def __init__(
         self,
         config: str | Config,

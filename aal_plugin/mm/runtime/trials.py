@@ -20,9 +20,9 @@ from queue import SimpleQueue
 from mmengine.config import Config
 from tqdm import tqdm
 
+from aal_plugin.files import write_whole
 from aal_plugin.mm.checkpoints.weight_sums import weights_of
-from aal_plugin.ranks import PARENT
-from aal_plugin.whole_files import write_whole
+from aal_plugin.process import PARENT
 
 _STEP = re.compile(r"Epoch\(train\) +\[(\d+)\]\[ *(\d+)/(\d+)\]")
 _RUNNING: set[subprocess.Popen] = set()

@@ -98,13 +98,13 @@ def test_a_dry_run_describes_it(written, tmp_path):
 def test_mistakes_are_reported(written, tmp_path):
     config = whole(tmp_path / "work")
     config.model.link_head.loss_weight = -1.0
-    config.model.teacher.taps = ["layer1"]
+    config.model.teacher.layes = ["layer1"]
     config.custom_hooks[0].gamas = 0.5
     with pytest.raises(ValueError) as error:
         check_config(written(config))
     lines = str(error.value).splitlines()
     assert lines[0] == "3 mistakes"
-    for words in ("loss_weight=-1.0", "now called model.teacher.layers", "did you mean 'gammas'?"):
+    for words in ("loss_weight=-1.0", "model.teacher.layes: ", "did you mean 'gammas'?"):
         assert sum(words in line for line in lines) == 1
 
 

@@ -165,29 +165,3 @@ def test_a_misspelt_type_is_told_with_a_scope_too():
         ValueError, match="'aal_plugin.mm.LambdaDecayHok' is not registered; did you"
     ):
         check_config(cfg)
-
-
-@pytest.mark.parametrize(
-    ("key", "value", "words"),
-    [
-        ("model.taps", ["a"], r"model.taps=\['a'\]: .* now called model.attention_layers"),
-        ("model.student_taps", ["a"], "now called model.student_layers"),
-        ("model.teacher.taps", ["a"], "now called model.teacher.layers"),
-        ("custom_hooks.0.taps", ["a"], "now called custom_hooks.0.attention_layers"),
-        ("model.type", "aal_plugin.AALClassifier", "use 'aal_plugin.mm.AALClassifier'"),
-        ("custom_imports.imports", ["aal_plugin"], r"\['aal_plugin'\].*use 'aal_plugin.mm'"),
-        ("custom_imports.imports", "aal_plugin", "'aal_plugin'.*use 'aal_plugin.mm'"),
-    ],
-)
-def test_an_old_name_is_answered_with_the_new_one(key, value, words):
-    hook = dict(type="AttentionInPrediction")
-    cfg = training("x", custom_hooks=[hook])
-    check_config(cfg)
-    cfg.merge_from_dict({key: value})
-    with pytest.raises(ValueError, match=f"^{key}=.*{words}$" if "now" not in words else words):
-        check_config(cfg)
-
-
-def test_both_imports_are_right():
-    both = dict(imports=["aal_plugin", "aal_plugin.mm"], allow_failed_imports=False)
-    check_config(training("x", custom_imports=both))

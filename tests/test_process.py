@@ -14,7 +14,7 @@ SCRIPT = """
 import atexit, os, sys, time
 import torch, torch.distributed as dist
 from torch import nn
-from aal_plugin.ranks import leaving_in_order
+from aal_plugin.process import leaving_in_order
 
 rank = int(os.environ["RANK"])
 atexit.register(lambda: print(f"rank {rank}: group at exit: {dist.is_initialized()}", flush=True))
@@ -91,7 +91,7 @@ def test_a_rank_with_an_error_ends_at_once_and_so_do_those_that_wait_for_it(erro
 
 
 def test_without_a_group_an_error_passes_through():
-    from aal_plugin.ranks import leaving_in_order
+    from aal_plugin.process import leaving_in_order
 
     with pytest.raises(ValueError, match="as it is"), leaving_in_order():
         raise ValueError("as it is")

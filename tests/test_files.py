@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = """
 import os, sys
 from pathlib import Path
-from aal_plugin.whole_files import save_figure, write_whole, written_whole
+from aal_plugin.files import save_figure, write_whole, written_whole
 home = Path(sys.argv[1])
 write_whole(home / "kept", b"a" * 1000)
 def told(write):

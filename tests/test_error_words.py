@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from aal_plugin.plain_errors import in_words, plain_errors, searched_in
+from aal_plugin.process import in_words, plain_errors, searched_in
 
 ROOT = Path(__file__).resolve().parents[1]
 

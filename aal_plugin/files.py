@@ -1,4 +1,4 @@
-"""Writes files that appear complete or not at all."""
+"""Files that appear complete or not at all, and where configs/ and tools/ are."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from typing import Any
 
 # A hidden file with the same ending, because savefig reads the format from the ending.
 PREFIX = ".part-"
+
+PACKAGE = Path(__file__).resolve().parent
 
 
 @contextmanager
@@ -76,3 +78,24 @@ def _flush(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def configs_folder() -> Path:
+    """The folder of the configs."""
+    return _folder("configs")
+
+
+def tools_folder() -> Path:
+    """The folder of the tools."""
+    return _folder("tools")
+
+
+def _folder(name: str) -> Path:
+    places = (PACKAGE / name, PACKAGE.parent / name)
+    for place in places:
+        if place.is_dir():
+            return place
+    raise FileNotFoundError(
+        f"aal_plugin's folder {name}/ is missing; searched {' and '.join(map(str, places))}. "
+        "Install the package again"
+    )
