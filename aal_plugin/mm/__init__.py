@@ -19,6 +19,7 @@ from .datasets.crop_to_box import CropToBox
 from .datasets.cub_with_boxes import CUBWithBoxes
 from .datasets.digits_dataset import DigitsDataset
 from .datasets.padded_random_crop import PaddedRandomCrop
+from .datasets.repeated_views import RepeatedViews
 from .datasets.resize_edge_with_boxes import ResizeEdgeWithBoxes
 from .datasets.shapes_dataset import ShapesDataset
 from .evaluation.localization_accuracy import LocalizationAccuracy
@@ -77,6 +78,7 @@ __all__ = [
     "NetworkInNetwork",
     "PaddedRandomCrop",
     "RandomStateHook",
+    "RepeatedViews",
     "ResetMomentumHook",
     "ResizeEdgeWithBoxes",
     "ResumableEpochLoop",

@@ -16,7 +16,9 @@ from torch import Tensor, nn
 
 from aal_plugin.core import AttentionRecorder, FrozenTeacher, Unregistered
 from aal_plugin.core.losses.attention_transfer import twice_differentiable_attention
+from aal_plugin.core.losses.map_grid import map_grid
 from aal_plugin.core.student.by_name import AttentionLayers
+from aal_plugin.core.teacher.kept_maps import KeptTeacher
 
 from .built_teacher import built_teacher
 from .compatibility import (
@@ -37,6 +39,7 @@ from .heads.teacher_head import (
     TeacherHead,
     teacher_of,
 )
+from .kept_teacher import kept_teacher, views_of
 
 
 @MODELS.register_module()
@@ -88,6 +91,7 @@ class AALClassifier(ImageClassifier):
         make_drop_rates_compilable(self)
         self.attention_layers = attention_layers
         self.student_layers = student_layers
+        self._kept: KeptTeacher | None = None
         # A random stream of their own: with one seed the student starts, sees batches and drops
         # units as it would without a teacher.
         with torch.random.fork_rng(devices=[]):
@@ -147,11 +151,7 @@ class AALClassifier(ImageClassifier):
             # The teacher first: its memory is free again before the student's activations,
             # which live until the backward pass, are created.
             if needs & {ACTIVATIONS, TEACHER_LOGITS, TEACHER_GRADIENT}:
-                step.activations, step.teacher_logits = teacher_of(self)(
-                    inputs,
-                    with_logits=bool(needs & {TEACHER_LOGITS, TEACHER_GRADIENT}),
-                    with_gradient=TEACHER_GRADIENT in needs,
-                )
+                step.activations, step.teacher_logits = self._taught(inputs, data_samples, needs)
             try:
                 for loss in active:
                     loss.start(inputs.shape[-2:])
@@ -164,6 +164,42 @@ class AALClassifier(ImageClassifier):
             for loss in self.teacher_heads:
                 losses.update(loss.loss(step) if loss.active else loss.idle_loss())
         return losses
+
+    def _taught(
+        self, inputs: Tensor, data_samples: list[DataSample], needs: frozenset[str]
+    ) -> tuple[list[Tensor], Tensor | None]:
+        """The teacher's maps and logits; kept ones where `RepeatedViews` names a folder."""
+        views = views_of(data_samples)
+        if views is None:
+            return teacher_of(self)(
+                inputs,
+                with_logits=bool(needs & {TEACHER_LOGITS, TEACHER_GRADIENT}),
+                with_gradient=TEACHER_GRADIENT in needs,
+            )
+        if needs & {TEACHER_LOGITS, TEACHER_GRADIENT}:
+            raise ValueError(
+                f"RepeatedViews.kept_maps={views[0].folder!r} keeps the teacher's maps alone, but "
+                "a head needs its logits; remove kept_maps or that head"
+            )
+        if self.data_preprocessor.batch_augments is not None:
+            raise ValueError(
+                f"RepeatedViews.kept_maps={views[0].folder!r}: train_cfg.augments mix images after "
+                "their maps were kept; remove kept_maps or the augments"
+            )
+        if self._kept is None:
+            self._kept = kept_teacher(teacher_of(self), inputs, views[0], self._map_grid(inputs))
+        return self._kept(inputs, [view.number for view in views]), None
+
+    @torch.no_grad()
+    def _map_grid(self, inputs: Tensor) -> tuple[int, int] | None:
+        """The grid on which the link head compares maps; None without one."""
+        head = getattr(self, "link_head", None)
+        if head is None or head.map_size is not None:
+            return None if head is None else head.map_size
+        head.start(inputs.shape[-2:])
+        with torch.random.fork_rng():
+            self.extract_feat(inputs[:1])
+        return map_grid(head.link_loss.recorder.stop())
 
     def train(self, mode: bool = True) -> AALClassifier:
         super().train(mode)
