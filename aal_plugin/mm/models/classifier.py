@@ -190,15 +190,17 @@ class AALClassifier(ImageClassifier):
             self._kept = kept_teacher(teacher_of(self), inputs, views[0], self._map_grid(inputs))
         return self._kept(inputs, [view.number for view in views]), None
 
-    @torch.no_grad()
     def _map_grid(self, inputs: Tensor) -> tuple[int, int] | None:
         """The grid on which the link head compares maps; None without one."""
         head = getattr(self, "link_head", None)
         if head is None or head.map_size is not None:
             return None if head is None else head.map_size
+        modes = {module: module.training for module in self.modules()}
+        super().train(False)  # no running statistics and no random draws of this one image
         head.start(inputs.shape[-2:])
-        with torch.random.fork_rng():
-            self.extract_feat(inputs[:1])
+        self.extract_feat(inputs[:1])
+        for module, mode in modes.items():
+            module.training = mode
         return map_grid(head.link_loss.recorder.stop())
 
     def train(self, mode: bool = True) -> AALClassifier:

@@ -48,5 +48,10 @@ def _identity(teacher: FrozenTeacher) -> str:
     total = hashlib.sha256(repr((teacher.name, str(teacher.images.__dict__))).encode())
     for name, tensor in teacher.model.state_dict().items():
         total.update(name.encode())
-        total.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        total.update(_bytes_of(tensor))
     return total.hexdigest()[:16]
+
+
+def _bytes_of(tensor: Tensor) -> bytes:
+    plain = tensor.detach().cpu().contiguous(memory_format=torch.contiguous_format)
+    return plain.flatten().view(torch.uint8).numpy().tobytes()
