@@ -41,6 +41,7 @@ class RepeatedViews:
         views: K.
         kept_maps: a folder for the teacher's maps of all views; None: the teacher always runs.
         seed: another seed gives other views.
+        lazy_init: MMEngine's: read the data set later, but before workers start.
 
     Raises:
         ValueError: views or seed is out of range.
@@ -52,15 +53,17 @@ class RepeatedViews:
         views: int,
         kept_maps: str | Path | None = None,
         seed: int = 0,
+        lazy_init: bool = False,
     ) -> None:
         check_whole("RepeatedViews.views", views, 1)
         check_whole("RepeatedViews.seed", seed, 0)
-        self.config = dataset if isinstance(dataset, dict) else None
         self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
         self.views = views
         self.seed = seed
         self.kept_maps = None if kept_maps is None else str(kept_maps)
         self._fully_initialized = False
+        if not lazy_init:
+            self.full_init()
 
     @property
     def metainfo(self) -> dict:

@@ -1,0 +1,166 @@
+"""Kept maps: what is read is what was computed, or it counts as absent."""
+
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import namedtuple
+
+import numpy as np
+import pytest
+import torch
+
+from aal_plugin.core.teacher.kept_maps import KeptMaps, KeptTeacher, kept_shapes
+
+SHAPES = [(3, 4, 6), (5, 2, 2)]
+VIEWS = 12
+
+
+def kept(folder, **changes):
+    given = dict(views=VIEWS, shapes=SHAPES, key=dict(teacher="a", pipeline="crop"))
+    return KeptMaps(folder, **dict(given, **changes))
+
+
+def maps_of(views, seed=0):
+    """Random maps of several sizes; a view's maps depend on the view alone."""
+    levels = []
+    for level, shape in enumerate(SHAPES):
+        numbers = np.stack(
+            [np.random.default_rng((seed, view, level)).normal(size=shape) for view in views]
+        )
+        levels.append(torch.from_numpy(numbers * 10.0**level).float())
+    return levels
+
+
+def test_a_map_comes_back_within_half_a_step_of_its_own_range(tmp_path):
+    maps = maps_of(range(4))
+    maps[0][1, 2] = 7.25  # a constant map
+    maps[1][2] = 0.0  # dead channels
+    store = kept(tmp_path)
+    store.write([3, 0, 11, 5], store.packed(maps))
+    again = kept(tmp_path).unpacked(np.stack(kept(tmp_path).read([3, 0, 11, 5])))
+    for given, got in zip(maps, again):
+        given, got = given.double().numpy(), got.double().numpy()
+        for one, other in zip(given.reshape(-1, *given.shape[2:]), got.reshape(-1, *got.shape[2:])):
+            half = (one.max() - one.min()) / 255 / 2
+            assert np.abs(one - other).max() <= half * (1 + 1e-3) + 1e-6 * np.abs(one).max()
+    assert torch.equal(again[0][1, 2], torch.full((4, 6), 7.25))
+    assert not again[1][2].any()
+
+
+def test_what_is_absent_or_damaged_is_not_read(tmp_path):
+    store = kept(tmp_path)
+    assert kept(tmp_path).read([0, 1]) == [None, None]
+    store.write([0, 2, 3], store.packed(maps_of([0, 2, 3])))
+    with open(tmp_path / "maps.bin", "r+b") as file:
+        file.seek(2 * store.entry + store.entry // 2)
+        byte = file.read(1)
+        file.seek(-1, 1)
+        file.write(bytes([byte[0] ^ 4]))
+        file.truncate(4 * store.entry - 1)
+    found = kept(tmp_path).read(range(5))
+    assert [entry is not None for entry in found] == [True, False, False, False, False]
+    assert not store.complete()
+    store.write(range(VIEWS), store.packed(maps_of(range(VIEWS))))
+    assert store.complete()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (dict(key=dict(teacher="b", pipeline="crop")), "another teacher: 'a', this run has 'b'"),
+        (dict(key=dict(teacher="a", pipeline="flip")), "another pipeline: 'crop'.* 'flip'"),
+        (dict(views=24), "another views: 12, this run has 24"),
+        (dict(shapes=SHAPES[:1]), "another shapes"),
+    ],
+)
+def test_maps_of_another_kind_are_rejected_by_name(tmp_path, changes, words):
+    kept(tmp_path)
+    with pytest.raises(ValueError, match=f"kept_maps='.*' holds maps of {words}"):
+        kept(tmp_path, **changes)
+    kept(tmp_path)
+
+
+def test_a_disk_that_is_too_small_is_reported_before_anything_is_written(tmp_path, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(9, 8, 1))
+    with pytest.raises(OSError, match="kept_maps=.* needs .* GB for 12 views, but the disk has"):
+        kept(tmp_path / "maps")
+    assert not list((tmp_path / "maps").iterdir())
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="kept_maps='.*/file/maps': "):
+        kept(tmp_path / "file" / "maps")
+
+
+FILL = """
+import sys
+sys.path.insert(0, {root!r})
+from tests.core.teacher.test_kept_maps import VIEWS, kept, maps_of
+store = kept({folder!r})
+while True:
+    for view in range(VIEWS):
+        store.write([view], store.packed(maps_of([view])))
+        print(view, flush=True)
+"""
+
+
+def test_processes_fill_one_folder_and_may_be_killed_at_any_time(tmp_path):
+    import tests
+
+    root = str(next(iter(tests.__path__)) + "/..")
+    code = FILL.format(root=root, folder=str(tmp_path))
+    for _ in range(2):
+        both = [
+            subprocess.Popen([sys.executable, "-W", "ignore", "-c", code], stdout=subprocess.PIPE)
+            for _ in range(2)
+        ]
+        for one in both:
+            assert one.stdout.readline()
+        time.sleep(0.2)
+        for one in both:
+            one.send_signal(signal.SIGKILL)
+            one.communicate()
+        store = kept(tmp_path)
+        read = store.read(range(VIEWS))
+        right = store.packed(maps_of(range(VIEWS)))
+        assert any(entry is not None for entry in read)
+        assert all(entry is None or (entry == own).all() for entry, own in zip(read, right))
+
+
+class Teacher:
+    """Counts its passes; a map is a mean of the image's own pixels and of its batch's size."""
+
+    def __init__(self):
+        self.batches = []
+
+    def __call__(self, images):
+        self.batches.append(len(images))
+        shift = 1e-3 * len(images)
+        return [images[:, :1, :h, :w].repeat(1, c, 1, 1) + shift for c, h, w in SHAPES], None
+
+
+def test_the_teacher_runs_for_new_views_alone_and_what_is_kept_stays(tmp_path):
+    images = torch.rand(4, 3, 8, 8)
+    model = Teacher()
+    teacher = KeptTeacher(model, kept(tmp_path))
+    first = teacher(images[:2], [0, 1])
+    mixed = teacher(images, [0, 1, 2, 3])
+    again = KeptTeacher(model, kept(tmp_path))(torch.zeros_like(images), [0, 1, 2, 3])
+    assert model.batches == [2, 4]  # a batch with one new view runs whole
+    for a, b, c in zip(first, mixed, again):
+        assert torch.equal(a, b[:2]) and torch.equal(b, c)
+
+
+def test_maps_are_kept_no_larger_than_they_are_compared(tmp_path):
+    images = torch.rand(2, 3, 16, 16)
+    shapes = kept_shapes([images, images[..., :3, :3]], grid=(4, 4))
+    assert shapes == [(3, 4, 4), (3, 3, 3)]
+    teacher = KeptTeacher(lambda x: ([x, x[..., :3, :3]], None), kept(tmp_path, shapes=shapes))
+    large, small = teacher(images, [0, 1])
+    smaller = torch.nn.functional.interpolate(images, (4, 4), mode="bicubic")
+    assert (large - smaller).abs().max() < 3e-3 and (small - images[..., :3, :3]).abs().max() < 3e-3
+    assert kept_shapes([images]) == [(3, 16, 16)]

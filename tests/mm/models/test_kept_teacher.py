@@ -1,0 +1,125 @@
+"""AALClassifier with kept maps: the losses of a teacher that always runs, up to the rounding."""
+
+import copy
+
+import pytest
+import torch
+from mmengine.runner import Runner
+
+from tests.mm.small import AAL, TEACHER, scalars, total, training
+
+HINTS = dict(AAL, transfer_head=dict(type="HintHead"))
+CLASSES = dict(TEACHER, num_classes=10)
+
+
+def config(work_dir, maps="maps", views=2, epochs=4, model=AAL, **changes):
+    cfg = training(work_dir, model, epochs=epochs, images=20, **changes)
+    cfg.train_dataloader.dataset.pipeline.insert(0, dict(type="RandomFlip", prob=0.5))
+    cfg.train_dataloader.dataset.pipeline.insert(
+        0, dict(type="RandomCrop", crop_size=24, padding=4)
+    )
+    cfg.train_dataloader.dataset = dict(
+        type="RepeatedViews",
+        dataset=cfg.train_dataloader.dataset,
+        views=views,
+        kept_maps=None if maps is None else str(work_dir.parent / maps),
+    )
+    return cfg
+
+
+def trained(cfg):
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    return runner
+
+
+def losses(work_dir):
+    return [line["loss"] + line["loss_link"] for line in scalars(work_dir) if "loss_link" in line]
+
+
+def test_a_second_run_reads_what_the_first_has_kept_and_is_equal_to_the_bit(tmp_path):
+    first = trained(config(tmp_path / "first"))
+    kept = first.model._kept
+    assert kept.passes == 4 and kept.kept.complete()  # two batches of each of two views
+    second = trained(config(tmp_path / "second"))
+    assert second.model._kept.passes == 0
+    assert losses(tmp_path / "first") == losses(tmp_path / "second")
+    for one, other in zip(first.model.parameters(), second.model.parameters()):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("model", [AAL, HINTS], ids=["links", "links and hints"])
+def test_losses_and_gradients_are_those_of_a_live_teacher(tmp_path, model):
+    live = Runner.from_cfg(config(tmp_path / "live", maps=None, model=model))
+    kept = Runner.from_cfg(config(tmp_path / "kept", model=model))
+    gradients = []
+    for runner in (live, kept):
+        loader = runner.build_dataloader(runner._train_dataloader, seed=0)
+        net = runner.model
+        net.train()
+        torch.manual_seed(0)
+        data = net.data_preprocessor(next(iter(loader)), True)
+        total(net(**data, mode="loss")).backward()
+        gradients.append({n: p.grad.clone() for n, p in net.named_parameters()})
+    assert kept.model._kept.passes == 1 and live.model._kept is None
+    for name, gradient in gradients[0].items():
+        gap = (gradient - gradients[1][name]).norm() / gradient.norm().clamp_min(1e-12)
+        assert gap < 2e-2, (name, gap)
+    differ = [n for n in gradients[0] if not torch.equal(gradients[0][n], gradients[1][n])]
+    assert differ  # the kept maps were used
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            dict(teacher=dict(CLASSES), link_head=None, distill_head=dict(type="DistillHead")),
+            "logits",
+        ),
+        (dict(train_cfg=dict(augments=dict(type="Mixup", alpha=0.8))), "train_cfg.augments"),
+    ],
+)
+def test_what_cannot_be_kept_is_rejected(tmp_path, change, words):
+    model = {k: v for k, v in dict(copy.deepcopy(AAL), **change).items() if v is not None}
+    cfg = config(tmp_path / "run", model=model)
+    cfg.custom_hooks = []
+    with pytest.raises(ValueError, match=f"RepeatedViews.kept_maps='.*{words}"):
+        trained(cfg)
+
+
+def other_pipeline(cfg):
+    cfg.train_dataloader.dataset.dataset.pipeline[1]["prob"] = 0.4
+
+
+def other_seed(cfg):
+    cfg.train_dataloader.dataset.seed = 1
+
+
+def other_images(cfg):
+    cfg.train_dataloader.dataset.dataset.num_images = 30
+
+
+def other_teacher(cfg):
+    cfg.randomness.seed = 1  # a teacher of other random weights
+
+
+def other_layers(cfg):
+    cfg.model.teacher.layers = ["layer1", "layer2", "layer4"]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (other_pipeline, "another pipeline: .*0.5.*0.4"),
+        (other_seed, "another seed: 0, this run has 1"),
+        (other_images, "another images: "),
+        (other_teacher, "another teacher: "),
+        (other_layers, "another layers: "),
+    ],
+)
+def test_maps_of_other_views_or_teachers_are_never_read(tmp_path, change, words):
+    trained(config(tmp_path / "first", epochs=1))
+    cfg = config(tmp_path / "second", epochs=1)
+    change(cfg)
+    with pytest.raises(ValueError, match=f"(?s)holds maps of {words}"):
+        trained(cfg)
