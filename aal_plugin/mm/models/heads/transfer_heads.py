@@ -42,16 +42,16 @@ Pairs = Sequence[tuple[int, int]] | None
 
 
 class _PairedHead(TeacherHead):
-    """Compares levels of the student with levels of the teacher, pair by pair."""
+    """Sums a distance over pairs of a student's level and a teacher's."""
 
     needs = frozenset({ACTIVATIONS})
 
     def __init__(
         self,
-        pairs: Pairs,
-        loss_weight: float,
-        student_layers: Sequence[str] | None,
-        init_cfg: dict | None,
+        pairs: Pairs = None,
+        loss_weight: float = 1.0,
+        student_layers: Sequence[str] | None = None,
+        init_cfg: dict | None = None,
     ) -> None:
         super().__init__(loss_weight, init_cfg)
         self.pairs = _as_pairs(pairs)
@@ -78,10 +78,17 @@ class _PairedHead(TeacherHead):
     def discard(self) -> None:
         self._recorder.discard()
 
-    def paired(self, step: Step) -> list[tuple[Tensor, Tensor]]:
-        """(student, teacher) feature maps of every pair, (B, C, h, w) each."""
+    def loss(self, step: Step) -> dict:
         features, activations = self._recorder.stop(), step.activations
-        return [(features[s - 1], activations[t - 1]) for s, t in self.pairs or ()]
+        distances = [
+            self.distance(number, features[own - 1], activations[theirs - 1])
+            for number, (own, theirs) in enumerate(self.pairs or ())
+        ]
+        return self.weighted(torch.stack(distances).sum())
+
+    def distance(self, number: int, student: Tensor, teacher: Tensor) -> Tensor:
+        """Of the maps (B, C, h, w) of a pair, by its number from 0."""
+        raise NotImplementedError
 
 
 def _as_pairs(pairs: Any) -> list[tuple[int, int]] | None:
@@ -128,16 +135,9 @@ class ActivationTransferHead(_PairedHead):
         check_number("transfer_head.power", power, "a number, 1 or more", low=1)
         self.kind, self.power, self.reduction = kind, power, reduction
 
-    def loss(self, step: Step) -> dict:
-        distances = [
-            attention_transfer(
-                attention_map(student, self.kind, self.power),
-                attention_map(teacher, self.kind, self.power),
-                self.reduction,
-            )
-            for student, teacher in self.paired(step)
-        ]
-        return self.weighted(torch.stack(distances).sum())
+    def distance(self, number: int, student: Tensor, teacher: Tensor) -> Tensor:
+        own, theirs = (attention_map(maps, self.kind, self.power) for maps in (student, teacher))
+        return attention_transfer(own, theirs, self.reduction)
 
 
 @MODELS.register_module()
@@ -153,31 +153,17 @@ class HintHead(_PairedHead):
 
     name = "hint"
 
-    def __init__(
-        self,
-        pairs: Pairs = None,
-        loss_weight: float = 1.0,
-        student_layers: Sequence[str] | None = None,
-        init_cfg: dict | None = None,
-    ) -> None:
-        super().__init__(pairs, loss_weight, student_layers, init_cfg)
-
     def connect(self, classifier: Classifier) -> None:
         super().connect(classifier)
         channels = teacher_of(classifier).channels
+        widths = [(self.student_channels[s - 1], channels[t - 1]) for s, t in self.pairs or ()]
         self.regressors = nn.ModuleList(
             nn.Identity() if own == theirs else nn.Conv2d(own, theirs, kernel_size=1)
-            for own, theirs in (
-                (self.student_channels[s - 1], channels[t - 1]) for s, t in self.pairs or ()
-            )
+            for own, theirs in widths
         )
 
-    def loss(self, step: Step) -> dict:
-        distances = [
-            hint_distance(regressor(student), teacher)
-            for regressor, (student, teacher) in zip(self.regressors, self.paired(step))
-        ]
-        return self.weighted(torch.stack(distances).sum())
+    def distance(self, number: int, student: Tensor, teacher: Tensor) -> Tensor:
+        return hint_distance(self.regressors[number](student), teacher)
 
 
 @MODELS.register_module()
