@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 
-from aal_plugin.core.losses.link_ranges import Range
+from aal_plugin.core.losses.links import Range
 from aal_plugin.files import written_whole
 
 COLOURS = "viridis"  # safe for colour-blind readers; dark to light in print

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from aal_plugin.core.losses.link_ranges import Range
+from aal_plugin.core.losses.links import Range
 from aal_plugin.files import written_whole
 
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from aal_plugin.core.losses.link_ranges import Range
+from aal_plugin.core.losses.links import Range
 
 from .links import find_links
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from aal_plugin.core.losses.link_ranges import Links
+from aal_plugin.core.losses.links import Links
 
 
 @dataclass

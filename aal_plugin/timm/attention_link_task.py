@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from aal_plugin.core import FrozenTeacher, Unregistered, check_schedule, link_weight
 from aal_plugin.core.losses.finite import FiniteMarks
-from aal_plugin.core.losses.link_ranges import Links
+from aal_plugin.core.losses.links import Links
 from aal_plugin.core.losses.schedule import Gammas
 from aal_plugin.core.settings import check_number
 from aal_plugin.core.student.by_name import AttentionLayers
@@ -21,6 +21,7 @@ from aal_plugin.core.student.by_name import AttentionLayers
 from .distillation import Distillation
 from .epoch_means import EpochMeans
 from .linked_student import TimmLinkedStudent
+from .links_state import links_state, load_links_state
 
 _logger = logging.getLogger(__name__)
 
@@ -217,7 +218,7 @@ class AttentionLinkTask(ClassificationTask):
 
     def get_task_state(self, module: nn.Module | None = None, ema: bool = False) -> dict[str, Any]:
         module = module if module is not None else self.get_trainable_module(ema=ema)
-        return {} if module is None else dict(links=unwrap_model(module).link_loss.links_state())
+        return {} if module is None else dict(links=links_state(unwrap_model(module).links))
 
     def load_task_state(
         self,
@@ -230,7 +231,7 @@ class AttentionLinkTask(ClassificationTask):
         if not state or "links" not in state:
             _logger.warning("the checkpoint holds no links (task_state), so they stay as they are")
             return
-        unwrap_model(module).link_loss.load_links_state(state["links"], strict=strict)
+        load_links_state(unwrap_model(module).links, state["links"], strict=strict)
 
     def _apply(
         self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from aal_plugin.analysis.shown import Shown
 from aal_plugin.core import AttentionRecorder
-from aal_plugin.core.losses.map_grid import map_grid
+from aal_plugin.core.losses.links import map_grid
 from aal_plugin.core.losses.resize import resize_maps
 from aal_plugin.saved_links import read_timm_checkpoint
 

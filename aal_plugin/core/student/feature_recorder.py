@@ -61,7 +61,7 @@ class FeatureRecorder:
                     tokens, grid = Recorder(block.block, output_of), Recorder(*block.grid)
                     self._levels.append((tokens, grid, block.num_prefix_tokens))
             return
-        key = "model.student_layers"
+        key = "transfer_head.student_layers"
         layers = layers if layers is not None else default_layers(student, "student", key)
         for module in named_modules_of(student, layers, key):
             self._levels.append((Recorder(module, output_of), None, 0))

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from aal_plugin.analysis.shown import Shown
 from aal_plugin.core import AttentionRecorder
-from aal_plugin.core.losses.map_grid import map_grid
+from aal_plugin.core.losses.links import map_grid
 from aal_plugin.core.losses.resize import resize_maps
 from aal_plugin.mm.checkpoints.reading import load_strictly, read_checkpoint, saved_weights
 from aal_plugin.mm.configs.reading import read_config

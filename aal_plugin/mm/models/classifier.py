@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from typing import Any
 
 import torch
-from mmengine.logging import MessageHub, print_log
 from mmpretrain.models import ImageClassifier
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
@@ -16,7 +14,6 @@ from torch import Tensor, nn
 
 from aal_plugin.core import AttentionRecorder, FrozenTeacher, Unregistered
 from aal_plugin.core.losses.attention_transfer import twice_differentiable_attention
-from aal_plugin.core.student.by_name import AttentionLayers
 
 from .built_teacher import built_teacher
 from .compatibility import (
@@ -27,8 +24,6 @@ from .compatibility import (
 from .heads.student_logits import is_distilled, predicted
 from .heads.teacher_head import (
     ACTIVATIONS,
-    ATTENTION,
-    FEATURES,
     HEADS,
     INPUT_GRADIENT,
     TEACHER_GRADIENT,
@@ -50,15 +45,11 @@ class AALClassifier(ImageClassifier):
 
     Args:
         backbone: for links, a ViT of a family in `aal_plugin.core.student.families`, or with
-            `attention_layers`.
+            `attention_layers` of the link head.
         teacher: a `TimmTeacher` or `MMTeacher`; None if no loss needs one.
         link_head: an `AttentionLinkHead`.
         distill_head: a `DistillHead`.
         transfer_head: an `ActivationTransferHead`, `HintHead` or `GradientTransferHead`.
-        attention_layers: names of the attention modules, for a backbone of no known family; see
-            `aal_plugin.core.student.by_name.reader_by_name`.
-        student_layers: names of the backbone's modules that are the student's levels in
-            `transfer_head`; by default a CNN's stages or a transformer's blocks.
         images_rgb: whether the student's images are RGB; by default what
             `data_preprocessor.to_rgb` says. If that is False, the setting is required for a
             teacher of RGB images: CIFAR's images are RGB on disk, files loaded by mmcv are BGR.
@@ -79,15 +70,11 @@ class AALClassifier(ImageClassifier):
         link_head: dict | None = None,
         distill_head: dict | None = None,
         transfer_head: dict | None = None,
-        attention_layers: AttentionLayers | None = None,
-        student_layers: Sequence[str] | None = None,
         images_rgb: bool | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(backbone=backbone, neck=neck, head=head, **kwargs)
         make_drop_rates_compilable(self)
-        self.attention_layers = attention_layers
-        self.student_layers = student_layers
         # A random stream of their own: with one seed the student starts, sees batches and drops
         # units as it would without a teacher.
         with torch.random.fork_rng(devices=[]):
@@ -112,8 +99,6 @@ class AALClassifier(ImageClassifier):
                 "ImageClassifier"
             )
         needs = _needs_of(heads.values())
-        _check_used("attention_layers", self.attention_layers, ATTENTION, needs)
-        _check_used("student_layers", self.student_layers, FEATURES, needs)
         built = built_teacher(teacher, needs, self.data_preprocessor, images_rgb)
         self._teacher = None if built is None else Unregistered(built)
         for name, loss in heads.items():
@@ -160,44 +145,25 @@ class AALClassifier(ImageClassifier):
                 for loss in active:
                     loss.discard()
                 raise
-            losses = self._label_loss(step, active)
+            losses = self._label_losses(step)
             for loss in self.teacher_heads:
-                losses.update(loss.loss(step) if loss.active else loss.idle_loss())
+                losses.update(loss.loss(step) if loss.active else loss.idle_loss(step))
         return losses
+
+    def _label_losses(self, step: Step) -> dict:
+        for loss in self.teacher_heads:
+            changed = loss.label_losses(step)
+            if changed is not None:
+                return changed
+        if is_distilled(self.head):  # MMPretrain itself cannot train these heads
+            return step.label_losses(predicted(step.student_logits()))
+        return dict(self.head.loss(step.feats, step.data_samples))
 
     def train(self, mode: bool = True) -> AALClassifier:
         super().train(mode)
         reject_sharded_heads(self)
         make_checkpoints_nonreentrant(self)
-        if mode:
-            self._warn_of_constant_weight()
         return self
-
-    def _warn_of_constant_weight(self) -> None:
-        """Warn once per training, after its hooks have started, if none of them lowers λ."""
-        head = getattr(self, "link_head", None)
-        if head is None or head.scheduled:
-            return
-        if "loop_stage" not in MessageHub.get_current_instance().runtime_info:
-            return  # not trained by a runner
-        head.scheduled = True  # warn once
-        print_log(
-            f"model.link_head.loss_weight (λ) stays {head.loss_weight:g} in every epoch, because "
-            "no LambdaDecayHook lowers it; the paper uses default_hooks=dict(aal=dict("
-            "type='LambdaDecayHook', gammas=(0.99, 0.98), milestones=(200,))). For a constant λ "
-            "without this warning, set gammas=1.0",
-            logger="current",
-            level=logging.WARNING,
-        )
-
-    def _label_loss(self, step: Step, active: Sequence[TeacherHead]) -> dict:
-        for loss in active:
-            changed = loss.label_loss(step)
-            if changed is not None:
-                return changed
-        if is_distilled(self.head):  # MMPretrain itself cannot train these heads
-            return dict(loss=step.label_loss(predicted(step.student_logits())))
-        return dict(self.head.loss(step.feats, step.data_samples))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> AALClassifier:
         if self._teacher is not None:
@@ -208,16 +174,6 @@ class AALClassifier(ImageClassifier):
 def _needs_of(heads: Iterable[TeacherHead]) -> frozenset[str]:
     # No frozenset.union: torch 2.6 cannot compile it.
     return frozenset({need for head in heads for need in head.needs})
-
-
-def _check_used(key: str, given: Any, need: str, needs: frozenset[str]) -> None:
-    if given is None or need in needs:
-        return
-    head = "link_head" if need == ATTENTION else "transfer_head"
-    raise ValueError(
-        f"model.{key}={given!r} is set, but no active loss uses the student's {need}; remove it "
-        f"or add {head}"
-    )
 
 
 def _check_slot(name: str, loss: nn.Module) -> None:

@@ -8,6 +8,7 @@ from aal_plugin.mm.checkpoints.reading import (
     read_links,
     saved_weights,
 )
+from aal_plugin.timm.links_state import load_links_state
 from tests.mm.small import AAL, build
 
 
@@ -117,9 +118,9 @@ def test_links_of_a_timm_run_are_read_and_what_is_said_of_them_is_checked(tmp_pa
         with pytest.raises(
             ValueError, match="not written by AttentionLinkTask|have ranges|Tensor|chann"
         ):
-            one.load_task_state(
-                dict(links=wrong)
-            ) if wrong else one.get_trainable_module().link_loss.load_links_state(wrong)
+            one.load_task_state(dict(links=wrong)) if wrong else load_links_state(
+                one.get_trainable_module().links, wrong
+            )
 
 
 def test_no_weights_of_the_teacher_are_asked_for_to_export():

@@ -229,13 +229,14 @@ def test_pit_is_read_inside_timm_backbone_too():
 
 def test_attention_layers_name_the_attention_of_a_backbone_of_ones_own():
     named = dict(attention="layers.*.attn", patch_embed="patch_embed.projection")
-    known, told = build(AAL), build(dict(AAL, attention_layers=named))
+    known = build(AAL)
+    told = build(AAL, link_head=dict(AAL["link_head"], attention_layers=named))
     told.load_state_dict(known.state_dict())
     data = batch()
     for key, value in known(*data, mode="loss").items():
         torch.testing.assert_close(value, told(*data, mode="loss")[key])
     with pytest.raises(ValueError, match="no module 'blocks"):
-        build(dict(AAL, attention_layers="blocks.*.attn"))
+        build(AAL, link_head=dict(AAL["link_head"], attention_layers="blocks.*.attn"))
 
 
 def test_plain_students_of_these_families_have_the_same_keys():
