@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from aal_plugin.core.images import image_channels_of
 from aal_plugin.core.teacher.layer_names import named_modules_of, split_item
 from aal_plugin.core.teacher.layer_output import as_map, item_of
 from aal_plugin.core.teacher.levels import output_formats
@@ -123,7 +124,8 @@ class FeatureRecorder:
         student.eval()
         self.start(image_size)
         try:
-            student(next(student.parameters()).new_zeros(1, 3, *image_size))
+            weights, colours = next(student.parameters()), image_channels_of(student)
+            student(weights.new_zeros(1, colours, *image_size))
         except BaseException:
             self.discard()
             raise

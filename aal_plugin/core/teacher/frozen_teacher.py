@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from aal_plugin.core.images import image_channels_of
 from aal_plugin.core.settings import check_choice
 
 from .fold import fold_batch_norms
@@ -33,13 +35,14 @@ class FrozenTeacher(nn.Module):
     transposed, patch tokens return to their grid without class token and registers.
 
     Args:
-        model: a CNN or a transformer, such as a timm, torchvision or MMPretrain model.
+        model: a CNN or a transformer, such as a timm, torchvision or MMPretrain model. The teacher
+            works on a copy of it, see `copy_model`.
         layers: dotted names of the modules whose outputs are the levels, in order; `name[item]`
             is one entry of a list, tuple or dict. None: the stages of a CNN or a hierarchical
             transformer, and four evenly spaced blocks of a ViT, see `default_layers` and
             `chosen_levels`.
         features: runs the model without its classifier, used when no logits are needed; by
-            default the whole model runs.
+            default the whole model runs. A method of the model, or a partial of one.
         mean, std: normalisation that the model was trained with, in pixel values (0–255), one
             number per channel in the order of `rgb`. None: it receives the student's images.
         rgb: whether the model was trained on RGB images (else BGR).
@@ -48,11 +51,15 @@ class FrozenTeacher(nn.Module):
         dtype: 'bfloat16' or 'float16': infer in it. None: in float32, or as autocast says.
         compile: `torch.compile` the inference.
         name: the teacher's name in error messages; by default the model's class.
-        input_size: (H, W) of the images that the model was built for; one such image is tried.
+        input_size: (H, W), or (C, H, W), of the images that the model was built for; one such
+            image is tried. C is by default that of the model's first convolution.
         image_size: one number or (H, W): images are resized to it for the teacher alone, bicubic
             with antialiasing. None: the teacher receives images of the student's size.
         num_prefix_tokens: tokens ahead of the patches of a transformer. None: as the model
             states it, or as few as leave a full grid.
+        image_channels: which of the student's channels the teacher receives, see `TeacherImages`.
+        copy_model: False saves the copy's memory: `model` itself is frozen and put into eval mode,
+            and its norms are folded, for good.
 
     In float16, values beyond its range become its largest, so that one map that overflows does
     not make the whole loss NaN; bfloat16 has the range of float32.
@@ -88,9 +95,11 @@ class FrozenTeacher(nn.Module):
         dtype: str | None = None,
         compile: bool = False,
         name: str | None = None,
-        input_size: tuple[int, int] = (224, 224),
+        input_size: tuple[int, ...] = (224, 224),
         image_size: int | Sequence[int] | None = None,
         num_prefix_tokens: int | None = None,
+        image_channels: Sequence[int] | None = None,
+        copy_model: bool = True,
     ) -> None:
         super().__init__()
         self.name = name or type(model).__name__
@@ -99,9 +108,12 @@ class FrozenTeacher(nn.Module):
         if layers is not None:
             check_names(layers, "teacher.layers")
         resized = checked_size("teacher.image_size", image_size)
-        self._input_size = resized or (input_size[0], input_size[1])
-        self.images = TeacherImages(mean, std, rgb, resized)
+        self._input_size = resized or (input_size[-2], input_size[-1])
+        colours = input_size[0] if len(input_size) == 3 else image_channels_of(model)
+        self.images = TeacherImages(mean, std, rgb, resized, image_channels, colours, self.name)
         check_finite(model, f"teacher {self.name}")
+        if copy_model:
+            model, features = self._copied(model, features)
         self.model = model.requires_grad_(False)
         self._features = features or model
         self._dtype: torch.dtype | None = None
@@ -133,13 +145,26 @@ class FrozenTeacher(nn.Module):
         return self.images.rgb
 
     def match_input(
-        self, mean: Sequence[float] | None, std: Sequence[float] | None, rgb: bool
+        self,
+        mean: Sequence[float] | None,
+        std: Sequence[float] | None,
+        rgb: bool,
+        **advice: str,
     ) -> None:
         """Set how the student's images are normalised, in pixel values; None: not at all.
 
-        From then on they are re-normalised to the teacher's own mean, std and channel order.
+        From then on they are re-normalised to the teacher's own mean, std and channel order. If the
+        next batch contradicts this, it is an error, see `TeacherImages`.
         """
-        self.images.match(mean, std, rgb, next(self.model.parameters()).device)
+        self.images.match(mean, std, rgb, next(self.model.parameters()).device, **advice)
+
+    def check_images(self, images: Tensor) -> None:
+        """Hold the first batch (B, S, H, W) against `match_input`, as `forward` does by itself.
+
+        Raises:
+            ValueError: values that images of this mean and std cannot have.
+        """
+        self.images.check(images)
 
     def forward(
         self, images: Tensor, with_logits: bool = False, with_gradient: bool = False
@@ -147,19 +172,21 @@ class FrozenTeacher(nn.Module):
         """Maps of each level, and logits.
 
         Args:
-            images: (B, 3, H, W), as the student sees them.
+            images: (B, S, H, W), as the student sees them.
             with_logits: run the classifier too.
             with_gradient: make the logits differentiable with respect to the images.
 
         Returns:
             A list of maps (B, C, h, w), and logits (B, K) or None.
         """
+        dtype = next(self.model.parameters()).dtype
         with torch.set_grad_enabled(with_gradient):
-            images = self.images(images)
+            # A student in half precision or float64 changes nothing about its teacher.
+            images = self.images(images.to(torch.promote_types(images.dtype, dtype))).to(dtype)
             if self._dtype is None:
                 return self._run(images, with_logits)
             with torch.autocast(images.device.type, enabled=False):
-                maps, logits = self._run(images.to(self._dtype), with_logits)
+                maps, logits = self._run(images, with_logits)
             if self._dtype == torch.float16:  # see the class
                 maps = [torch.nan_to_num(level) for level in maps]
                 logits = logits if logits is None else torch.nan_to_num(logits)
@@ -168,7 +195,8 @@ class FrozenTeacher(nn.Module):
     @cached_property
     def num_classes(self) -> int:
         """Number of classes, from the shape of the model's logits."""
-        _, logits = self(self._blank(), with_logits=True)
+        with torch.no_grad():
+            _, logits = self._infer(self._blank(), with_logits=True)
         if not isinstance(logits, Tensor) or logits.dim() != 2:
             raise ValueError(
                 f"teacher: {self.name} has no classifier; the loss on its logits needs one"
@@ -218,21 +246,49 @@ class FrozenTeacher(nn.Module):
         try:
             outputs, logits = self._recorder.run(lambda: forward(images), stop=not whole)
         except (AssertionError, RuntimeError) as error:
-            height, width = images.shape[-2:]
-            built = self._input_size
-            if (height, width) == built or isinstance(error, torch.cuda.OutOfMemoryError):
-                raise
-            raise ValueError(
-                f"teacher {self.name} does not accept images of {height}×{width} pixels, but "
-                f"accepts {built[0]}×{built[1]}; set teacher.image_size=({built[0]}, {built[1]}) "
-                f"to resize images for the teacher alone ({type(error).__name__}: {error})"
-            ) from error
+            self._explain(error, images)
+            raise
         shape = tuple(images.shape)
         maps = [level.map_of(out, shape).detach() for level, out in zip(self._levels, outputs)]
         return maps, logits if with_logits else None
 
+    def _explain(self, error: Exception, images: Tensor) -> None:
+        """Raise ValueError if an error of the model is one of the image's size or device."""
+        given, built = tuple(images.shape[-2:]), self._input_size
+        if torch.compiler.is_compiling() or isinstance(error, torch.cuda.OutOfMemoryError):
+            return
+        device = next(self.model.parameters()).device
+        if images.device != device:
+            raise ValueError(
+                f"teacher {self.name} is on {device} and the images on {images.device}; move one: "
+                "teacher.to(images.device)"
+            ) from error
+        if given == built:
+            return
+        try:
+            with torch.no_grad():
+                self._recorder.run(lambda: self.model(images.new_zeros(1, images.shape[1], *built)))
+        except (AssertionError, RuntimeError):
+            return  # an image of its own size fails as well, so the size is not the cause
+        raise ValueError(
+            f"teacher {self.name} does not accept images of {given[0]}×{given[1]} pixels, but "
+            f"accepts {built[0]}×{built[1]}; set teacher.image_size=({built[0]}, {built[1]}) "
+            f"to resize images for the teacher alone ({type(error).__name__}: {error})"
+        ) from error
+
+    def _copied(
+        self, model: nn.Module, features: Callable[[Tensor], Any] | None
+    ) -> tuple[nn.Module, Callable[[Tensor], Any] | None]:
+        try:
+            return copy.deepcopy((model, features))  # in one call: a method goes with its model
+        except RuntimeError as error:
+            raise ValueError(
+                f"teacher {self.name} cannot be copied ({error}); give copy_model=False, which "
+                "changes the model itself"
+            ) from error
+
     def _probe(self) -> list[Tensor]:
-        return self._tried(lambda: self(self._blank(), with_logits=True)[0])
+        return self._tried(lambda: self._infer(self._blank(), with_logits=True)[0])
 
     def _tried(self, run: Callable[[], list[Any]]) -> list[Any]:
         height, width = self._input_size
@@ -241,10 +297,13 @@ class FrozenTeacher(nn.Module):
                 return run()
         except (AssertionError, RuntimeError) as error:
             raise ValueError(
-                f"teacher {self.name} does not accept an image of {height}×{width} pixels "
-                f"({type(error).__name__}: {error}); set teacher.image_size to a size that it "
-                "accepts, or build it for this size (a ViT of timm: teacher.img_size)"
+                f"teacher {self.name} does not accept an image of {height}×{width} pixels and "
+                f"{self.images.channels} channels ({type(error).__name__}: {error}); if it was "
+                "built for another size or number of channels, set teacher.image_size to a size "
+                "that it accepts, build it for this size (a ViT of timm: teacher.img_size), or "
+                "give teacher.input_size=(channels, height, width)"
             ) from error
 
     def _blank(self) -> Tensor:
-        return next(self.model.parameters()).new_zeros(1, 3, *self._input_size)
+        weights = next(self.model.parameters())
+        return weights.new_zeros(1, self.images.channels, *self._input_size)

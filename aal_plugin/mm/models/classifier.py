@@ -64,6 +64,10 @@ class AALClassifier(ImageClassifier):
             teacher of RGB images: CIFAR's images are RGB on disk, files loaded by mmcv are BGR.
             An MMTeacher that also has to_rgb=False is assumed to have been trained on the same
             kind of images.
+        images_mean, images_std: how the pipeline and `data_preprocessor` together normalise the
+            student's images, in pixel values; by default what `data_preprocessor` says. A run whose
+            pipeline normalises sets them by itself with a LambdaDecayHook or our launchers. The
+            first batch is compared with them.
         neck, head, **kwargs: ImageClassifier's own.
 
     Raises:
@@ -82,6 +86,8 @@ class AALClassifier(ImageClassifier):
         attention_layers: AttentionLayers | None = None,
         student_layers: Sequence[str] | None = None,
         images_rgb: bool | None = None,
+        images_mean: Sequence[float] | None = None,
+        images_std: Sequence[float] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(backbone=backbone, neck=neck, head=head, **kwargs)
@@ -92,13 +98,14 @@ class AALClassifier(ImageClassifier):
         # units as it would without a teacher.
         with torch.random.fork_rng(devices=[]):
             heads = dict(zip(HEADS, (link_head, distill_head, transfer_head)))
-            self._add_teacher_and_heads(teacher, heads, images_rgb)
+            self._add_teacher_and_heads(teacher, heads, images_mean, images_std, images_rgb)
+        self._images_given, self._rgb_given = images_mean is not None, images_rgb is not None
 
     def _add_teacher_and_heads(
         self,
         teacher: dict | FrozenTeacher | None,
         given_heads: dict[str, dict | TeacherHead | None],
-        images_rgb: bool | None,
+        *images: Any,
     ) -> None:
         heads: dict[str, TeacherHead] = {
             name: given if isinstance(given, nn.Module) else MODELS.build(given)
@@ -114,17 +121,27 @@ class AALClassifier(ImageClassifier):
         needs = _needs_of(heads.values())
         _check_used("attention_layers", self.attention_layers, ATTENTION, needs)
         _check_used("student_layers", self.student_layers, FEATURES, needs)
-        built = built_teacher(teacher, needs, self.data_preprocessor, images_rgb)
+        built = built_teacher(teacher, needs, self, *images)
         self._teacher = None if built is None else Unregistered(built)
         for name, loss in heads.items():
             _check_slot(name, loss)
             loss.connect(self)
             self.add_module(name, loss)
+        if built is not None:
+            built.forget()
+
+    def match_images(
+        self, mean: Sequence[float], std: Sequence[float], rgb: bool | None = None
+    ) -> None:
+        """Set how the images are normalised, in pixel values, unless the config says so itself."""
+        if self._teacher is not None and not self._images_given:
+            late = self._teacher.module
+            late.match(mean, std, late.rgb if self._rgb_given or rgb is None else rgb)
 
     @property
     def teacher(self) -> FrozenTeacher | None:
-        """The frozen teacher, or None if no loss needs one."""
-        return None if self._teacher is None else self._teacher.module
+        """The frozen teacher with its weights, or None if no loss needs one."""
+        return None if self._teacher is None else self._teacher.module.get()
 
     @property
     def attention_recorder(self) -> AttentionRecorder | None:
@@ -143,6 +160,8 @@ class AALClassifier(ImageClassifier):
         if INPUT_GRADIENT in needs:
             inputs = inputs.detach().requires_grad_()
         step = Step(self, inputs, data_samples)
+        if self.teacher is not None:
+            self.teacher.check_images(inputs)
         with twice_differentiable_attention() if INPUT_GRADIENT in needs else nullcontext():
             # The teacher first: its memory is free again before the student's activations,
             # which live until the backward pass, are created.
@@ -170,6 +189,7 @@ class AALClassifier(ImageClassifier):
         reject_sharded_heads(self)
         make_checkpoints_nonreentrant(self)
         if mode:
+            _ = self.teacher  # before a step is compiled
             self._warn_of_constant_weight()
         return self
 

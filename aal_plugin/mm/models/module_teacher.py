@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from functools import partial
 
@@ -23,7 +24,8 @@ class ModuleTeacher(FrozenTeacher):
 
     Args:
         model: `dict(type=..., **arguments)`, whose type is a registered MMPretrain module or the
-            dotted name of a class or function, such as 'torchvision.models.resnet18'; or a module.
+            dotted name of a class or function, such as 'torchvision.models.resnet18'; or a module,
+            of which the teacher uses a copy.
         checkpoint: a file of weights (.pth, .safetensors); they must fit the model exactly.
         checkpoint_prefix: load only the weights whose names begin with it, without it, such as
             'backbone.' of a detector's file.
@@ -32,7 +34,7 @@ class ModuleTeacher(FrozenTeacher):
         pretrained: `model` itself loads weights (`weights='DEFAULT'` of torchvision,
             `pretrained=True` of timm).
         allow_random_weights: for trials, see `TimmTeacher`.
-        image_size, input_size, num_prefix_tokens: see `FrozenTeacher`.
+        image_size, image_channels, input_size, num_prefix_tokens: see `FrozenTeacher`.
         channels_last, fold_norms, dtype, compile: see `FrozenTeacher`.
 
     Raises:
@@ -52,7 +54,8 @@ class ModuleTeacher(FrozenTeacher):
         pretrained: bool = False,
         allow_random_weights: bool = False,
         image_size: int | Sequence[int] | None = None,
-        input_size: tuple[int, int] = (224, 224),
+        image_channels: Sequence[int] | None = None,
+        input_size: tuple[int, ...] = (224, 224),
         num_prefix_tokens: int | None = None,
         channels_last: bool = True,
         fold_norms: bool = True,
@@ -60,7 +63,9 @@ class ModuleTeacher(FrozenTeacher):
         compile: bool = False,
     ) -> None:
         check_weights(pretrained, checkpoint, allow_random_weights)
-        if not isinstance(model, nn.Module):
+        if isinstance(model, nn.Module):
+            model = copy.deepcopy(model)  # weights are loaded into it
+        else:
             model = _built(model, pretrained, allow_random_weights)
         if checkpoint is not None:
             read = partial(read_weights, prefix=checkpoint_prefix)
@@ -78,6 +83,8 @@ class ModuleTeacher(FrozenTeacher):
             input_size=input_size,
             image_size=image_size,
             num_prefix_tokens=num_prefix_tokens,
+            image_channels=image_channels,
+            copy_model=False,
         )
 
 
