@@ -14,13 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from aal_plugin.core.images import image_channels_of
+from aal_plugin.core.layer_names import check_names
 from aal_plugin.core.settings import check_choice
 
 from .fold import fold_batch_norms
-from .layer_names import check_names
-from .level_recorder import LevelRecorder
-from .levels import read_levels
-from .stages import chosen_levels, default_layers
+from .levels import Levels
 from .teacher_images import TeacherImages, checked_size
 from .weights import check_finite
 
@@ -39,8 +37,7 @@ class FrozenTeacher(nn.Module):
             works on a copy of it, see `copy_model`.
         layers: dotted names of the modules whose outputs are the levels, in order; `name[item]`
             is one entry of a list, tuple or dict. None: the stages of a CNN or a hierarchical
-            transformer, and four evenly spaced blocks of a ViT, see `default_layers` and
-            `chosen_levels`.
+            transformer, and four evenly spaced blocks of a ViT.
         features: runs the model without its classifier, used when no logits are needed; by
             default the whole model runs. A method of the model, or a partial of one.
         mean, std: normalisation that the model was trained with, in pixel values (0–255), one
@@ -50,13 +47,12 @@ class FrozenTeacher(nn.Module):
         fold_norms: fold batch norms into convolutions; maps are equal up to rounding.
         dtype: 'bfloat16' or 'float16': infer in it. None: in float32, or as autocast says.
         compile: `torch.compile` the inference.
-        name: the teacher's name in error messages; by default the model's class.
+        name: the teacher's, for error messages; by default the model's class.
         input_size: (H, W), or (C, H, W), of the images that the model was built for; one such
             image is tried. C is by default that of the model's first convolution.
         image_size: one number or (H, W): images are resized to it for the teacher alone, bicubic
             with antialiasing. None: the teacher receives images of the student's size.
-        num_prefix_tokens: tokens ahead of the patches of a transformer. None: as the model
-            states it, or as few as leave a full grid.
+        num_prefix_tokens: tokens ahead of a transformer's patches, see `Levels`.
         image_channels: which of the student's channels the teacher receives, see `TeacherImages`.
         copy_model: False saves the copy's memory: `model` itself is frozen and put into eval mode,
             and its norms are folded, for good.
@@ -65,8 +61,7 @@ class FrozenTeacher(nn.Module):
     not make the whole loss NaN; bfloat16 has the range of float32.
 
     Attributes:
-        layers: names of the levels.
-        channels: channels of each level.
+        layers, channels: names and channels of the levels.
 
     Raises:
         ValueError: the model has no such layer, or one returns no map; a setting is not one of
@@ -113,17 +108,25 @@ class FrozenTeacher(nn.Module):
         self.images = TeacherImages(mean, std, rgb, resized, image_channels, colours, self.name)
         check_finite(model, f"teacher {self.name}")
         if copy_model:
-            model, features = self._copied(model, features)
+            try:  # in one call: a method goes with its model
+                model, features = copy.deepcopy((model, features))
+            except RuntimeError as error:
+                raise ValueError(
+                    f"teacher {self.name} cannot be copied ({error}); give copy_model=False, "
+                    "which changes the model itself"
+                ) from error
         self.model = model.requires_grad_(False)
         self._features = features or model
         self._dtype: torch.dtype | None = None
         self._channels_last = False  # no torch.memory_format: torch.save could not pickle it
         self._run = self._infer
         self.train(False)
-        levels = self._set_levels(layers, num_prefix_tokens)
-        if fold_norms:
-            fold_batch_norms(model, self._probe)
-        self.channels = [level.shape[1] for level in levels]
+        self._levels = self._tried(
+            lambda: Levels(model, layers, self._blank(), self.name, num_prefix_tokens)
+        )
+        self.layers, self.channels = self._levels.layers, self._levels.channels
+        if fold_norms:  # the whole model runs: what reads a convolution must all run
+            fold_batch_norms(model, lambda: self._infer(self._blank(), with_logits=True)[0])
         if dtype is not None:
             self._dtype = getattr(torch, dtype)
             model.to(self._dtype)
@@ -134,22 +137,8 @@ class FrozenTeacher(nn.Module):
         if compile:
             self._run = torch.compile(self._infer)
 
-    @property
-    def normalises(self) -> bool:
-        """Whether the model was trained with a mean and std of its own."""
-        return self.images.mean is not None
-
-    @property
-    def rgb(self) -> bool:
-        """Whether the model was trained on RGB images."""
-        return self.images.rgb
-
     def match_input(
-        self,
-        mean: Sequence[float] | None,
-        std: Sequence[float] | None,
-        rgb: bool,
-        **advice: str,
+        self, mean: Sequence[float] | None, std: Sequence[float] | None, rgb: bool, **advice: str
     ) -> None:
         """Set how the student's images are normalised, in pixel values; None: not at all.
 
@@ -158,31 +147,25 @@ class FrozenTeacher(nn.Module):
         """
         self.images.match(mean, std, rgb, next(self.model.parameters()).device, **advice)
 
-    def check_images(self, images: Tensor) -> None:
-        """Hold the first batch (B, S, H, W) against `match_input`, as `forward` does by itself.
-
-        Raises:
-            ValueError: values that images of this mean and std cannot have.
-        """
-        self.images.check(images)
-
     def forward(
         self, images: Tensor, with_logits: bool = False, with_gradient: bool = False
     ) -> tuple[list[Tensor], Tensor | None]:
-        """Maps of each level, and logits.
+        """Images (B, S, H, W) as the student sees them → maps (B, C, h, w) and logits (B, K).
 
         Args:
-            images: (B, S, H, W), as the student sees them.
-            with_logits: run the classifier too.
+            with_logits: run the classifier too; the logits are None otherwise.
             with_gradient: make the logits differentiable with respect to the images.
-
-        Returns:
-            A list of maps (B, C, h, w), and logits (B, K) or None.
         """
-        dtype = next(self.model.parameters()).dtype
+        weights = next(self.model.parameters())
+        if images.device != weights.device:
+            raise ValueError(
+                f"teacher {self.name} is on {weights.device} and the images on {images.device}; "
+                "move one: teacher.to(images.device)"
+            )
+        wide = torch.promote_types(images.dtype, weights.dtype)
         with torch.set_grad_enabled(with_gradient):
             # A student in half precision or float64 changes nothing about its teacher.
-            images = self.images(images.to(torch.promote_types(images.dtype, dtype))).to(dtype)
+            images = self.images(images.to(wide)).to(weights.dtype)
             if self._dtype is None:
                 return self._run(images, with_logits)
             with torch.autocast(images.device.type, enabled=False):
@@ -217,26 +200,6 @@ class FrozenTeacher(nn.Module):
     def __deepcopy__(self, memo: dict[int, Any]) -> FrozenTeacher:
         return self
 
-    def _set_levels(self, layers: Sequence[str] | None, num_prefix: int | None) -> list[Tensor]:
-        """Choose the levels and how to read them, and return their maps of one image."""
-        names = list(layers) if layers is not None else default_layers(self.model)
-        self._recorder = LevelRecorder(self.model, names, self.name)
-        images = self._blank()
-        # The whole model runs: what reads a convolution must all run.
-        outputs = self._tried(lambda: self._recorder.run(lambda: self.model(images))[0])
-        levels = read_levels(
-            self.model, names, outputs, self._input_size, self._recorder.whose, num_prefix
-        )
-        maps = [level.map_of(out, tuple(images.shape)) for level, out in zip(levels, outputs)]
-        if layers is None:
-            chosen = chosen_levels(maps, any(level.is_transformers for level in levels))
-            names, levels = [names[i] for i in chosen], [levels[i] for i in chosen]
-            maps = [maps[i] for i in chosen]
-            self._recorder.remove()
-            self._recorder = LevelRecorder(self.model, names, self.name)
-        self.layers, self._levels = names, levels
-        return maps
-
     def _infer(self, images: Tensor, with_logits: bool) -> tuple[list[Tensor], Tensor | None]:
         if self._channels_last:
             images = images.to(memory_format=torch.channels_last)
@@ -244,30 +207,24 @@ class FrozenTeacher(nn.Module):
         whole = with_logits or torch.compiler.is_compiling()
         forward = self.model if with_logits else self._features
         try:
-            outputs, logits = self._recorder.run(lambda: forward(images), stop=not whole)
+            maps, logits = self._levels.run(
+                lambda: forward(images), tuple(images.shape), stop=not whole
+            )
         except (AssertionError, RuntimeError) as error:
             self._explain(error, images)
             raise
-        shape = tuple(images.shape)
-        maps = [level.map_of(out, shape).detach() for level, out in zip(self._levels, outputs)]
-        return maps, logits if with_logits else None
+        return [level.detach() for level in maps], logits if with_logits else None
 
     def _explain(self, error: Exception, images: Tensor) -> None:
-        """Raise ValueError if an error of the model is one of the image's size or device."""
+        """Raise ValueError if an error of the model comes from the images' size."""
         given, built = tuple(images.shape[-2:]), self._input_size
-        if torch.compiler.is_compiling() or isinstance(error, torch.cuda.OutOfMemoryError):
-            return
-        device = next(self.model.parameters()).device
-        if images.device != device:
-            raise ValueError(
-                f"teacher {self.name} is on {device} and the images on {images.device}; move one: "
-                "teacher.to(images.device)"
-            ) from error
-        if given == built:
+        out_of_memory = isinstance(error, torch.cuda.OutOfMemoryError)
+        if torch.compiler.is_compiling() or out_of_memory or given == built:
             return
         try:
             with torch.no_grad():
-                self._recorder.run(lambda: self.model(images.new_zeros(1, images.shape[1], *built)))
+                own = images.new_zeros(1, images.shape[1], *built)
+                self._levels.run(lambda: self.model(own), tuple(own.shape))
         except (AssertionError, RuntimeError):
             return  # an image of its own size fails as well, so the size is not the cause
         raise ValueError(
@@ -276,21 +233,7 @@ class FrozenTeacher(nn.Module):
             f"to resize images for the teacher alone ({type(error).__name__}: {error})"
         ) from error
 
-    def _copied(
-        self, model: nn.Module, features: Callable[[Tensor], Any] | None
-    ) -> tuple[nn.Module, Callable[[Tensor], Any] | None]:
-        try:
-            return copy.deepcopy((model, features))  # in one call: a method goes with its model
-        except RuntimeError as error:
-            raise ValueError(
-                f"teacher {self.name} cannot be copied ({error}); give copy_model=False, which "
-                "changes the model itself"
-            ) from error
-
-    def _probe(self) -> list[Tensor]:
-        return self._tried(lambda: self._infer(self._blank(), with_logits=True)[0])
-
-    def _tried(self, run: Callable[[], list[Any]]) -> list[Any]:
+    def _tried(self, run: Callable[[], Any]) -> Any:
         height, width = self._input_size
         try:
             with torch.no_grad():

@@ -10,10 +10,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from aal_plugin.core.layer_names import near_names
 from aal_plugin.core.settings import check_flag, check_whole
 
 from .frozen_teacher import FrozenTeacher
-from .layer_names import near_names
 from .teacher_images import checked_size
 from .weights import check_weights, load_weights
 
@@ -137,9 +137,11 @@ def _created(model_name: str, pretrained: bool, model_kwargs: dict[str, Any]) ->
             "teacher.checkpoint=FILE, or another teacher.model_name"
         )
     retries = logging.getLogger("huggingface_hub.utils._http")
-    once = _OneLine(
+    once = partial(
+        _first_as,
         f"teacher.pretrained=True: the download of timm's weights for {model_name!r} fails and is "
-        "retried for a minute; without a network, give teacher.checkpoint=FILE"
+        "retried for a minute; without a network, give teacher.checkpoint=FILE",
+        [],
     )
     retries.addFilter(once)
     try:
@@ -158,17 +160,11 @@ def _created(model_name: str, pretrained: bool, model_kwargs: dict[str, Any]) ->
         retries.removeFilter(once)
 
 
-class _OneLine(logging.Filter):
-    """Replaces all log records by one line."""
-
-    def __init__(self, line: str) -> None:
-        super().__init__()
-        self._line: str | None = line
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        line, self._line = self._line, None
-        record.msg, record.args = line, ()
-        return line is not None
+def _first_as(line: str, seen: list[logging.LogRecord], record: logging.LogRecord) -> bool:
+    """A filter that lets the first log record pass, with `line` as its text."""
+    seen.append(record)
+    record.msg, record.args = line, ()
+    return len(seen) == 1
 
 
 def _read(checkpoint: str, use_ema: bool, model: nn.Module) -> dict[str, Tensor]:

@@ -123,8 +123,8 @@ def built_teacher(
     if rgb is None:
         rgb = getattr(pixels, "to_rgb", True)
         if not rgb and not getattr(teacher, "to_rgb", True):
-            rgb = teacher.rgb  # both were given the same kind of images
-        elif not rgb and teacher.normalises and teacher.rgb and coloured:
+            rgb = teacher.images.rgb  # both were given the same kind of images
+        elif not rgb and teacher.images.mean and teacher.images.rgb and coloured:
             raise ValueError(
                 "data_preprocessor.to_rgb=False does not say whether the teacher's images are RGB "
                 "(CIFAR's are RGB on disk, files loaded by mmcv are BGR); set "

@@ -161,7 +161,7 @@ class AALClassifier(ImageClassifier):
             inputs = inputs.detach().requires_grad_()
         step = Step(self, inputs, data_samples)
         if self.teacher is not None:
-            self.teacher.check_images(inputs)
+            self.teacher.images.check(inputs)
         with twice_differentiable_attention() if INPUT_GRADIENT in needs else nullcontext():
             # The teacher first: its memory is free again before the student's activations,
             # which live until the backward pass, are created.

@@ -143,7 +143,7 @@ def test_a_teacher_whose_own_config_normalises_in_the_pipeline_is_read_likewise(
     cfg = Config(dict(model=own, train_dataloader=dict(dataset=data), default_scope="mmpretrain"))
     teacher = MODELS.build(dict(type="MMTeacher", config=cfg, allow_random_weights=True))
     assert teacher.images.mean == pytest.approx(MEAN) and teacher.images.std == pytest.approx(STD)
-    assert teacher.rgb
+    assert teacher.images.rgb
 
 
 @pytest.mark.parametrize(
