@@ -50,8 +50,7 @@ class FrozenTeacher(nn.Module):
         name: the teacher's, for error messages; by default the model's class.
         input_size: (H, W), or (C, H, W), of the images that the model was built for; one such
             image is tried. C is by default that of the model's first convolution.
-        image_size: one number or (H, W): images are resized to it for the teacher alone, bicubic
-            with antialiasing. None: the teacher receives images of the student's size.
+        image_size: one number or (H, W): images are resized to it for the teacher alone.
         num_prefix_tokens: tokens ahead of a transformer's patches, see `Levels`.
         image_channels: which of the student's channels the teacher receives, see `TeacherImages`.
         copy_model: False saves the copy's memory: `model` itself is frozen and put into eval mode,
@@ -142,8 +141,8 @@ class FrozenTeacher(nn.Module):
     ) -> None:
         """Set how the student's images are normalised, in pixel values; None: not at all.
 
-        From then on they are re-normalised to the teacher's own mean, std and channel order. If the
-        next batch contradicts this, it is an error, see `TeacherImages`.
+        They are re-normalised to the teacher's own mean, std and channel order from then on. It is
+        an error if the next batch contradicts this, see `TeacherImages`.
         """
         self.images.match(mean, std, rgb, next(self.model.parameters()).device, **advice)
 

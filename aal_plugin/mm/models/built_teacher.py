@@ -46,7 +46,11 @@ class LateTeacher(nn.Module):
             self._teacher: Any = given
             return
         checkpoint, pretrained = given.get("checkpoint"), given.get("pretrained", False)
-        if checkpoint or pretrained:
+        kind = given.get("type")
+        kind = MODELS.get(kind) if isinstance(kind, str) else kind
+        # A class of somebody else may have no `allow_random_weights`.
+        ours = getattr(kind, "__module__", "").startswith("aal_plugin.")
+        if ours and (checkpoint or pretrained):
             check_weights(pretrained, checkpoint, False)
             self._config = copy.deepcopy(given)
             given = architecture_of(given)

@@ -8,6 +8,7 @@ import torch
 from mmengine.model import ExponentialMovingAverage
 from mmengine.runner import Runner
 from mmpretrain import get_model
+from mmpretrain.registry import MODELS
 
 from aal_plugin.core import TimmTeacher
 from tests.mm.small import AAL, TEACHER, batch, build, total, training
@@ -97,6 +98,17 @@ def test_mmpretrains_get_model_and_test_need_no_file(tmp_path, late):
     model = get_model(cfg, pretrained=saved)
     expected = torch.load(saved, weights_only=False)["state_dict"]
     assert all(torch.equal(model.state_dict()[key], expected[key]) for key in expected)
+
+
+@MODELS.register_module(force=True)
+class OwnTeacher(TimmTeacher):
+    def __init__(self, checkpoint):
+        super().__init__("test_resnet", checkpoint=checkpoint, num_classes=10)
+
+
+def test_a_teacher_of_a_class_of_ones_own_is_built_at_once(late):
+    model = build(AAL, teacher=dict(type="OwnTeacher", checkpoint=late[0]["checkpoint"]))
+    total(model.train()(*batch(), mode="loss")).backward()
 
 
 def test_two_sources_of_weights_are_told_when_the_model_is_built(late):
