@@ -30,6 +30,7 @@ def main() -> None:
             cfg,
             lambda: check_checkpoint(args.checkpoint),
             lambda: check_data(cfg, ("test_dataloader",)),
+            weights=False,  # a test runs no teacher
         )
         use_cpu_ranks(cfg)
         check_run(cfg)

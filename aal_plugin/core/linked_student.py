@@ -131,7 +131,7 @@ class LinkedStudent(nn.Module):
         >>> from aal_plugin.core import TimmTeacher
         >>> teacher = TimmTeacher("test_resnet", allow_random_weights=True)
         >>> model = LinkedStudent(timm.create_model("test_vit"), teacher.channels, links="alpha")
-        >>> images = torch.rand(2, 3, 160, 160)
+        >>> images = torch.randn(2, 3, 160, 160)
         >>> activations, _ = teacher(images)
         >>> logits, distance = model(images, activations)
         >>> logits.shape, distance.requires_grad

@@ -11,10 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from aal_plugin.core.teacher.layer_names import named_modules_of, split_item
-from aal_plugin.core.teacher.layer_output import as_map, item_of
-from aal_plugin.core.teacher.levels import output_formats
-from aal_plugin.core.teacher.stages import default_layers
+from aal_plugin.core.images import image_channels_of
+from aal_plugin.core.layer_maps import as_map, item_of
+from aal_plugin.core.layer_names import default_layers, named_modules_of, nearest, split_item
 
 from .families import known_reader
 from .recorder import Recorder
@@ -68,7 +67,7 @@ class FeatureRecorder:
         whose = f"of {type(student).__name__}"
         self._names = [f"{key}: {layer!r} {whose}" for layer in layers]
         self._items = [split_item(layer)[1] for layer in layers]
-        self._formats = output_formats(student, layers)
+        self._formats = [str(nearest(student, n, "output_fmt") or "NCHW") for n in layers]
 
     def start(self, image_size: tuple[int, int]) -> None:
         """Start to record, before a forward pass on images of (H, W) pixels."""
@@ -123,7 +122,8 @@ class FeatureRecorder:
         student.eval()
         self.start(image_size)
         try:
-            student(next(student.parameters()).new_zeros(1, 3, *image_size))
+            weights, colours = next(student.parameters()), image_channels_of(student)
+            student(weights.new_zeros(1, colours, *image_size))
         except BaseException:
             self.discard()
             raise

@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader
 from aal_plugin.core.teacher.weights import nonfinite_name
 from aal_plugin.mm.checkpoints.random_states import named_item
 from aal_plugin.mm.models.heads.teacher_head import HEADS
+from aal_plugin.mm.models.normalisation import match_images
 
 from .bare_model import bare_model
 
@@ -47,6 +48,7 @@ class FitCheckHook(Hook):
     priority = "VERY_HIGH"
 
     def before_train(self, runner: Runner) -> None:
+        match_images(_classifier(runner), runner.cfg)
         self._check("train_dataloader", runner.train_dataloader, runner)
         check_ranks(runner.train_dataloader)
 

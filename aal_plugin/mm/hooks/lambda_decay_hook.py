@@ -17,6 +17,7 @@ from aal_plugin.core import check_schedule, link_weight, paper_course
 from aal_plugin.core.losses.schedule import Gammas, check_final
 from aal_plugin.core.settings import check_choice
 from aal_plugin.mm.models.heads.teacher_head import HEADS, TeacherHead
+from aal_plugin.mm.models.normalisation import match_images
 
 from .bare_model import bare_model
 
@@ -84,6 +85,7 @@ class LambdaDecayHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         model = bare_model(runner.model)
+        match_images(model, runner.cfg)
         head = self.head_of(model)
         if head is None:
             missing = self.names[0].replace("_", " ") if len(self.names) > 1 else self.names[0]

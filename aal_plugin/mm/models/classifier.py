@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -55,6 +55,10 @@ class AALClassifier(ImageClassifier):
             teacher of RGB images: CIFAR's images are RGB on disk, files loaded by mmcv are BGR.
             An MMTeacher that also has to_rgb=False is assumed to have been trained on the same
             kind of images.
+        images_mean, images_std: how the pipeline and `data_preprocessor` together normalise the
+            student's images, in pixel values; by default what `data_preprocessor` says. A run whose
+            pipeline normalises sets them by itself with a LambdaDecayHook or our launchers. The
+            first batch is compared with them.
         neck, head, **kwargs: ImageClassifier's own.
 
     Raises:
@@ -71,6 +75,8 @@ class AALClassifier(ImageClassifier):
         distill_head: dict | None = None,
         transfer_head: dict | None = None,
         images_rgb: bool | None = None,
+        images_mean: Sequence[float] | None = None,
+        images_std: Sequence[float] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(backbone=backbone, neck=neck, head=head, **kwargs)
@@ -79,13 +85,14 @@ class AALClassifier(ImageClassifier):
         # units as it would without a teacher.
         with torch.random.fork_rng(devices=[]):
             heads = dict(zip(HEADS, (link_head, distill_head, transfer_head)))
-            self._add_teacher_and_heads(teacher, heads, images_rgb)
+            self._add_teacher_and_heads(teacher, heads, images_mean, images_std, images_rgb)
+        self._images_given, self._rgb_given = images_mean is not None, images_rgb is not None
 
     def _add_teacher_and_heads(
         self,
         teacher: dict | FrozenTeacher | None,
         given_heads: dict[str, dict | TeacherHead | None],
-        images_rgb: bool | None,
+        *images: Any,
     ) -> None:
         heads: dict[str, TeacherHead] = {
             name: given if isinstance(given, nn.Module) else MODELS.build(given)
@@ -99,17 +106,27 @@ class AALClassifier(ImageClassifier):
                 "ImageClassifier"
             )
         needs = _needs_of(heads.values())
-        built = built_teacher(teacher, needs, self.data_preprocessor, images_rgb)
+        built = built_teacher(teacher, needs, self, *images)
         self._teacher = None if built is None else Unregistered(built)
         for name, loss in heads.items():
             _check_slot(name, loss)
             loss.connect(self)
             self.add_module(name, loss)
+        if built is not None:
+            built.forget()
+
+    def match_images(
+        self, mean: Sequence[float], std: Sequence[float], rgb: bool | None = None
+    ) -> None:
+        """Set how the images are normalised, in pixel values, unless the config says so itself."""
+        if self._teacher is not None and not self._images_given:
+            late = self._teacher.module
+            late.match(mean, std, late.rgb if self._rgb_given or rgb is None else rgb)
 
     @property
     def teacher(self) -> FrozenTeacher | None:
-        """The frozen teacher, or None if no loss needs one."""
-        return None if self._teacher is None else self._teacher.module
+        """The frozen teacher with its weights, or None if no loss needs one."""
+        return None if self._teacher is None else self._teacher.module.get()
 
     @property
     def attention_recorder(self) -> AttentionRecorder | None:
@@ -128,6 +145,8 @@ class AALClassifier(ImageClassifier):
         if INPUT_GRADIENT in needs:
             inputs = inputs.detach().requires_grad_()
         step = Step(self, inputs, data_samples)
+        if self.teacher is not None:
+            self.teacher.images.check(inputs)
         with twice_differentiable_attention() if INPUT_GRADIENT in needs else nullcontext():
             # The teacher first: its memory is free again before the student's activations,
             # which live until the backward pass, are created.
@@ -163,6 +182,8 @@ class AALClassifier(ImageClassifier):
         super().train(mode)
         reject_sharded_heads(self)
         make_checkpoints_nonreentrant(self)
+        if mode:
+            _ = self.teacher  # before a step is compiled
         return self
 
     def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> AALClassifier:

@@ -70,6 +70,7 @@ def _build(prepared: Prepared) -> Runner:
         try:
             runner = Runner.from_cfg(cfg)
             runner._init_model_weights()
+            getattr(bare_model(runner.model), "teacher", None)  # with its weights
             break
         except (ValueError, OSError) as error:
             prepared.missing.append(without_download(cfg, error))

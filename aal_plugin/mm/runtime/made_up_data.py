@@ -54,16 +54,22 @@ class MadeUpImages(Dataset):
         pipeline: the config's pipeline, used without its step that loads a file.
         classes: labels are 0 to classes - 1.
         size: (H, W) in pixels before the pipeline.
+        channels: those of an image; one channel has no axis of its own, as mmcv loads it.
     """
 
     metainfo: dict[str, Any] = {}
 
     def __init__(
-        self, images: int, pipeline: Sequence[dict], classes: int, size: Sequence[int]
+        self,
+        images: int,
+        pipeline: Sequence[dict],
+        classes: int,
+        size: Sequence[int],
+        channels: int = 3,
     ) -> None:
         steps = [step for step in pipeline if type_name(step) != "LoadImageFromFile"]
         self.images, self.classes = images, classes
-        self.shape = tuple(size)
+        self.shape, self.channels = tuple(size), channels
         self.pipeline = Compose([dict(step) for step in steps])
 
     def __len__(self) -> int:
@@ -71,7 +77,8 @@ class MadeUpImages(Dataset):
 
     def __getitem__(self, index: int) -> Any:
         height, width = self.shape
-        pixels = np.random.default_rng(index).integers(0, 256, (height, width, 3), np.uint8)
+        shape = self.shape if self.channels == 1 else (*self.shape, self.channels)
+        pixels = np.random.default_rng(index).integers(0, 256, shape, np.uint8)
         box = np.array([[width // 4, height // 4, width * 3 // 4, height * 3 // 4]], np.float32)
         return self.pipeline(
             dict(
@@ -118,6 +125,7 @@ def without_missing_files(cfg: Config) -> Prepared:
         pipeline=_pipeline(data),
         classes=cfg.model.head.get("num_classes", 2),
         size=_image_size(data, real),
+        channels=_image_channels(data, cfg.model.backbone),
     )
     cfg.train_dataloader.update(num_workers=0, persistent_workers=False)
     cfg.train_dataloader.pop("prefetch_factor", None)
@@ -171,6 +179,14 @@ def _length(data: dict) -> int:
     if "dataset" in data:
         return round(data.get("fraction", 1.0) * data.get("times", 1) * _length(data["dataset"]))
     return TRAIN_IMAGES.get(type_name(data), _ASSUMED)
+
+
+def _image_channels(data: dict, backbone: dict) -> int:
+    """Channels before the pipeline: those that its LoadImageFromFile gives, or the student's."""
+    for step in _pipeline(data):
+        if type_name(step) == "LoadImageFromFile":
+            return 1 if step.get("color_type") == "grayscale" else 3
+    return int(backbone.get("in_channels", backbone.get("in_chans", 3)))
 
 
 def _image_size(data: dict, real: BaseDataset | None) -> tuple[int, int]:

@@ -320,7 +320,7 @@ def test_an_error_in_a_step_leaves_nothing_recording(monkeypatch, where):
     hooks = [hook for module in model.modules() for hook in module._forward_hooks.values()]
     recorders = [hook for hook in hooks if isinstance(hook, Recorder)]
     assert recorders and not any(k._recording or k._value is not None for k in recorders)
-    assert not model.teacher._recorder._stops and not model.teacher._recorder._recorded
+    assert not model.teacher._levels._stops and not model.teacher._levels._recorded
     total(model(*data, mode="loss")).backward()
 
 

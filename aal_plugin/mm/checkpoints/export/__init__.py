@@ -58,22 +58,10 @@ def export_student(
     init_default_scope(cfg.get("default_scope", "mmpretrain"))
     state_dict = saved_weights(saved, ema, checkpoint)
     model = student_of(cfg, state_dict, checkpoint)
-    trained = load_strictly(MODELS.build(_with_random_teacher(cfg)), state_dict, checkpoint)
+    trained = load_strictly(MODELS.build(with_names(cfg.model)), state_dict, checkpoint)
     check_same_logits(model, trained, "the AAL model", tolerance=0.0)
     meta = {k: v for k, v in saved.get("meta", {}).items() if k in ("dataset_meta", "epoch")}
     plain, notes = plain_config(cfg)
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     files, how = FORMATS[format](Student(model, plain, meta), Path(out))
     return Exported(files, notes + how)
-
-
-def _with_random_teacher(config: Config) -> dict:
-    """The model's config with random weights for the teacher, so that it needs no files."""
-    model = with_names(config.model)
-    teacher = model.get("teacher")
-    if teacher is None:
-        return model
-    teacher.update(checkpoint=None, allow_random_weights=True)
-    if "pretrained" in teacher:
-        teacher["pretrained"] = False
-    return model

@@ -18,7 +18,7 @@ from aal_plugin.mm.models.heads.teacher_head import HEADS
 from .plain_data import plain_test_data
 
 # The keys of an AALClassifier that an ImageClassifier does not have.
-OWN_KEYS = ("teacher", "images_rgb", *HEADS)
+OWN_KEYS = ("teacher", "images_rgb", "images_mean", "images_std", *HEADS)
 # Where weights come from before training. The exported weights replace them, and need no download.
 _STARTS = ("init_cfg", "pretrained", "checkpoint_path")
 _TRAINING = ("train_cfg", "batch_augments")  # Mixup and the like

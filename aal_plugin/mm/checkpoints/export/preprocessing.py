@@ -8,8 +8,10 @@ from typing import Any
 from mmengine.config import Config
 from mmpretrain.models import ImageClassifier
 
+from aal_plugin.core.images import image_channels_of
 from aal_plugin.core.student.families import image_size_of
 from aal_plugin.mm.configs.types import type_name
+from aal_plugin.mm.models.normalisation import images_normalisation
 
 
 def preprocessing(config: Config, student: ImageClassifier) -> dict[str, Any]:
@@ -18,15 +20,14 @@ def preprocessing(config: Config, student: ImageClassifier) -> dict[str, Any]:
     The crop follows from `ResizeEdge` and `CenterCrop` of the test pipeline; without them the
     whole image is resized.
     """
-    pixels = student.data_preprocessor
-    mean, std = ([0.0] * 3, [1.0] * 3)
-    if hasattr(pixels, "mean"):
-        mean, std = pixels.mean.flatten().tolist(), pixels.std.flatten().tolist()
+    channels = image_channels_of(student.backbone)
+    own = images_normalisation(config, student.data_preprocessor, "test_dataloader")
+    mean, std = (values * (channels // len(values)) for values in (own.mean, own.std))
     size = image_size_of(student.backbone) or (224, 224)
     settings: dict[str, Any] = dict(
         mean=[round(value / 255, 6) for value in mean],
         std=[round(value / 255, 6) for value in std],
-        input_size=(3, *size),
+        input_size=(channels, *size),
         tag="aal",  # not the tag and license of timm's weights
         license=None,
         crop_pct=1.0,

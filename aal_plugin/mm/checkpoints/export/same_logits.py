@@ -8,13 +8,15 @@ import torch
 from mmpretrain.models import ImageClassifier
 from torch import Tensor
 
+from aal_plugin.core.images import image_channels_of
 from aal_plugin.core.student.families import image_size_of
 
 
 def noise_for(student: ImageClassifier) -> Tensor:
-    """Two normalised images of noise of the student's size, (2, 3, H, W)."""
-    height, width = image_size_of(student.backbone) or (224, 224)
-    return torch.randn(2, 3, height, width, generator=torch.Generator().manual_seed(0))
+    """Two normalised images of noise of the student's size and channels, (2, C, H, W)."""
+    size = image_size_of(student.backbone) or (224, 224)
+    channels = image_channels_of(student.backbone)
+    return torch.randn(2, channels, *size, generator=torch.Generator().manual_seed(0))
 
 
 @torch.no_grad()

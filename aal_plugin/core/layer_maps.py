@@ -23,7 +23,7 @@ def as_map(
     layer: str,
     num_prefix_tokens: int | None = None,
 ) -> Tensor:
-    """The output of a layer as (B, C, h, w).
+    """The output of a layer as (B, C, h, w), a view of it.
 
     The first entry of a list is used, as timm does (SelecSLS returns [map, skip]), and the last
     map or token tensor of a tuple (MMPretrain's backbones return one map per stage, its Swin
@@ -33,13 +33,10 @@ def as_map(
 
     Args:
         output: what the layer returned.
-        fmt: 'NCHW' or 'NHWC', see `output_formats`.
+        fmt: 'NCHW', or 'NHWC' if a timm model says so in `output_fmt`.
         image_size: (H, W) of the model's images.
         layer: the layer's name in error messages.
         num_prefix_tokens: tokens ahead of the patches; None: as few as leave a full grid.
-
-    Returns:
-        (B, C, h, w), a view of the output.
 
     Raises:
         ValueError: the output is neither a map nor a grid of tokens, or its channels seem to be
@@ -75,18 +72,12 @@ def as_map(
 
 
 def has_channels_last(output: Any, image_size: _Size) -> bool:
-    """Whether an output can only be (B, h, w, C): those axes alone keep the image's ratio.
-
-    Args:
-        output: what a layer returned.
-        image_size: (H, W) of the model's images.
+    """Whether an output can only be (B, h, w, C): those axes alone keep the ratio of (H, W).
 
     Example:
         >>> import torch
         >>> has_channels_last(torch.zeros(1, 7, 7, 96), (224, 224))
         True
-        >>> has_channels_last(torch.zeros(1, 96, 7, 7), (224, 224))
-        False
     """
     tensor = _tensor_of(output)
     if tensor is None or tensor.dim() != 4:
@@ -96,16 +87,13 @@ def has_channels_last(output: Any, image_size: _Size) -> bool:
 
 
 def prefix_tokens(output: Any, image_size: _Size, expected: int | None = None) -> int | None:
-    """How many tokens of (B, T, C) are ahead of the patches.
+    """How many tokens of (B, T, C) are ahead of the patches, or None for no grid of tokens.
 
     Args:
         output: what a layer returned.
         image_size: (H, W) of the model's images.
         expected: the number that the model states; it is used if the other tokens fill a grid
             (the blocks of CaiT run before the class token is added).
-
-    Returns:
-        The number, or None for an output without tokens and for tokens that fill no grid.
 
     Example:
         >>> import torch
@@ -126,12 +114,7 @@ def prefix_tokens(output: Any, image_size: _Size, expected: int | None = None) -
 
 
 def item_of(output: Any, item: str | None, layer: str) -> Any:
-    """One entry of a list, tuple or dict that a layer returned.
-
-    Args:
-        output: what the layer returned.
-        item: a key or a position, see `split_item`; None: the whole output.
-        layer: the layer's name in error messages.
+    """One entry, by key or position, of what a layer returned; None: the whole output.
 
     Raises:
         ValueError: the output has no such entry, or is a dict and no item was given.
@@ -152,12 +135,8 @@ def item_of(output: Any, item: str | None, layer: str) -> Any:
         entries = list(output.values())
     if item is None:
         return output
-    is_list = isinstance(entries, (list, tuple))
-    if (
-        not is_list
-        or not item.lstrip("-").isdigit()
-        or not -len(entries) <= int(item) < len(entries)
-    ):
+    count = len(entries) if isinstance(entries, (list, tuple)) else 0
+    if not item.lstrip("-").isdigit() or not -count <= int(item) < count:
         raise ValueError(f"{layer} has no item [{item}]; it returns {_described(output)}")
     return entries[int(item)]
 
@@ -167,9 +146,8 @@ def _tensor_of(output: Any) -> Tensor | None:
     if isinstance(output, list):
         output = output[0] if output else None
     elif isinstance(output, tuple):
-        maps = [entry for entry in output if isinstance(entry, Tensor) and entry.dim() == 4]
-        tokens = [entry for entry in output if isinstance(entry, Tensor) and entry.dim() == 3]
-        found = maps or tokens
+        tensors = [entry for entry in output if isinstance(entry, Tensor)]
+        found = [t for t in tensors if t.dim() == 4] or [t for t in tensors if t.dim() == 3]
         output = found[-1] if found else None
     return output if isinstance(output, Tensor) else None
 
