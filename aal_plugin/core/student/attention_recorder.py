@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from .by_name import AttentionLayers, reader_by_name
 from .families import find_reader
 from .readers import Read
-from .recorder import Recorder
+from .recorder import Places, Recorder
 from .sources import Source
 
 
@@ -68,13 +68,16 @@ class AttentionRecorder:
             self._blocks.append((block.read, recorders, grids[block.grid]))
         self._recorders = [one for _, several, _ in self._blocks for one in several]
         self._recorders += grids.values()
+        self._places = Places(student, [module for b in reader.blocks for module in b.modules])
 
     def start(self, image_size: tuple[int, int]) -> None:
         """Start to record, before a forward pass on images of (H, W) pixels.
 
         Raises:
-            ValueError: the student's patches or windows do not fit this size.
+            ValueError: the student's patches or windows do not fit this size; a module that AAL
+                records was replaced since (LoRA).
         """
+        self._places.check()
         self._check(*image_size)
         for recorder in self._recorders:
             recorder.start()

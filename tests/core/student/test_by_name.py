@@ -290,3 +290,47 @@ def test_rotary_positions_of_separate_projections_are_rejected_by_name():
     words = r"\(DINOv3ViTAttention\) computes .*cannot read .*position_embeddings \(an input\)"
     with pytest.raises(ValueError, match=words):
         AttentionRecorder(model, "model.layer.*.attention")
+
+
+class Scaled(nn.Linear):
+    """A projection with a factor of its own, as a LoRA layer has."""
+
+    scale = scaling = 3.0
+
+    def forward(self, tokens):
+        return self.scale * super().forward(tokens)
+
+
+class TemperedAttention(nn.Module):
+    """One `qkv` projection, or separate ones, and nothing else that AAL could read."""
+
+    def __init__(self, separate):
+        super().__init__()
+        self.num_heads, self.scale = 2, 0.7
+        names = ("q", "k", "v") if separate else ("qkv",)
+        for name in names:
+            setattr(self, name, Scaled(8, 24 // len(names)))
+        self.projections = names
+
+    def forward(self, tokens):
+        parts = torch.cat([getattr(self, name)(tokens) for name in self.projections], dim=-1)
+        query, key, value = parts.unflatten(-1, (3, 2, -1)).permute(2, 0, 3, 1, 4)
+        out = F.scaled_dot_product_attention(query, key, value, scale=self.scale)
+        return out.transpose(1, 2).flatten(2)
+
+
+@pytest.mark.parametrize("separate", [False, True])
+def test_the_scale_is_the_attentions_and_not_that_of_its_projection(separate):
+    torch.manual_seed(0)
+    model = LabViT()
+    model.body = nn.ModuleList(TemperedAttention(separate) for _ in range(2))
+    model = model.double().eval()
+    recorder = AttentionRecorder(model, "body.*")
+    recorder.start((8, 12))
+    with torch.no_grad():
+        with InterceptedWeights() as seen:
+            model(torch.randn(2, 3, 8, 12, dtype=torch.float64))
+        maps = recorder.stop()
+    for weights, got in zip(seen.weights, maps, strict=True):
+        for image in range(2):
+            torch.testing.assert_close(got[image], class_row(weights[image], 1, (2, 3)))

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from aal_plugin.core.student.maps import attention_received
@@ -69,9 +71,25 @@ def _read_levit(*projected: Tensor, grid: tuple[int, int], attn: Foreign) -> Ten
 def _heads(tokens: Tensor, num_heads: int) -> Tensor:
     """(B, N, C), or (B, C, h, w) of levit_conv_*, → (B, N, M, C / M)."""
     if tokens.dim() == 4:
-        tokens = tokens.flatten(2).mT
+        contiguous: Tensor = _ContiguousGradient.apply(tokens)
+        tokens = contiguous.flatten(2).mT
     heads: Tensor = tokens.unflatten(-1, (num_heads, -1))
     return heads
+
+
+class _ContiguousGradient(torch.autograd.Function):
+    """The identity; its gradient is laid out as the tensor is.
+
+    torch's BatchNorm on CPUs misreads a transposed gradient of one image: up to 72 times wrong.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
+        return tensor.view_as(tensor)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return grad.contiguous()
 
 
 def distance_bias(attn: Foreign) -> Tensor:

@@ -43,6 +43,14 @@ class BlockReader(NamedTuple):
     block: nn.Module | None
     num_prefix_tokens: int
 
+    @property
+    def modules(self) -> list[nn.Module]:
+        """The modules that are recorded, and those that `read` calls."""
+        used = getattr(self.read, "keywords", {}).values()  # of a partial
+        return [source.module for source in (*self.sources, self.grid)] + [
+            module for module in used if isinstance(module, nn.Module)
+        ]
+
 
 class StudentReader(NamedTuple):
     """How to read a student: a reader for each block, in their order.
