@@ -1,6 +1,7 @@
 """The method in plain torch: student's attention, teacher's activations, links, losses and λ."""
 
 from .attention_link_loss import AttentionLinkLoss
+from .feature_recorder import FeatureRecorder
 from .linked_student import LinkedStudent
 from .losses.link_distance import link_distance, mean_link_distance
 from .losses.link_ranges import link_ranges
@@ -8,7 +9,6 @@ from .losses.links import AttentionLinks
 from .losses.resize import resize_maps
 from .losses.schedule import check_schedule, link_weight, paper_course
 from .student.attention_recorder import AttentionRecorder
-from .student.feature_recorder import FeatureRecorder
 from .student.maps import class_token_attention
 from .student.qkv import qkv_class_token_attention
 from .teacher.frozen_teacher import FrozenTeacher

@@ -1,14 +1,97 @@
-"""`Recorder`: stores one value of a module's call while recording; `Places`: is it still there?"""
+"""What to record of a module's call, the hook that does it, and whether the module is still there.
+
+# B batch, C channels, h w grid
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
+# A module of a library that gives its attributes no types.
+Foreign = Any
+# Chooses a value of a call: `select(args, kwargs, output)`.
 Select = Callable[[tuple[Any, ...], dict[str, Any], Any], Any]
+
+
+class Source(NamedTuple):
+    """A module, and the value of its call to record.
+
+    Example:
+        >>> Source(nn.Linear(2, 3), output_of).module
+        Linear(in_features=2, out_features=3, bias=True)
+    """
+
+    module: nn.Module
+    select: Select
+
+
+def output_of(args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+    """The output."""
+    return output
+
+
+def first_input(args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+    """The first positional argument."""
+    return args[0]
+
+
+def second_input(args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+    """The second positional argument."""
+    return args[1]
+
+
+def keyword(name: str) -> Select:
+    """The keyword argument of this name."""
+    return partial(_keyword, name=name)
+
+
+def constant(grid: tuple[int, int]) -> Select:
+    """A fixed grid (h, w), of a student that is built for one image size."""
+    return partial(_constant, grid=grid)
+
+
+def output_grid(args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> tuple[int, int]:
+    """(h, w) of an output (B, C, h, w)."""
+    return tuple(output.shape[-2:])
+
+
+def input_grid(args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> tuple[int, int]:
+    """(h, w) of an input (B, h, w, C)."""
+    return tuple(args[0].shape[1:3])
+
+
+def second_output_grid(
+    args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
+) -> tuple[int, int]:
+    """(h, w), the second of two outputs.
+
+    Raises:
+        ValueError: it is None: the images of the batch have grids of their own.
+
+    Example:
+        >>> second_output_grid((), {}, (None, (2, 3)))
+        (2, 3)
+    """
+    if output[1] is None:
+        raise ValueError(
+            "the batch holds images with patch grids of their own (NaFlex mode); AAL needs one "
+            "grid for all images: give the student a tensor (B, 3, H, W)"
+        )
+    height, width = output[1]
+    return height, width
+
+
+def _keyword(args: tuple[Any, ...], kwargs: dict[str, Any], output: Any, name: str) -> Any:
+    return kwargs.get(name)
+
+
+def _constant(args: Any, kwargs: Any, output: Any, grid: tuple[int, int]) -> tuple[int, int]:
+    return grid
 
 
 class Recorder:

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from aal_plugin.core import FrozenTeacher, TimmTeacher
-from aal_plugin.core.student.feature_recorder import FeatureRecorder
+from aal_plugin.core.feature_recorder import FeatureRecorder
 from aal_plugin.core.teacher.layer_names import check_names
 from aal_plugin.core.teacher.layer_output import as_map
 from aal_plugin.core.teacher.levels import output_formats

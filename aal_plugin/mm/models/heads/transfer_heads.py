@@ -8,6 +8,7 @@ import torch
 from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
+from aal_plugin.core.feature_recorder import FeatureRecorder
 from aal_plugin.core.losses.attention_transfer import (
     ATTENTION_MAPS,
     REDUCTIONS,
@@ -22,7 +23,6 @@ from aal_plugin.core.losses.attention_transfer import (
 )
 from aal_plugin.core.settings import check_choice, check_number
 from aal_plugin.core.student.families import image_size_of
-from aal_plugin.core.student.feature_recorder import FeatureRecorder
 
 from .student_logits import predicted, student_logits
 from .teacher_head import (

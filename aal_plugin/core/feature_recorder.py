@@ -11,14 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from aal_plugin.core.teacher.layer_names import named_modules_of, split_item
-from aal_plugin.core.teacher.layer_output import as_map, item_of
-from aal_plugin.core.teacher.levels import output_formats
-from aal_plugin.core.teacher.stages import default_layers
-
-from .families import known_reader
-from .recorder import Places, Recorder
-from .sources import output_of
+from .student.families import known_reader
+from .student.recorder import Places, Recorder, output_of
+from .teacher.layer_names import named_modules_of, split_item
+from .teacher.layer_output import as_map, item_of
+from .teacher.levels import output_formats
+from .teacher.stages import default_layers
 
 
 class FeatureRecorder:
