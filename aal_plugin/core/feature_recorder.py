@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .student.families import known_reader
+from .student.recognise import image_channels
 from .student.recorder import Places, Recorder, output_of
 from .teacher.layer_names import named_modules_of, split_item
 from .teacher.layer_output import as_map, item_of
@@ -130,7 +131,8 @@ class FeatureRecorder:
         student.eval()
         self.start(image_size)
         try:
-            student(next(student.parameters()).new_zeros(1, 3, *image_size))
+            shape = (1, image_channels(student), *image_size)
+            student(next(student.parameters()).new_zeros(shape))
         except BaseException:
             self.discard()
             raise

@@ -23,6 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from .maps import attention_from_weights
 from .readers import BlockReader
+from .recognise import image_channels
 from .recorder import Recorder
 
 _IMAGES = 2
@@ -65,6 +66,11 @@ def first_right(
         )
         return [readers[0] for readers in candidates]
     size = grid.stop()
+    if size is None:
+        raise ValueError(
+            "attention_layers.patch_embed: the convolution that it names, or else the student's "
+            "first one, does not run; name the one that makes the patches"
+        )
     return [
         readers[_first_right(name, twins, class_token, size, call.stop())]
         for name, readers, twins, call in zip(names, candidates, of_twin, calls)
@@ -100,8 +106,8 @@ def _runs(twin: nn.Module, recorders: Sequence[Recorder]) -> bool:
     for size in (*sizes, (64, 64), (224, 224), (256, 256), (384, 384)):
         for recorder in recorders:
             recorder.start()
-        images = torch.randn(_IMAGES, 3, *size, generator=generator)
         try:
+            images = torch.randn(_IMAGES, image_channels(twin), *size, generator=generator)
             with torch.no_grad():
                 twin(images.to(next(twin.parameters()).device))
             return True

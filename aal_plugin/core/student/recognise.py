@@ -100,6 +100,16 @@ def patch_of(conv: nn.Conv2d) -> tuple[int, int] | None:
     return (height, width) if conv.stride == conv.kernel_size else None
 
 
+def image_channels(student: nn.Module) -> int:
+    """Channels of a student's images: those that its first convolution takes, or three.
+
+    Example:
+        >>> image_channels(nn.Sequential(nn.Conv2d(1, 8, 4, 4)))
+        1
+    """
+    return next((m.in_channels for m in student.modules() if isinstance(m, nn.Conv2d)), 3)
+
+
 @torch.no_grad()
 def own_scale(attn: Foreign) -> float:
     """The factor that MMPretrain's attention module puts on the product of queries and keys.

@@ -227,9 +227,25 @@ def test_attention_that_cannot_be_seen_or_run_is_taken_with_a_warning():
     model.body[0] = Opaque(8, 2)
     with pytest.warns(UserWarning, match=r"'body.0' \(Opaque\) multiplies no weights"):
         AttentionRecorder(model, "body.*")
-    model.patches = nn.Conv2d(7, 8, 4, 4)
+    model.patches = nn.Conv2d(3, 7, 4, 4)
     with pytest.warns(UserWarning, match="does not run on images of any common size.*'body.0'$"):
         AttentionRecorder(model, "body.*")
+
+
+def test_a_first_convolution_that_does_not_run_is_named():
+    model = LabViT()
+    model._modules = dict(stem=nn.Conv2d(3, 3, 1), **model._modules)
+    with pytest.raises(ValueError, match="patch_embed: .* does not run; name the one that makes"):
+        AttentionRecorder(model, "body.*")
+    named = dict(attention="body.*", patch_embed="patches")
+    assert AttentionRecorder(model, named).heads == [2, 2, 2]
+
+
+def test_students_of_other_images_than_rgb_are_checked_too():
+    for channels in (1, 4):
+        model = LabViT()
+        model.patches = nn.Conv2d(channels, 8, 4, 4)
+        assert AttentionRecorder(model, "body.*").heads == [2, 2, 2]  # without a warning
 
 
 @pytest.mark.parametrize(
