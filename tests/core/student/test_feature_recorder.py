@@ -1,4 +1,5 @@
 import pytest
+import timm
 import torch
 from torch import nn
 
@@ -61,3 +62,9 @@ def test_a_name_in_place_of_a_list_is_an_error():
         ValueError, match="transfer_head.student_layers='stem'; give a list of module nam"
     ):
         FeatureRecorder(Branched(), "stem")
+
+
+@pytest.mark.parametrize("images", [1, 4])
+def test_channels_of_levels_are_found_with_images_that_are_not_rgb(images):
+    student = timm.create_model("test_vit", in_chans=images)
+    assert FeatureRecorder(student).channels(student, (160, 160)) == [64] * 6

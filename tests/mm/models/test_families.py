@@ -153,14 +153,11 @@ def test_swin_maps_equal_the_full_attention_of_shifted_windows(kind, size):
         torch.testing.assert_close(got[0], wanted)
 
 
-def test_windows_that_the_images_do_not_fit_are_named():
+def test_windows_that_the_images_do_not_fit_are_named_by_mmpretrain():
     swin = dict(SWIN, type="SwinTransformer", img_size=24, window_size=4, out_indices=(1,))
-    words = "24×24 pixels give stage 2 .* 3×3, smaller than its window; set backbone.window_size=3"
-    with pytest.raises(ValueError, match=words):
-        AttentionRecorder(student(swin))
-    recorder = AttentionRecorder(student(dict(swin, img_size=32)))
-    with pytest.raises(ValueError, match=words):
-        recorder.start((24, 24))
+    words = r"input shape \(3, 3\) is smaller than the window size \(4\).*`pad_small_map=True`"
+    with pytest.raises(AssertionError, match=words):
+        seen_by([], student(swin), torch.randn(1, 3, 24, 24, dtype=torch.float64))
 
 
 POOLED = dict(type="TIMMPooledBackbone", img_size=48)
