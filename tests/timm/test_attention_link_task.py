@@ -208,7 +208,15 @@ def test_ema_copy_reads_its_own_attention():
 
 
 @pytest.mark.parametrize("layer_decay", [None, 0.5])
-def test_optimizer_groups_of_the_student_are_those_of_the_plain_student(layer_decay):
+@pytest.mark.parametrize(
+    "name, shape",
+    [
+        ("deit_tiny_distilled_patch16_224", SMALL),
+        ("pit_ti_224", PIT),  # has no group_matcher
+        ("swin_tiny_patch4_window7_224", SWIN),
+    ],
+)
+def test_optimizer_groups_of_the_student_are_those_of_the_plain_student(name, shape, layer_decay):
     options = dict(opt="adamw", lr=1.0, weight_decay=0.1, layer_decay=layer_decay)
 
     def groups(module, prefix):
@@ -223,12 +231,25 @@ def test_optimizer_groups_of_the_student_are_those_of_the_plain_student(layer_de
                 )
         return settings
 
-    model = student("deit_tiny_distilled_patch16_224")
+    model = student(name, shape=shape)
     expected = groups(model, "")
+    assert len({scale for _, scale in expected.values()}) == 1 or layer_decay
+    assert len({scale for _, scale in expected.values()}) > 4 or not layer_decay
     ours = groups(task(model).get_trainable_module(), "student.")
     assert {name: ours[name] for name in expected} == expected
-    assert ours["pos_embed"][0] == 0.0
-    assert ours["link_loss.links.0.weight"] == expected["head.weight"]  # the last layer's
+    last = max(expected.values(), key=lambda group: (group[1] or 0, group[0]))
+    assert ours["link_loss.links.0.weight"] == last
+
+
+def test_the_trainable_module_answers_as_the_student_does():
+    model = student()
+    linked = task(model).get_trainable_module()
+    assert linked.num_classes == CLASSES and linked.pretrained_cfg is model.pretrained_cfg
+    assert linked.get_classifier() is model.head
+    linked.set_grad_checkpointing()
+    assert model.grad_checkpointing
+    with pytest.raises(AttributeError, match="VisionTransformer.*no_such_thing"):
+        linked.no_such_thing  # noqa: B018
 
 
 def test_clip_parameters_are_student_and_links_and_without_head_as_timm_has_it():
