@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,7 +20,6 @@ from aal_plugin.core.settings import check_number
 from aal_plugin.core.student.by_name import AttentionLayers
 
 from .distillation import Distillation
-from .epoch_means import EpochMeans
 from .linked_student import TimmLinkedStudent
 
 _logger = logging.getLogger(__name__)
@@ -117,19 +117,19 @@ class AttentionLinkTask(ClassificationTask):
         # A Python number, multiplied outside the compiled module: a new λ does not recompile it,
         # and no step waits for the device to test whether λ is 0.
         self.link_weight = link_weight(epoch, self.loss_weight, *self._schedule)
-        self._means = EpochMeans()
+        self._sums: dict[str, tuple[Any, int]] = {}  # of the epoch's steps, and their number
         self._marks = FiniteMarks()
 
     def epoch_metrics(self) -> dict[str, float]:
-        """λ, and means over this rank's steps in the epoch so far (NaN without any).
+        """λ, and means over this rank's training steps in the epoch so far (NaN without any).
 
         The means are L_att, the task loss and, with distillation, the distillation loss before
         its weight.
         """
-        names = ["link_distance", "task_loss"]
-        if self.distill is not None:
-            names.append("distill_loss")
-        return dict(link_weight=self.link_weight, **{n: self._means.mean(n) for n in names})
+        names = ["link_distance", "task_loss", *(["distill_loss"] if self.distill else [])]
+        sums = [self._sums.get(name, (math.nan, 1)) for name in names]
+        means = {name: float(total) / steps for name, (total, steps) in zip(names, sums)}
+        return dict(link_weight=self.link_weight, **means)
 
     def check_finite(self) -> None:
         """Raise where a loss of the epoch so far was NaN or infinite; waits for the device.
@@ -163,8 +163,6 @@ class AttentionLinkTask(ClassificationTask):
         except BaseException:  # out here, for the module may be compiled
             unwrap_model(self.trainable_module).link_loss.discard()
             raise
-        if active:
-            self._means.add("link_distance", distance)
         link_loss = self.link_weight * distance
         logits, distilled = (output, output) if distill is None else distill.split(output)
         task_loss = self.criterion(logits, target)
@@ -173,12 +171,19 @@ class AttentionLinkTask(ClassificationTask):
         if distill is not None:
             loss, result["distill_loss"] = distill(task_loss, distilled, teacher_logits)
         result["loss"] = loss + link_loss
-        if self.training:
-            for name in ("task_loss", "distill_loss"):
-                if name in result:
-                    self._means.add(name, result[name])
-            self._marks.mark({name: result[name] for name in result if "loss" in name})
+        # Not self.training: timm's train.py sets the mode of the trainable module alone.
+        if self.trainable_module.training:
+            losses = {name: result[name] for name in result if "loss" in name}
+            self._marks.mark(losses)
+            self._add(losses | dict(link_distance=distance) if active else losses)
         return result
+
+    def _add(self, values: dict[str, Tensor]) -> None:
+        """Add a step's numbers to the epoch's sums, on their device; nothing waits for it."""
+        for name, value in values.items():
+            total, steps = self._sums.get(name, (0.0, 0))
+            # A new tensor: the next step of a CUDA graph overwrites the outputs of this one.
+            self._sums[name] = total + value.detach(), steps + 1
 
     def compile(
         self, backend: str = "inductor", mode: str | None = None, **compile_kwargs: Any

@@ -1,4 +1,5 @@
 import copy
+import math
 
 import pytest
 import torch
@@ -123,6 +124,30 @@ def test_epoch_metrics_average_the_distance_since_the_epoch_began():
     metrics = ours.epoch_metrics()
     assert metrics["link_weight"] == 10.0
     assert metrics["link_distance"] == pytest.approx(sum(distances) / 2)
+
+
+def test_epoch_metrics_count_training_steps_alone():
+    """Of a validation with the task, or of train.py, which sets the trainable module's mode."""
+    ours = task()
+    assert math.isnan(ours.epoch_metrics()["task_loss"])
+    ours(*batch(seed=1))
+    expected = ours.epoch_metrics()
+    for module in (ours, ours.get_trainable_module()):
+        module.eval()
+        ours(*batch(seed=2))
+        ours.train()
+    assert ours.epoch_metrics() == expected
+
+
+def test_sums_of_an_epoch_share_no_memory_with_a_steps_outputs_and_keep_no_graph():
+    """A CUDA graph overwrites its outputs in the next step."""
+    ours = task(loss_weight=0.0)
+    first = ours(*batch(seed=1))["task_loss"]
+    expected = ours.epoch_metrics()["task_loss"]
+    with torch.no_grad():
+        first.zero_()
+    assert ours.epoch_metrics()["task_loss"] == expected > 0
+    assert not any(total.requires_grad for total, _ in ours._sums.values())
 
 
 def test_teacher_is_in_no_state_and_stays_in_eval():
