@@ -77,13 +77,13 @@ class AttentionLinkTask(ClassificationTask):
         **task_kwargs: Any,
     ) -> None:
         super().__init__(model, criterion, **task_kwargs)
-        check_loss_weight(loss_weight)
+        check_number("loss_weight", loss_weight, "a finite number, 0 or more", low=0)
         check_schedule(gammas, milestones, stop_epoch, start_epoch, warmup_epochs)
         self.loss_weight = float(loss_weight)
         self._schedule = (gammas, milestones, stop_epoch, start_epoch, warmup_epochs)
         self.distill = distill
         if distill is not None:
-            distill.check(model, teacher)
+            distill.check(model, teacher, multi_label=getattr(self, "multi_label", False))
         if callable(select := getattr(model, "set_distilled_training", None)):
             select(distill is not None and distill.token)
 
@@ -96,6 +96,7 @@ class AttentionLinkTask(ClassificationTask):
         data = getattr(model, "pretrained_cfg", {})
         mean, std = mean or data.get("mean"), std or data.get("std")
         if mean is not None and std is not None:
+            mean, std = one_per_channel(mean, model), one_per_channel(std, model)
             teacher.match_input([255 * v for v in mean], [255 * v for v in std], rgb=True)
         self._teacher = Unregistered(teacher.to(device=weights.device, dtype=weights.dtype))
         self.trainable_module = linked
@@ -149,6 +150,8 @@ class AttentionLinkTask(ClassificationTask):
 
     def forward(self, input: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Images (B, 3, H, W) and targets → `loss`, `output` (logits) and the parts of the loss.
+
+        Targets are what the criterion takes: class indices (B,), or (B, K) of mixup or many labels.
 
         `task_loss` is the criterion's, `link_loss` is λ · L_att, and with distillation alone there
         is `distill_loss`, before its weight.
@@ -244,6 +247,12 @@ class AttentionLinkTask(ClassificationTask):
         return super()._apply(fn, *args, **kwargs)
 
 
-def check_loss_weight(weight: float) -> None:
-    """Raise ValueError unless λ of epoch 0 is finite and 0 or more."""
-    check_number("loss_weight", weight, "a finite number, 0 or more", low=0)
+def one_per_channel(values: Sequence[float], model: nn.Module) -> Sequence[float]:
+    """A mean or std for the model's images: the average if it has another number of channels.
+
+    timm's loader normalises with the average, and its `pretrained_cfg` always has three values.
+    """
+    convs = (module for module in model.modules() if isinstance(module, nn.Conv2d))
+    channels = next((conv.in_channels for conv in convs), len(values))
+    same = len(values) == channels
+    return values if same else [sum(values) / len(values)] * channels

@@ -3,6 +3,7 @@ import math
 
 import pytest
 import torch
+from timm.data.loader import PrefetchLoader
 from timm.optim import create_optimizer_v2
 from timm.task import ClassificationTask
 from torch import nn
@@ -11,7 +12,7 @@ from aal_plugin.core import AttentionRecorder, TimmTeacher, link_distance, link_
 from aal_plugin.core.student.recorder import Recorder
 from aal_plugin.timm import AttentionLinkTask, TimmLinkedStudent
 
-from .small import CLASSES, PIT, SMALL, SWIN, batch, gradients, student, task, teacher
+from .small import CLASSES, PIT, SIZE, SMALL, SWIN, batch, gradients, student, task, teacher
 
 
 def steps(one, count=3, seed=7):
@@ -198,6 +199,60 @@ def test_images_are_renormalised_for_the_teacher():
     pixels = images * channels((0.5, 0.6, 0.7)) + channels((0.1, 0.2, 0.3))
     expected = (pixels - channels(own["mean"])) / channels(own["std"])
     torch.testing.assert_close(seen[0], expected)
+
+
+class RepeatingTeacher(nn.Module):
+    """Stands for a teacher of three channels: two levels, and what it was told of the images."""
+
+    channels = (2, 3)
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 5, 3, stride=8, padding=1).requires_grad_(False)
+
+    def match_input(self, mean, std, rgb):
+        self.mean, self.std = mean, std
+
+    def forward(self, images, with_logits=False):
+        shape = (1, len(self.mean), 1, 1)
+        pixels = images * torch.tensor(self.std).view(shape) + torch.tensor(self.mean).view(shape)
+        return list(self.conv(pixels[:, :1].expand(-1, 3, -1, -1)).split((2, 3), dim=1)), None
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_images_of_other_channels_have_one_mean_each_as_in_timms_loader(channels):
+    """Timm's configs always have three values; its loader normalises with their average."""
+    model = student(in_chans=channels)
+    mean, std = (0.1, 0.2, 0.6), (0.5, 0.6, 0.7)
+    model.pretrained_cfg = dict(model.pretrained_cfg, mean=mean, std=std)
+    cnn = RepeatingTeacher()
+    ours = AttentionLinkTask(model, cnn, nn.CrossEntropyLoss(), verbose=False)
+
+    pixels = torch.randint(256, (4, channels, SIZE, SIZE)).to(torch.uint8)
+    loaded = [(pixels, batch()[1])]
+    loader = PrefetchLoader(
+        loaded, mean, std, channels=channels, device=torch.device("cpu"), img_dtype=torch.float32
+    )
+    images, target = next(iter(loader))
+    shape = (1, channels, 1, 1)
+    seen = images * torch.tensor(cnn.std).view(shape) + torch.tensor(cnn.mean).view(shape)
+    torch.testing.assert_close(seen, pixels.float(), rtol=0, atol=1e-3)
+    result = ours(images, target)
+    result["loss"].backward()
+    assert result["link_loss"].isfinite() and result["link_loss"] > 0
+
+
+def test_many_labels_train_with_links():
+    """Multi-hot targets: the criterion's loss, by torch's function, and λ·L_att beside it."""
+    ours = task(criterion=nn.BCEWithLogitsLoss(), loss_weight=10.0)
+    images, _ = batch()
+    target = (torch.arange(4 * CLASSES).view(4, CLASSES) % 3 > 0).float()
+    result = ours(images, target)
+    scores = student()(images).double().sigmoid()
+    expected = -(target * scores.log() + (1 - target) * (1 - scores).log()).mean()
+    torch.testing.assert_close(result["task_loss"].double(), expected, rtol=1e-5, atol=1e-6)
+    result["loss"].backward()
+    assert all(g.abs().sum() > 0 for g in gradients(ours.get_trainable_module().links).values())
 
 
 def test_eval_model_is_the_plain_student_also_of_the_ema_copy():
