@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,7 +20,6 @@ from aal_plugin.core.settings import check_number
 from aal_plugin.core.student.by_name import AttentionLayers
 
 from .distillation import Distillation
-from .epoch_means import EpochMeans
 from .linked_student import TimmLinkedStudent
 from .links_state import links_state, load_links_state
 
@@ -78,13 +78,13 @@ class AttentionLinkTask(ClassificationTask):
         **task_kwargs: Any,
     ) -> None:
         super().__init__(model, criterion, **task_kwargs)
-        check_loss_weight(loss_weight)
+        check_number("loss_weight", loss_weight, "a finite number, 0 or more", low=0)
         check_schedule(gammas, milestones, stop_epoch, start_epoch, warmup_epochs)
         self.loss_weight = float(loss_weight)
         self._schedule = (gammas, milestones, stop_epoch, start_epoch, warmup_epochs)
         self.distill = distill
         if distill is not None:
-            distill.check(model, teacher)
+            distill.check(model, teacher, multi_label=getattr(self, "multi_label", False))
         if callable(select := getattr(model, "set_distilled_training", None)):
             select(distill is not None and distill.token)
 
@@ -97,6 +97,7 @@ class AttentionLinkTask(ClassificationTask):
         data = getattr(model, "pretrained_cfg", {})
         mean, std = mean or data.get("mean"), std or data.get("std")
         if mean is not None and std is not None:
+            mean, std = one_per_channel(mean, model), one_per_channel(std, model)
             teacher.match_input([255 * v for v in mean], [255 * v for v in std], rgb=True)
         self._teacher = Unregistered(teacher.to(device=weights.device, dtype=weights.dtype))
         self.trainable_module = linked
@@ -118,19 +119,19 @@ class AttentionLinkTask(ClassificationTask):
         # A Python number, multiplied outside the compiled module: a new λ does not recompile it,
         # and no step waits for the device to test whether λ is 0.
         self.link_weight = link_weight(epoch, self.loss_weight, *self._schedule)
-        self._means = EpochMeans()
+        self._sums: dict[str, tuple[Any, int]] = {}  # of the epoch's steps, and their number
         self._marks = FiniteMarks()
 
     def epoch_metrics(self) -> dict[str, float]:
-        """λ, and means over this rank's steps in the epoch so far (NaN without any).
+        """λ, and means over this rank's training steps in the epoch so far (NaN without any).
 
         The means are L_att, the task loss and, with distillation, the distillation loss before
         its weight.
         """
-        names = ["link_distance", "task_loss"]
-        if self.distill is not None:
-            names.append("distill_loss")
-        return dict(link_weight=self.link_weight, **{n: self._means.mean(n) for n in names})
+        names = ["link_distance", "task_loss", *(["distill_loss"] if self.distill else [])]
+        sums = [self._sums.get(name, (math.nan, 1)) for name in names]
+        means = {name: float(total) / steps for name, (total, steps) in zip(names, sums)}
+        return dict(link_weight=self.link_weight, **means)
 
     def check_finite(self) -> None:
         """Raise where a loss of the epoch so far was NaN or infinite; waits for the device.
@@ -151,6 +152,8 @@ class AttentionLinkTask(ClassificationTask):
     def forward(self, input: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Images (B, 3, H, W) and targets → `loss`, `output` (logits) and the parts of the loss.
 
+        Targets are what the criterion takes: class indices (B,), or (B, K) of mixup or many labels.
+
         `task_loss` is the criterion's, `link_loss` is λ · L_att, and with distillation alone there
         is `distill_loss`, before its weight.
         """
@@ -164,8 +167,6 @@ class AttentionLinkTask(ClassificationTask):
         except BaseException:  # out here, for the module may be compiled
             unwrap_model(self.trainable_module).link_loss.discard()
             raise
-        if active:
-            self._means.add("link_distance", distance)
         link_loss = self.link_weight * distance
         logits, distilled = (output, output) if distill is None else distill.split(output)
         task_loss = self.criterion(logits, target)
@@ -174,12 +175,19 @@ class AttentionLinkTask(ClassificationTask):
         if distill is not None:
             loss, result["distill_loss"] = distill(task_loss, distilled, teacher_logits)
         result["loss"] = loss + link_loss
-        if self.training:
-            for name in ("task_loss", "distill_loss"):
-                if name in result:
-                    self._means.add(name, result[name])
-            self._marks.mark({name: result[name] for name in result if "loss" in name})
+        # Not self.training: timm's train.py sets the mode of the trainable module alone.
+        if self.trainable_module.training:
+            losses = {name: result[name] for name in result if "loss" in name}
+            self._marks.mark(losses)
+            self._add(losses | dict(link_distance=distance) if active else losses)
         return result
+
+    def _add(self, values: dict[str, Tensor]) -> None:
+        """Add a step's numbers to the epoch's sums, on their device; nothing waits for it."""
+        for name, value in values.items():
+            total, steps = self._sums.get(name, (0.0, 0))
+            # A new tensor: the next step of a CUDA graph overwrites the outputs of this one.
+            self._sums[name] = total + value.detach(), steps + 1
 
     def compile(
         self, backend: str = "inductor", mode: str | None = None, **compile_kwargs: Any
@@ -240,6 +248,12 @@ class AttentionLinkTask(ClassificationTask):
         return super()._apply(fn, *args, **kwargs)
 
 
-def check_loss_weight(weight: float) -> None:
-    """Raise ValueError unless λ of epoch 0 is finite and 0 or more."""
-    check_number("loss_weight", weight, "a finite number, 0 or more", low=0)
+def one_per_channel(values: Sequence[float], model: nn.Module) -> Sequence[float]:
+    """A mean or std for the model's images: the average if it has another number of channels.
+
+    timm's loader normalises with the average, and its `pretrained_cfg` always has three values.
+    """
+    convs = (module for module in model.modules() if isinstance(module, nn.Conv2d))
+    channels = next((conv.in_channels for conv in convs), len(values))
+    same = len(values) == channels
+    return values if same else [sum(values) / len(values)] * channels

@@ -22,7 +22,7 @@ from aal_plugin.core.losses.resize import resize_maps
 from aal_plugin.saved_links import read_timm_checkpoint
 
 from .attention_link_task import AttentionLinkTask
-from .from_options import build_teacher, check_options, task_settings
+from .from_options import build_teacher, task_settings
 
 
 class TimmAttentionReader:
@@ -59,7 +59,6 @@ class TimmAttentionReader:
         )
 
     def _task(self, saved: dict) -> AttentionLinkTask:
-        check_options(self.args)
         settings = dict(task_settings(self.args), mean=self.data["mean"], std=self.data["std"])
         task = AttentionLinkTask(self.model, build_teacher(self.args), verbose=False, **settings)
         task.load_task_state(saved.get("task_state"))
