@@ -13,7 +13,7 @@ from pathlib import Path
 
 from aal_plugin.process import plain_errors
 from aal_plugin.report import write_report
-from aal_plugin.report.runs.reading import how_many
+from aal_plugin.report.runs import how_many
 
 
 def main() -> None:

@@ -19,9 +19,9 @@ from matplotlib.patches import Rectangle
 from aal_plugin.core.losses.links import Range
 from aal_plugin.files import written_whole
 
+from .links import LABEL
+
 COLOURS = "viridis"  # safe for colour-blind readers; dark to light in print
-LABEL = "mean |link weight|"
-GROWTH = "mean |link weight| ÷ its size at the start"
 
 
 def plot_link_strength(strength: np.ndarray, title: str = "", label: str = LABEL) -> Figure:

@@ -15,11 +15,11 @@ from timm.data import create_dataset, create_transform, resolve_data_config
 from timm.models import create_model
 from torch import Tensor
 
+from aal_plugin.analysis.saved_links import load_as_data
 from aal_plugin.analysis.shown import Shown
 from aal_plugin.core import AttentionRecorder
 from aal_plugin.core.losses.links import map_grid
 from aal_plugin.core.losses.resize import resize_maps
-from aal_plugin.saved_links import read_timm_checkpoint
 
 from .attention_link_task import AttentionLinkTask
 from .from_options import build_teacher, task_settings
@@ -39,7 +39,7 @@ class TimmAttentionReader:
 
     def __init__(self, options: str | Path, checkpoint: str | Path) -> None:
         self.args = args = Namespace(**yaml.safe_load(Path(options).read_text(encoding="utf-8")))
-        saved = read_timm_checkpoint(str(checkpoint))
+        saved = load_as_data(str(checkpoint))
         model = create_model(
             args.model,
             in_chans=getattr(args, "in_chans", None) or 3,

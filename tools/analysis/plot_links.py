@@ -22,11 +22,10 @@ from aal_plugin.analysis import (
     plot_link_strengths,
     select_ranges,
 )
-from aal_plugin.analysis.heatmap import GROWTH, LABEL
-from aal_plugin.analysis.links import write_link_csv
+from aal_plugin.analysis.links import GROWTH, LABEL, write_link_csv
+from aal_plugin.analysis.saved_links import read_links
 from aal_plugin.files import save_figure
 from aal_plugin.process import plain_errors
-from aal_plugin.saved_links import read_links
 
 
 def main() -> None:

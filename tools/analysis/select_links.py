@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from aal_plugin.analysis import held_share, link_growth, link_share, select_ranges
+from aal_plugin.analysis.saved_links import read_links
 from aal_plugin.core import link_ranges
 from aal_plugin.files import write_whole
 from aal_plugin.process import plain_errors
-from aal_plugin.saved_links import read_links
 
 
 def main() -> None:

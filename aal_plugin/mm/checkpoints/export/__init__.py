@@ -8,10 +8,11 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmpretrain.registry import MODELS
 
-from aal_plugin.mm.checkpoints.reading import load_strictly, read_checkpoint, saved_weights
+from aal_plugin.analysis.saved_links import saved_weights
 from aal_plugin.mm.configs.reading import read_config
 from aal_plugin.mm.configs.registered import with_names
 from aal_plugin.mm.configs.types import type_name
+from aal_plugin.mm.evaluation.trained_weights import load_strictly, read_checkpoint
 
 from .formats import FORMATS, Exported, Student
 from .plain_student import plain_config, student_of

@@ -19,8 +19,8 @@ from timm.models import save_for_hf
 from torch import Tensor
 
 from aal_plugin.files import write_whole, written_whole
-from aal_plugin.mm.checkpoints.reading import load_strictly
 from aal_plugin.mm.configs.types import type_name
+from aal_plugin.mm.evaluation.trained_weights import load_strictly
 
 from .plain_student import import_own_parts
 from .preprocessing import metadata, preprocessing

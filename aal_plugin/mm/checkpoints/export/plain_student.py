@@ -9,10 +9,10 @@ from mmpretrain.models import ImageClassifier
 from mmpretrain.registry import MODELS
 from torch import Tensor
 
-from aal_plugin.mm.checkpoints.reading import load_strictly
 from aal_plugin.mm.configs.check import ours
 from aal_plugin.mm.configs.registered import with_names
 from aal_plugin.mm.configs.types import parts_of, type_name
+from aal_plugin.mm.evaluation.trained_weights import load_strictly
 from aal_plugin.mm.models.heads.teacher_head import HEADS
 
 from .plain_data import plain_test_data

@@ -10,7 +10,7 @@ import timm
 from mmpretrain.models import ImageClassifier
 from torch import Tensor, nn
 
-from aal_plugin.mm.checkpoints.reading import load_strictly
+from aal_plugin.mm.evaluation.trained_weights import load_strictly
 
 from .same_logits import check_same_logits
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aal_plugin.report.runs.recorded_run import RecordedRun
+from .runs import RecordedRun
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,7 +33,7 @@ _FLAT = 1e-8  # range of a constant map
 class Sheets:
     """Sheets of one run, or why there are none."""
 
-    pictures: list[tuple[str, str, bytes]] = field(default_factory=list)  # title, text, PNG
+    pictures: list[tuple[str, str, str]] = field(default_factory=list)  # title, text, base64 PNG
     dead_levels: tuple[int, ...] = ()
     missing: str = ""
 
@@ -40,14 +42,16 @@ def sheets_of(run: RecordedRun, count: int) -> Sheets:
     """Sheets for the first `count` validation images, from the run's newest checkpoint."""
     kind, config = _FILES[run.front_end]
     if run.checkpoint is None:
-        return Sheets(missing=f"the folder holds no checkpoint ({kind})")
+        return Sheets(missing=f"The folder holds no checkpoint ({kind}).")
     if run.config_file is None:
-        return Sheets(missing=f"the folder holds no {config}")
+        return Sheets(missing=f"The folder holds no {config}.")
     try:
         return _drawn(run, count)
     except Exception as error:  # a part of the page; what goes wrong is shown in its place
         reason = str(error).split(";")[0]  # after it, some errors list what AAL can read
-        return Sheets(missing=f"the sheets could not be drawn: {reason}")
+        if unknown := re.match(r"backbone (\w+): AAL does not know how to read", reason):
+            return Sheets(missing=f"{unknown[1]} has no attention to show, as a CNN has none.")
+        return Sheets(missing=f"The sheets could not be drawn: {reason}.")
 
 
 def _drawn(run: RecordedRun, count: int) -> Sheets:
@@ -62,16 +66,13 @@ def _drawn(run: RecordedRun, count: int) -> Sheets:
         reader = AttentionReader(str(run.config_file), str(run.checkpoint))
     total = len(reader.recorder.heads)
     blocks = sorted({round(b) for b in np.linspace(1, total, min(_BLOCKS, total))})
-    sheets, alive = Sheets(), set()
+    pictures, alive, levels = [], set(), 0
     for shown in reader.dataset(count):
-        sheets.pictures.append(_picture(shown, blocks))
-        for level, maps in enumerate(shown.activations or [], start=1):
-            if _varies(maps):
-                alive.add(level)
-        levels = len(shown.activations or [])
-    if sheets.pictures:
-        sheets.dead_levels = tuple(sorted(set(range(1, levels + 1)) - alive))
-    return sheets
+        pictures.append(_picture(shown, blocks))
+        maps = shown.activations or []
+        levels = len(maps)
+        alive |= {level for level, own in enumerate(maps, start=1) if _varies(own)}
+    return Sheets(pictures, tuple(sorted(set(range(1, levels + 1)) - alive)))
 
 
 def _varies(maps: Tensor) -> bool:
@@ -82,7 +83,7 @@ def _varies(maps: Tensor) -> bool:
     return bool((highest - lowest).max() > _FLAT)
 
 
-def _picture(shown: Shown, blocks: list[int]) -> tuple[str, str, bytes]:
+def _picture(shown: Shown, blocks: list[int]) -> tuple[str, str, str]:
     from aal_plugin.analysis.attention_sheet import attention_sheet, strongest_pairs
 
     pairs: Sequence[Pair] = []
@@ -90,10 +91,9 @@ def _picture(shown: Shown, blocks: list[int]) -> tuple[str, str, bytes]:
         pairs = strongest_pairs(shown.augmented, shown.activations, _CHANNELS)
     maps = [block.numpy() for block in shown.maps]
     box = None if shown.box is None else shown.box.tolist()
-    figure = attention_sheet(shown.image, maps, blocks, pairs, box)
     png = io.BytesIO()
-    figure.savefig(png, dpi=80, format="png")
-    return shown.title, _text(blocks, pairs), png.getvalue()
+    attention_sheet(shown.image, maps, blocks, pairs, box).savefig(png, dpi=80, format="png")
+    return shown.title, _text(blocks, pairs), base64.b64encode(png.getvalue()).decode()
 
 
 def _text(blocks: list[int], pairs: Sequence[Pair]) -> str:

@@ -1,42 +1,31 @@
-"""Tables of the page as HTML: runs, numbers of the curves, localisation, time and memory."""
+"""Tables of the page: runs, numbers of the curves, localisation, time and memory."""
 
 from __future__ import annotations
 
-import html
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from aal_plugin.report.runs.reading import Groups
-from aal_plugin.report.runs.recorded_run import TEACHER_TOP1, TOP1, RecordedRun
+from aal_plugin.analysis.runs import TEACHER_TOP1, TOP1
 
-from .curves import Panel
+from .figures import Panel
+from .runs import Groups, RecordedRun
 
 NONE = "–"
 
 
-def table(
-    caption: str, heads: Sequence[str], rows: Iterable[Sequence[str]], wrap: bool = False
-) -> str:
-    """A table whose first column names the rows; with `wrap`, long cells have several lines."""
-    top = "".join(f'<th scope="col">{html.escape(head)}</th>' for head in heads)
-    body = "".join(
-        f'<tr><th scope="row">{html.escape(row[0])}</th>'
-        + "".join(f"<td>{html.escape(cell)}</td>" for cell in row[1:])
-        + "</tr>"
-        for row in rows
-    )
-    label = html.escape(caption, quote=True)
-    kind = ' class="wrap"' if wrap else ""
-    return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{label}"><table{kind}>'
-        f"<caption>{html.escape(caption)}</caption><thead><tr>{top}</tr></thead>"
-        f"<tbody>{body}</tbody></table></div>"
-    )
+class Table(NamedTuple):
+    """Cells as text; the first of a row is its name. Columns can be sorted unless `wrap` is set."""
+
+    caption: str
+    heads: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    wrap: bool = False  # long cells have several lines
 
 
-def results_table(groups: Groups) -> str:
+def results_table(groups: Groups) -> Table:
     """A row for each group: its seeds, and its last and best top-1."""
     rows = []
     for name, runs in groups.items():
@@ -54,20 +43,20 @@ def results_table(groups: Groups) -> str:
             )
         )
     heads = ("", "last top-1", "best top-1", "teacher's top-1", "length", "runs", "trained with")
-    return table("Results, mean ± standard deviation over runs", heads, rows)
+    return Table("Results, mean ± standard deviation over runs", heads, rows)
 
 
-def facts_table(groups: Groups) -> str:
+def facts_table(groups: Groups) -> Table:
     """A row for each fact about what was trained on what; a column for each group."""
     firsts = [runs[0] for runs in groups.values()]
-    labels = list(dict.fromkeys(label for run in firsts for label in run.facts))
+    labels = dict.fromkeys(label for run in firsts for label in run.facts)
     rows = [(label, *(run.facts.get(label, NONE) for run in firsts)) for label in labels]
     for name in dict.fromkeys(name for run in firsts for name in run.versions):
         rows.append((name, *(run.versions.get(name, "not recorded") for run in firsts)))
-    return table("What was trained on what", ("", *groups), rows, wrap=True)
+    return Table("What was trained on what", ("", *groups), rows, wrap=True)
 
 
-def numbers_table(panel: Panel) -> str:
+def numbers_table(panel: Panel) -> Table:
     """The numbers of a curve, for eyes that do not read charts."""
     epochs = sorted({int(epoch) for row in panel.rows.values() for epoch in row[0]})
     cells = {
@@ -76,44 +65,41 @@ def numbers_table(panel: Panel) -> str:
     }
     rows = [(str(e), *(cells[name].get(e, NONE) for name in cells)) for e in epochs]
     unit = f" ({panel.unit})" if panel.unit else ""
-    return table(f"{panel.title}{unit}", (panel.over, *cells), rows)
+    return Table(f"{panel.title}{unit}", (panel.over, *cells), rows)
 
 
-def localization_table(groups: Groups) -> str | None:
+def localization_table(groups: Groups) -> Table | None:
     """A row for each metric of LocalizationAccuracy; None where no run recorded one."""
     values = {name: [_localization(run) for run in runs] for name, runs in groups.items()}
     values = {name: found for name, found in values.items() if any(found)}
-    metrics = list(dict.fromkeys(key for found in values.values() for one in found for key in one))
+    metrics = dict.fromkeys(key for found in values.values() for one in found for key in one)
     if not metrics:
         return None
     rows = [
         (metric, *(spread([one.get(metric) for one in found]) for found in values.values()))
         for metric in metrics
     ]
-    return table("Localisation by attention", ("", *values), rows)
+    return Table("Localisation by attention", ("", *values), rows)
 
 
-def cost_table(groups: Groups) -> str:
+def cost_table(groups: Groups) -> Table:
     """A row for each group: seconds of a step, images per second, duration and memory."""
     rows = []
     for name, runs in groups.items():
-        step = [_median(run, "time") for run in runs]
-        rate = [run.batch_size / s if s and run.batch_size else None for run, s in zip(runs, step)]
-        total = [
-            run.seconds or (s * run.steps if s and run.steps else None)
-            for run, s in zip(runs, step)
-        ]
+        step = [float(np.median(r.curves["time"][1])) if "time" in r.curves else None for r in runs]
+        rate = [r.batch_size / s if s and r.batch_size else None for r, s in zip(runs, step)]
+        total = [r.seconds or (s * r.steps if s and r.steps else None) for r, s in zip(runs, step)]
         rows.append(
             (
                 name,
                 spread(step, " s", 3),
                 spread(rate, "", 0),
                 spread([t / 60 if t else None for t in total], " min"),
-                spread([_highest(run, "memory") for run in runs], " MB", 0),
+                spread([run.best("memory") for run in runs], " MB", 0),
             )
         )
     heads = ("", "step (median)", "images per second, one rank", "whole run", "GPU memory, peak")
-    return table("Time and memory", heads, rows)
+    return Table("Time and memory", heads, rows)
 
 
 def spread(values: Sequence[float | None], unit: str = "", digits: int = 1) -> str:
@@ -131,14 +117,9 @@ def _number(mean: float, low: float, high: float, count: int) -> str:
 
 
 def _localization(run: RecordedRun) -> dict[str, float]:
-    logged = {key: run.last(key) for key in run.curves if key.startswith("localization")}
-    tested = {key: v for key, v in run.tested.items() if key.startswith("localization")}
-    return {key: value for key, value in {**logged, **tested}.items() if value is not None}
-
-
-def _median(run: RecordedRun, key: str) -> float | None:
-    return float(np.median(run.curves[key][1])) if key in run.curves else None
-
-
-def _highest(run: RecordedRun, key: str) -> float | None:
-    return float(run.curves[key][1].max()) if key in run.curves else None
+    logged = {key: run.last(key) for key in run.curves}
+    return {
+        key: value
+        for key, value in {**logged, **run.tested}.items()
+        if key.startswith("localization") and value is not None
+    }
