@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
 from aal_plugin.analysis.links import find_links
 from aal_plugin.analysis.saved_links import SavedLinks, checked_links, links_of_task
-from aal_plugin.mm.runtime.launch import check_checkpoint
+from aal_plugin.mm.runs.as_data import load_as_data
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -21,8 +20,7 @@ def read_checkpoint(path: str) -> dict:
         FileNotFoundError: the file does not exist.
         ValueError: the file is incomplete or is no checkpoint.
     """
-    check_checkpoint(path)
-    return CheckpointLoader.load_checkpoint(path, map_location="cpu", logger="silent")
+    return load_as_data(path)
 
 
 def read_links(path: str, ema: bool = False) -> SavedLinks:
