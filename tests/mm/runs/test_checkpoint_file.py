@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmengine.runner import CheckpointLoader, Runner
 from safetensors.torch import save_file
 
+from aal_plugin.mm.checkpoints.export import export_student
 from aal_plugin.mm.launch import mmpretrain_script
 from aal_plugin.mm.runs import checkpoint_file
 from aal_plugin.mm.runs.as_data import only_data
@@ -172,3 +173,10 @@ def test_config_within_a_teachers_checkpoint_is_never_run(tmp_path):
         pass  # a ViT has no maps to teach with; its file was read by then
     assert not touched.exists()
     assert mmpretrain_script("test") and TEACHER
+
+
+def test_an_export_does_not_overwrite_the_checkpoint_that_it_reads(whole):
+    content = whole.read_bytes()
+    with pytest.raises(ValueError, match="is an input of this command and would be overwritten"):
+        export_student("config.py", str(whole), str(whole))
+    assert whole.read_bytes() == content
