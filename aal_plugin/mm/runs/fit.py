@@ -10,6 +10,9 @@ from torch.distributed.fsdp import FullyShardedDataParallel
 
 from aal_plugin.mm.hooks.bare_model import bare_model
 
+# By these a checkpoint of MMEngine tells its optimizer; torch adds other arguments over the years.
+_TELLING = {"momentum", "betas", "alpha", "rho"}
+
 
 def check_resumed(runner: Runner, checkpoint: dict) -> None:
     """Raise ValueError if the run cannot continue the training of a checkpoint."""
@@ -36,7 +39,8 @@ def check_resumed(runner: Runner, checkpoint: dict) -> None:
     if not isinstance(optimizer, torch.optim.Optimizer) or groups is None:
         return
     name, kind = checkpoint["meta"].get("optimizer"), optimizer_name(runner)
-    if (name or kind) != kind or (groups and not set(optimizer.defaults) <= set(groups[0])):
+    needed = _TELLING & set(optimizer.defaults)
+    if (name or kind) != kind or (groups and not needed <= set(groups[0])):
         _refuse(runner, f"was trained with {name or 'another optimizer'}, but this run has {kind}")
     sizes = [[len(group["params"]) for group in part] for part in (groups, optimizer.param_groups)]
     if sizes[0] != sizes[1]:
