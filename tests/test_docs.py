@@ -17,7 +17,7 @@ import aal_plugin.analysis
 import aal_plugin.core
 import aal_plugin.mm
 import aal_plugin.timm
-from aal_plugin.mm.runtime.launch import mmpretrain_script
+from aal_plugin.mm.launch import mmpretrain_script
 
 from .pages import (
     OLD_NAMES,

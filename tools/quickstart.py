@@ -12,12 +12,12 @@ import argparse
 from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.runner import CheckpointLoader
 
 from aal_plugin.analysis import link_growth, plot_link_strength
 from aal_plugin.analysis.links import GROWTH
 from aal_plugin.files import configs_folder, save_figure
 from aal_plugin.mm.checkpoints.export import export_student
+from aal_plugin.mm.runs.as_data import load_as_data
 from aal_plugin.mm.runtime.trials import Trial, run_trials
 from aal_plugin.process import plain_errors
 from aal_plugin.report import write_report
@@ -53,7 +53,7 @@ def config_file(part: str) -> str:
 
 
 def draw_links(checkpoint: str, out: Path) -> None:
-    saved = CheckpointLoader.load_checkpoint(checkpoint, map_location="cpu")
+    saved = load_as_data(checkpoint)
     growth = link_growth(saved["state_dict"], **saved["meta"]["attention_links"])
     save_figure(plot_link_strength(growth, "trained links", GROWTH), out, dpi=150)
 

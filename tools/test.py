@@ -7,19 +7,18 @@ In addition, several ranks run on a machine without a GPU, and a checkpoint of a
 error.
 """
 
+from aal_plugin.checkpoint_file import check_checkpoint
 from aal_plugin.mm.configs.check import check_config
 from aal_plugin.mm.datasets.data_layout import check_data
 from aal_plugin.mm.datasets.own_folder import fill_in_own_folder
-from aal_plugin.mm.runtime.launch import (
-    check_checkpoint,
-    check_run,
-    mmpretrain_script,
-    use_cpu_ranks,
-)
+from aal_plugin.mm.launch import mmpretrain_script
+from aal_plugin.mm.runs.as_data import guard_loaders
+from aal_plugin.mm.runs.protection import checked
 from aal_plugin.process import leaving_in_order, plain_errors
 
 
 def main() -> None:
+    guard_loaders()
     script = mmpretrain_script("test")
     merge_args = script.merge_args
 
@@ -32,9 +31,7 @@ def main() -> None:
             lambda: check_data(cfg, ("test_dataloader",)),
             weights=False,  # a test runs no teacher
         )
-        use_cpu_ranks(cfg)
-        check_run(cfg)
-        return cfg
+        return checked(cfg)
 
     script.merge_args = merge
     script.main()

@@ -11,6 +11,11 @@ file is missing.
 --test measures test_dataloader with test_evaluator once, after the last epoch.
 """
 
+from aal_plugin.process import STOP, end_with_parent, leaving_in_order, plain_errors
+
+if __name__ == "__main__":
+    STOP.listen()
+
 import sys
 from argparse import ArgumentParser, Namespace
 
@@ -18,26 +23,20 @@ from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from aal_plugin.checkpoint_file import check_checkpoint
 from aal_plugin.mm.configs.check import check_config
 from aal_plugin.mm.configs.reading import read_config
 from aal_plugin.mm.datasets.data_layout import check_data
 from aal_plugin.mm.datasets.own_folder import fill_in_own_folder
+from aal_plugin.mm.launch import mmpretrain_script
+from aal_plugin.mm.runs.protection import protected, switch_on
+from aal_plugin.mm.runs.resuming import resume_from_whole_checkpoint
 from aal_plugin.mm.runtime.dry_run import dry_run
-from aal_plugin.mm.runtime.launch import (
-    check_checkpoint,
-    check_run,
-    keep_checkpoints_whole,
-    mmpretrain_script,
-    resume_exactly,
-    resume_from_whole_checkpoint,
-    save_shards_whole,
-    use_cpu_ranks,
-)
-from aal_plugin.process import end_with_parent, leaving_in_order, plain_errors
 
 
 def main() -> None:
     own = own_options()
+    switch_on()
     script = mmpretrain_script("train")
     args = script.parse_args()
     cfg = script.merge_args(read_config(args.config), args)
@@ -52,11 +51,7 @@ def main() -> None:
         lambda: check_data(cfg, loaders),
     )
     check_config(cfg, *(() if own.dry_run else files), weights=not own.dry_run)
-    keep_checkpoints_whole(cfg)
-    save_shards_whole(cfg)
-    use_cpu_ranks(cfg)
-    check_run(cfg)
-    resume_exactly(cfg)
+    protected(cfg)
     if own.dry_run:
         tried = dry_run(cfg, own.images_per_second)
         print("\n".join([f"{args.config}, a dry run on made-up images", *tried.lines]))

@@ -11,9 +11,9 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.hooks import Hook
 
+from aal_plugin.checkpoint_file import check_checkpoint
 from aal_plugin.core import FrozenTeacher, TimmTeacher
 from aal_plugin.core.teacher.weights import check_weights
-from aal_plugin.mm.checkpoints.checkpoint_file import check_checkpoint
 from aal_plugin.mm.models.backbones.timm_pooled_backbone import TIMMPooledBackbone
 from aal_plugin.mm.models.heads.teacher_head import TeacherHead
 from aal_plugin.mm.models.mm_teacher import MMTeacher

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
-from aal_plugin.mm.runtime.launch import check_checkpoint
+from aal_plugin.mm.runs.as_data import load_as_data
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -19,8 +18,7 @@ def read_checkpoint(path: str) -> dict:
         FileNotFoundError: the file does not exist.
         ValueError: the file is incomplete or is no checkpoint.
     """
-    check_checkpoint(path)
-    return CheckpointLoader.load_checkpoint(path, map_location="cpu", logger="silent")
+    return load_as_data(path)
 
 
 def load_strictly(model: Model, state_dict: dict[str, Tensor], name: str) -> Model:

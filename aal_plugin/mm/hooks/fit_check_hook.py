@@ -18,9 +18,9 @@ from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.utils.data import DataLoader
 
 from aal_plugin.core.teacher.weights import nonfinite_name
-from aal_plugin.mm.checkpoints.random_states import named_item
 from aal_plugin.mm.models.heads.teacher_head import HEADS
 from aal_plugin.mm.models.normalisation import match_images
+from aal_plugin.mm.runs.random_states import named_item
 
 from .bare_model import bare_model
 

@@ -12,7 +12,7 @@ from mmpretrain.datasets import BaseDataset
 from mmpretrain.registry import DATASETS
 from torch.utils.data import Dataset
 
-from aal_plugin.mm.checkpoints.checkpoint_file import check_checkpoint
+from aal_plugin.checkpoint_file import check_checkpoint
 from aal_plugin.mm.configs.types import PRETRAINED, type_name
 from aal_plugin.mm.datasets.data_layout import check_data
 from aal_plugin.process import in_words

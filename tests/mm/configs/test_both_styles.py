@@ -14,13 +14,8 @@ from aal_plugin.mm.configs.types import hooks_of, type_name
 from aal_plugin.mm.datasets.data_layout import check_data
 from aal_plugin.mm.datasets.own_folder import fill_in_own_folder
 from aal_plugin.mm.evaluation.attention_maps import AttentionReader
+from aal_plugin.mm.runs.protection import protected
 from aal_plugin.mm.runtime.dry_run import dry_run
-from aal_plugin.mm.runtime.launch import (
-    check_run,
-    keep_checkpoints_whole,
-    resume_exactly,
-    use_cpu_ranks,
-)
 from tests.mm.pure_python import pure_python
 from tests.mm.small import training
 
@@ -56,12 +51,9 @@ def test_it_trains_tests_exports_and_is_drawn(written, tmp_path):
     config = written(whole(tmp_path / "work"))
     config.launcher = "none"
     check_config(config)
-    keep_checkpoints_whole(config)
-    use_cpu_ranks(config)
-    check_run(config)
-    resume_exactly(config)
+    protected(config)
     names = [type_name(hook) for _, hook in hooks_of(config)]
-    assert {"SafeCheckpointHook", "FiniteLossHook", "FitCheckHook", "RandomStateHook"} <= set(names)
+    assert {"SafeCheckpointHook", "FiniteLossHook", "FitCheckHook", "ExactResumeHook"} <= set(names)
     assert "CheckpointHook" not in names
     assert type_name(config.train_cfg) == "ResumableEpochLoop"
     Runner.from_cfg(config).train()

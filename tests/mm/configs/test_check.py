@@ -64,14 +64,12 @@ def test_a_type_is_read_however_it_is_written():
 
 @pytest.mark.parametrize("scope", ["", "aal_plugin.mm."])
 def test_a_runs_hooks_are_known_with_a_scope_too(tmp_path, scope):
-    from aal_plugin.mm.runtime.launch import check_run, keep_checkpoints_whole, resume_exactly
+    from aal_plugin.mm.runs.protection import protected
 
     cfg = training(tmp_path, default_hooks=dict(checkpoint=dict(type="mmengine.CheckpointHook")))
     cfg.custom_hooks.append(dict(type=f"{scope}FiniteLossHook"))
     cfg.train_cfg = dict(type="mmengine.EpochBasedTrainLoop", max_epochs=1)
-    keep_checkpoints_whole(cfg)
-    check_run(cfg)
-    resume_exactly(cfg)
+    protected(cfg)
     assert cfg.default_hooks.checkpoint.type == "SafeCheckpointHook"
     assert "finite" not in cfg.default_hooks and cfg.train_cfg.type == "ResumableEpochLoop"
 

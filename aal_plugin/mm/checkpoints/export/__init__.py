@@ -9,6 +9,7 @@ from mmengine.registry import init_default_scope
 from mmpretrain.registry import MODELS
 
 from aal_plugin.analysis.saved_links import saved_weights
+from aal_plugin.files import check_not_input
 from aal_plugin.mm.configs.reading import read_config
 from aal_plugin.mm.configs.registered import with_names
 from aal_plugin.mm.configs.types import type_name
@@ -50,6 +51,7 @@ def export_student(
     """
     if format not in FORMATS:
         raise ValueError(f"--format={format!r}; choose one of {list(FORMATS)}")
+    check_not_input(out, checkpoint, *([config] if isinstance(config, str) else []))
     saved = read_checkpoint(checkpoint)
     cfg = read_config(config) if isinstance(config, str) else config
     if type_name(cfg.model) != "AALClassifier":

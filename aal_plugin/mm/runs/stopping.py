@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import os
+import atexit
+import functools
+import multiprocessing
 import signal
-import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,11 +15,11 @@ from mmengine.dist import barrier, get_world_size
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
+from torch.utils.data import DataLoader
 
-from .safe_checkpoint_hook import INTERRUPTED, SafeCheckpointHook
+from aal_plugin.process import STOP, STOPPED
 
-STATUS = 75  # EX_TEMPFAIL of sysexits.h: run it again
-_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+from .saving import INTERRUPTED, SafeCheckpointHook
 
 
 @HOOKS.register_module()
@@ -26,8 +28,9 @@ class StopSignalHook(Hook):
 
     `--resume` continues from that checkpoint, within the epoch. If only one of several ranks
     receives the signal, the ranks agree through a small all-reduce on the CPU. It starts in one
-    step and is read in a later one, so no step waits for the device. A second signal, at least ten
-    seconds later, ends the process immediately.
+    step and is read in a later one, so no step waits for the device. With accumulated gradients
+    the run stops after the optimizer's next step. A second signal, at least ten seconds later,
+    ends the process immediately.
 
     Args:
         interval: steps between two all-reduces when there are several ranks.
@@ -39,8 +42,8 @@ class StopSignalHook(Hook):
         if not isinstance(interval, int) or interval < 1:
             raise ValueError(f"StopSignalHook.interval={interval!r}; choose 1 or more")
         self.interval = interval
-        self._since: float | None = None
-        self._before: dict[int, Any] = {}
+        self._agreed = False
+        self._listens = False
         self._group: Any = None
         self._sum: torch.Tensor | None = None
         self._work: Any = None
@@ -49,8 +52,8 @@ class StopSignalHook(Hook):
         if get_world_size() > 1 and self._group is None:
             self._group = dist.new_group(backend="gloo")
         try:
-            for number in _SIGNALS:
-                self._before[number] = signal.signal(number, self._receive)
+            self._listens = STOP.listen()
+            STOP.saves = True
         except ValueError:  # only the main thread can receive signals
             runner.logger.info(
                 "StopSignalHook: training is not in the main thread, so a signal ends the run "
@@ -58,9 +61,9 @@ class StopSignalHook(Hook):
             )
 
     def after_train(self, runner: Runner) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        self._before.clear()
+        STOP.saves = False
+        if self._listens:
+            STOP.ignore()
         if self._work is not None:
             self._work.wait()
             self._work = None
@@ -68,28 +71,21 @@ class StopSignalHook(Hook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
+        self._agreed = self._agreed or self._ask(runner.iter)
         accumulated = getattr(runner.optim_wrapper, "_accumulative_counts", 1)
-        if (runner.iter + 1) % accumulated == 0 and self._agreed(runner.iter // accumulated):
+        if self._agreed and (runner.iter + 1) % accumulated == 0:
             self._stop(runner)
 
-    def _receive(self, number: int, frame: Any) -> None:
-        now = time.monotonic()
-        if self._since is None:
-            self._since = now
-        elif now - self._since > 10:
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
-
-    def _agreed(self, step: int) -> bool:
+    def _ask(self, step: int) -> bool:
         if self._group is None:
-            return self._since is not None
+            return STOP.asked
         if step % self.interval:
             return False
         agreed = False
         if self._work is not None and self._sum is not None:
             self._work.wait()
             agreed = bool(self._sum.item())
-        self._sum = torch.tensor([int(self._since is not None)])
+        self._sum = torch.tensor([int(STOP.asked)])
         self._work = dist.all_reduce(self._sum, group=self._group, async_op=True)
         return agreed
 
@@ -103,9 +99,43 @@ class StopSignalHook(Hook):
         hook.save(runner, INTERRUPTED, meta, by_epoch=False)
         runner.logger.info(
             f"stopped by a signal after step {runner.iter + 1}; saved {hook.last_ckpt}; --resume "
-            f"continues from it; exit status {STATUS}"
+            f"continues from it; exit status {STOPPED}"
         )
         if self._work is not None:
             self._work.wait()
         barrier()  # a rank that left while rank 0 saves would count as a failure
-        raise SystemExit(STATUS)
+        raise SystemExit(STOPPED)
+
+
+def spare_workers() -> None:
+    """Let no signal reach the DataLoader workers that this process starts from now on.
+
+    torchrun, `timeout`, Slurm and Ctrl-C signal all processes of a group. A worker that ends before
+    the main process has saved would end the run without a checkpoint.
+    """
+    if hasattr(signal, "pthread_sigmask"):
+        DataLoader.__iter__ = _with_signals_blocked(DataLoader.__iter__)  # type: ignore[method-assign]
+        # Python ends its children by SIGTERM, and then waits for them.
+        atexit.register(_kill_workers)
+
+
+def _with_signals_blocked(start: Callable) -> Callable:
+    """Block the signals while `start` forks the workers, which inherit the mask."""
+    numbers = [getattr(signal, n, None) for n in ("SIGTERM", "SIGINT", "SIGUSR1")]
+
+    @functools.wraps(start)
+    def started(loader: DataLoader) -> Any:
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [n for n in numbers if n is not None])
+        try:
+            return start(loader)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    return started
+
+
+def _kill_workers() -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler would call it a crash
+    for child in multiprocessing.active_children():
+        if child.daemon:
+            child.kill()

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import random
 
 import pytest
 import torch
@@ -9,9 +10,11 @@ from mmengine.config import Config
 from mmengine.runner import CheckpointLoader, Runner
 from safetensors.torch import save_file
 
-from aal_plugin.mm.checkpoints.checkpoint_file import check_checkpoint
-from aal_plugin.mm.checkpoints.torch_load import only_data
-from aal_plugin.mm.runtime.launch import mmpretrain_script
+from aal_plugin import checkpoint_file
+from aal_plugin.checkpoint_file import check_checkpoint
+from aal_plugin.mm.checkpoints.export import export_student
+from aal_plugin.mm.launch import mmpretrain_script
+from aal_plugin.mm.runs.as_data import only_data
 from tests.mm.small import AAL, PLAIN, TEACHER, build, training
 
 
@@ -60,6 +63,23 @@ def test_damage_is_found_and_named(whole, how, words):
     for read in (check_checkpoint, CheckpointLoader.load_checkpoint):
         with pytest.raises(ValueError, match=f"checkpoint '{whole}' {words}"):
             read(str(whole))
+
+
+def test_no_flipped_bit_passes_that_torch_stumbles_over(tmp_path):
+    """One bit in each byte: the file is rejected, or torch reads what was saved."""
+    path, draw = tmp_path / "small.pth", random.Random(0)
+    torch.save(dict(weight=torch.arange(9.0), epoch=3), path)
+    content, rejected = path.read_bytes(), 0
+    for place in range(len(content)):
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << draw.randrange(8)
+        path.write_bytes(flipped)
+        if checkpoint_file._fault.__wrapped__(str(path), 0, 0) is not None:
+            rejected += 1
+            continue
+        read = torch.load(path, weights_only=True)
+        assert torch.equal(read["weight"], torch.arange(9.0)) and read["epoch"] == 3, place
+    assert rejected > len(content) / 3
 
 
 def test_folder_and_missing_file_are_told_apart(tmp_path):
@@ -153,3 +173,10 @@ def test_config_within_a_teachers_checkpoint_is_never_run(tmp_path):
         pass  # a ViT has no maps to teach with; its file was read by then
     assert not touched.exists()
     assert mmpretrain_script("test") and TEACHER
+
+
+def test_an_export_does_not_overwrite_the_checkpoint_that_it_reads(whole):
+    content = whole.read_bytes()
+    with pytest.raises(ValueError, match="is an input of this command and would be overwritten"):
+        export_student("config.py", str(whole), str(whole))
+    assert whole.read_bytes() == content

@@ -6,7 +6,8 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from aal_plugin.mm.runtime.launch import keep_checkpoints_whole, resume_from_whole_checkpoint
+from aal_plugin.mm.runs.protection import protected
+from aal_plugin.mm.runs.resuming import resume_from_whole_checkpoint
 
 
 @pytest.fixture
@@ -17,7 +18,7 @@ def warned(monkeypatch):
         assert level == logging.WARNING
         words.append(text)
 
-    monkeypatch.setattr("aal_plugin.mm.runtime.launch.print_log", note)
+    monkeypatch.setattr("aal_plugin.mm.runs.resuming.print_log", note)
     return words
 
 
@@ -91,7 +92,7 @@ def test_names_of_the_hooks_own_template_are_known(tmp_path, template):
 @pytest.mark.parametrize("hook", [None, dict(type="CheckpointHook", interval=3, max_keep_ckpts=1)])
 def test_launchers_put_the_safe_hook_in_the_place_of_mmengines(hook):
     config = Config(dict(default_hooks=dict(checkpoint=hook) if hook else dict()))
-    keep_checkpoints_whole(config)
+    protected(config)
     expected = dict(hook or dict(interval=1), type="SafeCheckpointHook")
     assert config.default_hooks.checkpoint == expected
 
@@ -99,5 +100,5 @@ def test_launchers_put_the_safe_hook_in_the_place_of_mmengines(hook):
 @pytest.mark.parametrize("hook", [None, dict(type="LabsHook")])
 def test_no_hook_and_a_labs_own_are_left_alone(hook):
     config = Config(dict(default_hooks=dict(checkpoint=hook)))
-    keep_checkpoints_whole(config)
+    protected(config)
     assert config.default_hooks.checkpoint == hook

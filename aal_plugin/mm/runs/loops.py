@@ -1,4 +1,4 @@
-"""MMEngine's training loops, which can also resume within an epoch."""
+"""MMEngine's training loops, which can also resume within an epoch or before a validation."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from mmengine.dist import get_rank
 from mmengine.logging import print_log
 from mmengine.registry import LOOPS
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, IterBasedTrainLoop, Runner
+from torch import nn
 from torch.utils.data import DataLoader
 
-from aal_plugin.mm.checkpoints.random_states import seed_every_image
+from .random_states import seed_every_image
 
 
 class _Resumable(BaseLoop):
     """Seeds each image's transforms by (seed, rank, epoch, place); see `seed_every_image`."""
+
+    validated_at = 0  # the iteration of the last validation; `ExactResumeHook` keeps it
 
     def __init__(
         self,
@@ -29,6 +32,7 @@ class _Resumable(BaseLoop):
             apart = runner._randomness_cfg.get("diff_rank_seed", False)
             loader = runner.build_dataloader(dataloader, seed=runner.seed, diff_rank_seed=apart)
         self._passes = 0
+        self._seed = runner.seed  # the loop by iterations draws before self.runner is set
         self.placed = seed_every_image(loader, self._numbers)
         if not self.placed:
             print_log(
@@ -41,39 +45,61 @@ class _Resumable(BaseLoop):
 
     def _numbers(self) -> tuple:
         self._passes += 1
-        return (self.runner.seed, get_rank(), self._passes - 1)
+        return (self._seed, get_rank(), self._passes - 1)
+
+    def _validate(self: Any, done: int, last: int) -> None:
+        """Validate if MMEngine would after `done` epochs or iterations, unless it was done."""
+        self._decide_current_val_interval()
+        due = done >= self.val_begin and (done % self.val_interval == 0 or done == last)
+        if due and self.validated_at != self._iter and self.runner.val_loop is not None:
+            self.runner.val_loop.run()
+            self.validated_at = self._iter
 
 
 @LOOPS.register_module()
 class ResumableIterLoop(_Resumable, IterBasedTrainLoop):
     """IterBasedTrainLoop whose resumed run sees the same images as an uninterrupted run.
 
-    To resume, MMEngine draws the batches that were trained on and discards them.
+    To resume, it draws the batches that were trained on and discards them, as MMEngine does. A
+    validation that a kill interrupted is done first.
     """
 
-    def __init__(self, runner: Runner, *args: Any, **options: Any) -> None:
-        self.runner_seed = runner.seed  # the iterator starts before self.runner is set
-        super().__init__(runner, *args, **options)
-        # The onedl fork advances the sampler only, so the places would be counted from 0 again.
-        self.dataloader_iterator.skip_iter = self._advance
-
-    def _advance(self, steps: int) -> None:
-        for _ in range(steps):
+    def run(self) -> nn.Module:
+        self.runner.call_hook("before_train")
+        self.runner.call_hook("before_train_epoch")
+        for _ in range(self._iter):
             next(self.dataloader_iterator)
-
-    def _numbers(self) -> tuple:
-        self._passes += 1
-        return (self.runner_seed, get_rank(), self._passes - 1)
+        self._validate(self._iter, self._max_iters)
+        while self._iter < self._max_iters and not self.stop_training:
+            self.runner.model.train()
+            self.run_iter(next(self.dataloader_iterator))
+            self._validate(self._iter, self._max_iters)
+        self.runner.call_hook("after_train_epoch")
+        self.runner.call_hook("after_train")
+        return self.runner.model
 
 
 @LOOPS.register_module()
 class ResumableEpochLoop(_Resumable, EpochBasedTrainLoop):
-    """EpochBasedTrainLoop that can start within an epoch, after `batches_done` batches."""
+    """EpochBasedTrainLoop that can start within an epoch, after `batches_done` batches.
+
+    A validation that a kill interrupted is done first.
+    """
 
     batches_done = 0
 
     def _numbers(self) -> tuple:
-        return (self.runner.seed, get_rank(), self._epoch)
+        return (self._seed, get_rank(), self._epoch)
+
+    def run(self) -> nn.Module:
+        self.runner.call_hook("before_train")
+        if not self.batches_done:
+            self._validate(self._epoch, self._max_epochs)
+        while self._epoch < self._max_epochs and not self.stop_training:
+            self.run_epoch()
+            self._validate(self._epoch, self._max_epochs)
+        self.runner.call_hook("after_train")
+        return self.runner.model
 
     def run_epoch(self) -> None:
         self.runner.call_hook("before_train_epoch")

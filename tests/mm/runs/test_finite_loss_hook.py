@@ -8,7 +8,7 @@ from mmengine.registry import HOOKS, MODELS
 from mmengine.runner import Runner
 from mmpretrain.models import ImageClassifier
 
-from aal_plugin.mm.runtime.launch import check_run
+from aal_plugin.mm.runs.protection import checked
 from tests.mm.small import AAL, PLAIN, training
 
 GUARD = dict(type="FiniteLossHook")
@@ -134,9 +134,9 @@ def test_weight_and_name_of_the_loss_are_told(tmp_path):
 
 def test_the_launcher_adds_it_once():
     cfg = Config(dict(default_hooks=dict(logger=dict(type="LoggerHook"))))
-    check_run(cfg)
+    checked(cfg)
     assert cfg.default_hooks.finite == GUARD and "logger" in cfg.default_hooks
     own = Config(dict(custom_hooks=[dict(GUARD, interval=5)]))
-    check_run(own)
+    checked(own)
     assert own.custom_hooks == [dict(GUARD, interval=5)]
     assert own.default_hooks == dict(fit=dict(type="FitCheckHook"))
