@@ -106,8 +106,14 @@ class LambdaDecayHook(Hook):
         self._epoch_length = (
             _epoch_length(loop.dataloader) if isinstance(loop, IterBasedTrainLoop) else None
         )
+        epochs, start = self._epochs_of(runner), self.schedule[3]
+        if start and start >= epochs:
+            raise ValueError(
+                f"LambdaDecayHook.start_epoch={start}: λ would stay 0, because the run ends after "
+                f"{epochs:g} epochs; choose an earlier epoch"
+            )
         if self.final is not None:
-            course = paper_course(self._epochs_of(runner), self.final)
+            course = paper_course(epochs, self.final)
             self.schedule = (*course, *self.schedule[2:])
         self._epoch = None
 

@@ -125,7 +125,7 @@ def test_links_of_a_timm_run_are_read_and_what_is_said_of_them_is_checked(tmp_pa
 def test_no_weights_of_the_teacher_are_asked_for_to_export():
     from mmengine.config import Config
 
-    from aal_plugin.mm.checkpoints.export import _with_random_teacher
+    from aal_plugin.mm.export import _with_random_teacher
 
     timms = dict(type="TimmTeacher", model_name="resnet18", pretrained=True)
     model = Config(dict(model=dict(teacher=timms)))

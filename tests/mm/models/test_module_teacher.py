@@ -9,8 +9,8 @@ from torch import nn
 
 import aal_plugin.mm  # noqa: F401
 from aal_plugin.core import FrozenTeacher
-from aal_plugin.mm.checkpoints.export import _with_random_teacher
 from aal_plugin.mm.configs.check import check_config
+from aal_plugin.mm.export import _with_random_teacher
 from tests.mm.small import AAL, batch, build, total
 
 RESNET = dict(type="torchvision.models.resnet18", num_classes=5)

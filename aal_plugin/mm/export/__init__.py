@@ -14,7 +14,7 @@ from aal_plugin.mm.configs.registered import with_names
 from aal_plugin.mm.configs.types import type_name
 
 from .formats import FORMATS, Exported, Student
-from .plain_student import plain_config, student_of
+from .plain import plain_config, student_of
 from .same_logits import check_same_logits
 
 __all__ = ["FORMATS", "Exported", "export_student", "student_of"]
@@ -59,7 +59,8 @@ def export_student(
     state_dict = saved_weights(saved, ema, checkpoint)
     model = student_of(cfg, state_dict, checkpoint)
     trained = load_strictly(MODELS.build(_with_random_teacher(cfg)), state_dict, checkpoint)
-    check_same_logits(model, trained, "the AAL model", tolerance=0.0)
+    merged = type_name(cfg.model.backbone) == "LoRAModel"  # its sums are rounded in another order
+    check_same_logits(model, trained, "the AAL model", tolerance=1e-5 if merged else 0.0)
     meta = {k: v for k, v in saved.get("meta", {}).items() if k in ("dataset_meta", "epoch")}
     plain, notes = plain_config(cfg)
     Path(out).parent.mkdir(parents=True, exist_ok=True)
@@ -71,9 +72,8 @@ def _with_random_teacher(config: Config) -> dict:
     """The model's config with random weights for the teacher, so that it needs no files."""
     model = with_names(config.model)
     teacher = model.get("teacher")
-    if teacher is None:
-        return model
-    teacher.update(checkpoint=None, allow_random_weights=True)
-    if "pretrained" in teacher:
-        teacher["pretrained"] = False
+    if teacher is not None:
+        teacher.update(checkpoint=None, allow_random_weights=True)
+        if "pretrained" in teacher:
+            teacher["pretrained"] = False
     return model
