@@ -17,7 +17,7 @@ exported model on noise are compared with those of the AAL model.
 
 import argparse
 
-from aal_plugin.mm.checkpoints.export import FORMATS, export_student
+from aal_plugin.mm.export import FORMATS, export_student
 from aal_plugin.process import plain_errors
 
 

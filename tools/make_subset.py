@@ -37,7 +37,6 @@ def main() -> None:
         subset = ClassBalancedSubset(folder, args.fraction, args.seed)
     except ValueError as error:
         raise ValueError(f"--fraction: {error}") from None
-    subset.full_init()
     lines = []
     for index in range(len(subset)):
         info = subset.get_data_info(index)

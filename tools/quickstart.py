@@ -16,7 +16,7 @@ from mmengine.config import Config
 from aal_plugin.analysis import link_growth, plot_link_strength
 from aal_plugin.analysis.links import GROWTH
 from aal_plugin.files import configs_folder, save_figure
-from aal_plugin.mm.checkpoints.export import export_student
+from aal_plugin.mm.export import export_student
 from aal_plugin.mm.runs.as_data import load_as_data
 from aal_plugin.mm.runtime.trials import Trial, run_trials
 from aal_plugin.process import plain_errors

@@ -9,7 +9,7 @@ error.
 
 from aal_plugin.checkpoint_file import check_checkpoint
 from aal_plugin.mm.configs.check import check_config
-from aal_plugin.mm.datasets.data_layout import check_data
+from aal_plugin.mm.configs.files import check_data
 from aal_plugin.mm.datasets.own_folder import fill_in_own_folder
 from aal_plugin.mm.launch import mmpretrain_script
 from aal_plugin.mm.runs.as_data import guard_loaders

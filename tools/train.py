@@ -4,9 +4,9 @@
 It also runs several ranks on a machine without a GPU. With --resume it skips a checkpoint that a
 killed run left half written. It reports mistakes in a config before it builds anything.
 
---dry-run builds everything, takes two steps on made-up images, and prints what the run would be;
---images-per-second N is the speed from which it computes the hours. It exits with status 2 if a
-file is missing.
+--dry-run builds everything, takes two steps, and prints what the run would be; missing images are
+replaced by made-up ones. --images-per-second N is the speed from which it computes the hours. It
+exits with status 2 if a file is missing.
 
 --test measures test_dataloader with test_evaluator once, after the last epoch.
 """
@@ -25,13 +25,13 @@ from mmengine.runner import Runner
 
 from aal_plugin.checkpoint_file import check_checkpoint
 from aal_plugin.mm.configs.check import check_config
+from aal_plugin.mm.configs.files import check_data, check_teacher
 from aal_plugin.mm.configs.reading import read_config
-from aal_plugin.mm.datasets.data_layout import check_data
 from aal_plugin.mm.datasets.own_folder import fill_in_own_folder
+from aal_plugin.mm.dry_run import dry_run
 from aal_plugin.mm.launch import mmpretrain_script
 from aal_plugin.mm.runs.protection import protected, switch_on
 from aal_plugin.mm.runs.resuming import resume_from_whole_checkpoint
-from aal_plugin.mm.runtime.dry_run import dry_run
 
 
 def main() -> None:
@@ -48,13 +48,14 @@ def main() -> None:
         loaders += ("test_dataloader",)
     files = (
         lambda: check_checkpoint(cfg.get("load_from")),
+        lambda: check_teacher(cfg.model.get("teacher")),
         lambda: check_data(cfg, loaders),
     )
-    check_config(cfg, *(() if own.dry_run else files), weights=not own.dry_run)
+    check_config(cfg, *(() if own.dry_run else files))
     protected(cfg)
     if own.dry_run:
         tried = dry_run(cfg, own.images_per_second)
-        print("\n".join([f"{args.config}, a dry run on made-up images", *tried.lines]))
+        print("\n".join([f"{args.config}, a dry run", *tried.lines]))
         sys.exit(2 if tried.missing else 0)
     runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
     runner.train()

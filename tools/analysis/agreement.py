@@ -17,9 +17,9 @@ from tqdm import tqdm
 from aal_plugin.analysis.agreement import disagreement, format_disagreement, plot_disagreement
 from aal_plugin.analysis.saved_links import saved_weights
 from aal_plugin.files import save_figure
-from aal_plugin.mm.checkpoints.export import student_of
 from aal_plugin.mm.configs.reading import read_config
 from aal_plugin.mm.evaluation.trained_weights import read_checkpoint
+from aal_plugin.mm.export import student_of
 from aal_plugin.process import plain_errors
 
 

@@ -104,8 +104,14 @@ class LambdaDecayHook(Hook):
         loop = runner.train_loop
         # Loops by iteration count no epochs: iterations in which every image is used once.
         self._length = _epoch_length(loop) if isinstance(loop, IterBasedTrainLoop) else None
+        epochs = loop.max_epochs if self._length is None else loop.max_iters / self._length
+        start = self.schedule[3]
+        if start and start >= epochs:
+            raise ValueError(
+                f"LambdaDecayHook.start_epoch={start}: λ would stay 0, because the run ends after "
+                f"{float(epochs):g} epochs; choose an earlier epoch"
+            )
         if self.final is not None:
-            epochs = loop.max_epochs if self._length is None else loop.max_iters / self._length
             self.schedule = (*paper_course(epochs, self.final), *self.schedule[2:])
         self._epoch = self._set_weight(runner)
 

@@ -11,6 +11,8 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
+from aal_plugin.mm.datasets.labels import check_one_label
+
 from .bare_model import bare_model
 
 
@@ -22,7 +24,7 @@ class TeacherAccuracyHook(Hook):
     change, so the hook runs it in the first validation only and logs the same value in the others.
 
     Raises:
-        ValueError: the model has no teacher.
+        ValueError: the model has no teacher, or images have several labels.
     """
 
     priority = "ABOVE_NORMAL"  # before the logger
@@ -33,6 +35,8 @@ class TeacherAccuracyHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         _check_teacher(runner)
+        if runner.val_loop is not None:
+            check_one_label(runner.val_dataloader.dataset, "TeacherAccuracyHook")
 
     def before_val(self, runner: Runner) -> None:
         _check_teacher(runner)

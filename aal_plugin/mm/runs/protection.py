@@ -34,7 +34,8 @@ def protected(cfg: Config) -> Config:
         hooks.setdefault("stop_signal", dict(type="StopSignalHook"))
     cfg.default_hooks = hooks
     loop: Any = cfg.get("train_cfg") or {}
-    kinds = {"": loop.get("by_epoch"), "EpochBasedTrainLoop": True, "IterBasedTrainLoop": False}
+    by_epoch = loop.get("by_epoch", "max_iters" not in loop)
+    kinds = {"": by_epoch, "EpochBasedTrainLoop": True, "IterBasedTrainLoop": False}
     if loop and type_name(loop) in kinds:
         loop.type = "ResumableEpochLoop" if kinds[type_name(loop)] else "ResumableIterLoop"
         loop.pop("by_epoch", None)  # MMEngine accepts either this or the type

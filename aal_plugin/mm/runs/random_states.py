@@ -99,19 +99,25 @@ def _item(dataset: Any, index: int, numbers: tuple[int, ...]) -> Any:
     return named_item(dataset, index)
 
 
+class FailedImage(ValueError):
+    """An image that fails to load; the error names its file."""
+
+
 def named_item(dataset: Any, index: int) -> Any:
     """`dataset[index]`.
 
     Raises:
-        ValueError: the image fails to load; names its file, or its index if it has no file.
+        FailedImage: the image fails to load; names its file, or its index if it has no file.
     """
     try:
         return dataset[index]
+    except FailedImage:  # of a data set inside this one, which has named it
+        raise
     except Exception as error:
         name = f"image number {index} of {type(dataset).__name__}"
         with suppress(Exception):
             name = f"image {dataset.get_data_info(index)['img_path']}"
-        raise ValueError(f"{name} failed to load: {type(error).__name__}: {error}") from error
+        raise FailedImage(f"{name} failed to load: {type(error).__name__}: {error}") from error
 
 
 @contextmanager

@@ -5,7 +5,7 @@ import timm
 import torch
 from safetensors.torch import load_file
 
-from aal_plugin.mm.checkpoints.export import export_student
+from aal_plugin.mm.export import export_student
 
 from .students import saved
 
@@ -110,7 +110,7 @@ def test_formats_that_cannot_express_a_student_say_so_and_write_nothing(tmp_path
 
 
 def test_other_logits_are_an_error(tmp_path, monkeypatch):
-    from aal_plugin.mm.checkpoints.export import timm_student
+    from aal_plugin.mm.export import timm_student
 
     config, checkpoint, _, _ = saved(tmp_path)
     monkeypatch.setattr(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+import torch
 from mmengine.dist import get_world_size
+from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import nn
 
@@ -15,7 +17,7 @@ from aal_plugin.core import link_weight
 from aal_plugin.mm.hooks.bare_model import bare_model
 from aal_plugin.mm.hooks.lambda_decay_hook import LambdaDecayHook
 
-Row = tuple[str, str]
+_LR_STEPS = 20_000  # steps of the schedulers that show the lr's course
 
 
 class Steps(NamedTuple):
@@ -25,14 +27,16 @@ class Steps(NamedTuple):
         logged: the losses of each step, as text.
         images_per_second: speed of the last step, of all ranks together.
         batch: images in a step of one rank.
+        size: of an image, such as '3×224×224'.
     """
 
     logged: list[str]
     images_per_second: float
     batch: int
+    size: str
 
 
-def summary(runner: Runner, steps: Steps, images_per_second: float | None) -> list[Row]:
+def summary(runner: Runner, steps: Steps, images_per_second: float | None) -> list[tuple[str, str]]:
     """The (name, text) rows that describe a run.
 
     Args:
@@ -43,16 +47,15 @@ def summary(runner: Runner, steps: Steps, images_per_second: float | None) -> li
     source = "given" if images_per_second else f"as in this step of {steps.batch} images"
     epochs, iterations = runner.max_epochs, runner.max_iters
     images = iterations * loader.batch_size * get_world_size()
-    size = "×".join(map(str, loader.dataset[0]["inputs"].shape))
     return [
         ("model", _parameters(bare_model(runner.model))),
-        ("images", f"{size}, {loader.batch_size} a step and rank, ranks: {get_world_size()}"),
+        ("images", f"{steps.size}, {loader.batch_size} a step and rank, ranks: {get_world_size()}"),
         (
             "steps",
             f"{epochs} epochs of {len(loader)}, {iterations:,} in all; "
             f"{images / speed / 3600:.1f} hours at {speed:,.0f} images/s ({source})",
         ),
-        ("learning rate", _learning_rates(runner, epochs)),
+        ("learning rate", _course(epochs, "{:.3g}", learning_rates(runner, epochs).__getitem__)),
         *(("weight decay", text) for text in _decays(runner)),
         *(("λ", text) for text in _link_weights(runner, epochs)),
         *((f"step {number}", text) for number, text in enumerate(steps.logged, start=1)),
@@ -75,27 +78,39 @@ def _millions(module: nn.Module) -> str:
     return f"{sum(p.numel() for p in module.parameters()) / 1e6:.2f}"
 
 
-def _learning_rates(runner: Runner, epochs: int) -> str:
-    """The lr at five epochs, from the schedulers themselves, stepped through the whole run."""
-    optimizer = runner.optim_wrapper.optimizer
-    schedulers = runner.param_schedulers
-    if isinstance(schedulers, dict):
-        schedulers = [one for several in schedulers.values() for one in several]
-    schedulers = schedulers or []
-    by_step = [scheduler for scheduler in schedulers if not scheduler.by_epoch]
-    by_epoch = [scheduler for scheduler in schedulers if scheduler.by_epoch]
-    shown, found = _five(epochs), {}
+def learning_rates(runner: Runner, epochs: int) -> list[float]:
+    """The highest lr of each epoch's start, from a run's schedulers on an optimizer of one number.
+
+    Schedulers that MMEngine converts from epochs to iterations get shorter epochs. At an epoch's
+    start their values are the same, but for a warm-up's, which differ by one part in its steps.
+    """
+    groups = runner.optim_wrapper.optimizer.param_groups
+    start = max(group.get("initial_lr", group["lr"]) for group in groups)
+    settings = runner.cfg.get("param_scheduler") or []
+    settings = [settings] if isinstance(settings, dict) else settings
+    by_step = any(not each.get("by_epoch", True) for each in settings)
+    length = len(runner.train_loop.dataloader)
+    if not by_step:
+        length = min(length, max(1, _LR_STEPS // epochs))
+    tiny = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=start, momentum=0.9)
+    kept = runner.optim_wrapper, runner._train_loop.dataloader
+    try:
+        runner.optim_wrapper = OptimWrapper(tiny)
+        runner._train_loop.dataloader = range(length)  # MMEngine asks only for its length
+        schedulers = runner.build_param_scheduler(settings)
+    finally:
+        runner.optim_wrapper, runner._train_loop.dataloader = kept
+    found = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns because no optimizer step comes before
-        for epoch in range(epochs):
-            if epoch in shown:
-                found[epoch] = max(group["lr"] for group in optimizer.param_groups)
-            for _ in range(len(runner.train_loop.dataloader) if by_step else 0):
-                for scheduler in by_step:
-                    scheduler.step()
-            for scheduler in by_epoch:
+        for _ in range(epochs):
+            found.append(tiny.param_groups[0]["lr"])
+            for scheduler in length * [each for each in schedulers if not each.by_epoch]:
                 scheduler.step()
-    return _course({epoch: f"{value:.3g}" for epoch, value in found.items()})
+            for scheduler in schedulers:
+                if scheduler.by_epoch:
+                    scheduler.step()
+    return found
 
 
 def _decays(runner: Runner) -> Iterator[str]:
@@ -114,14 +129,12 @@ def _decays(runner: Runner) -> Iterator[str]:
 def _link_weights(runner: Runner, epochs: int) -> Iterator[str]:
     for hook in runner.hooks:
         if isinstance(hook, LambdaDecayHook):
-            head = hook._head
-            course = {e: link_weight(e, head.loss_weight, *hook.schedule) for e in _five(epochs)}
-            yield f"{head.key}: " + _course({e: f"{v:.4g}" for e, v in course.items()})
+            head, schedule = hook._head, hook.schedule
+            values = [link_weight(epoch, head.loss_weight, *schedule) for epoch in range(epochs)]
+            yield f"{head.key}: {_course(epochs, '{:.4g}', values.__getitem__)}"
 
 
-def _course(values: dict[int, str]) -> str:
-    return ", ".join(f"{value} at epoch {epoch}" for epoch, value in values.items())
-
-
-def _five(epochs: int) -> list[int]:
-    return sorted({round(share * (epochs - 1) / 4) for share in range(5)})
+def _course(epochs: int, form: str, value: Callable[[int], float]) -> str:
+    """Five values over the epochs of a run."""
+    shown = sorted({round(share * (epochs - 1) / 4) for share in range(5)})
+    return ", ".join(f"{form.format(value(epoch))} at epoch {epoch}" for epoch in shown)

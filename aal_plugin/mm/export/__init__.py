@@ -16,7 +16,7 @@ from aal_plugin.mm.configs.types import type_name
 from aal_plugin.mm.evaluation.trained_weights import load_strictly, read_checkpoint
 
 from .formats import FORMATS, Exported, Student
-from .plain_student import plain_config, student_of
+from .plain import plain_config, student_of
 from .same_logits import check_same_logits
 
 __all__ = ["FORMATS", "Exported", "export_student", "student_of"]
@@ -62,7 +62,8 @@ def export_student(
     state_dict = saved_weights(saved, ema, checkpoint)
     model = student_of(cfg, state_dict, checkpoint)
     trained = load_strictly(MODELS.build(with_names(cfg.model)), state_dict, checkpoint)
-    check_same_logits(model, trained, "the AAL model", tolerance=0.0)
+    merged = type_name(cfg.model.backbone) == "LoRAModel"  # its sums are rounded in another order
+    check_same_logits(model, trained, "the AAL model", tolerance=1e-5 if merged else 0.0)
     meta = {k: v for k, v in saved.get("meta", {}).items() if k in ("dataset_meta", "epoch")}
     plain, notes = plain_config(cfg)
     Path(out).parent.mkdir(parents=True, exist_ok=True)

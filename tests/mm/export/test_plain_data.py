@@ -1,6 +1,6 @@
 from mmengine.config import Config
 
-from aal_plugin.mm.checkpoints.export.plain_data import plain_test_data
+from aal_plugin.mm.export.plain import plain_test_data
 
 LOAD, PACK = dict(type="LoadImageFromFile"), dict(type="PackInputs")
 
@@ -32,6 +32,10 @@ def test_a_data_set_of_ours_becomes_its_pipeline():
     inner = dict(type="ImageNet", data_root="d", pipeline=[LOAD, dict(type="CropToBox"), PACK])
     subset = dict(type="ClassBalancedSubset", fraction=0.1, dataset=inner)
     data, notes = data_of(subset, "val", val_evaluator=dict(type="Accuracy"))
-    assert data == dict(test_dataloader=dict(batch_size=2, dataset=dict(pipeline=[LOAD, PACK])))
+    assert data == dict(
+        test_dataloader=dict(
+            batch_size=2, dataset=dict(type="CustomDataset", pipeline=[LOAD, PACK])
+        )
+    )
     assert len(notes) == 1 and "transform CropToBox" in notes[0]
     assert plain_test_data(Config({})) == ({}, [])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import timm
 from mmpretrain.models import ImageClassifier
@@ -14,21 +14,8 @@ from aal_plugin.mm.evaluation.trained_weights import load_strictly
 
 from .same_logits import check_same_logits
 
-
-class TimmStudent(NamedTuple):
-    """A timm model: `timm.create_model(name, **arguments)` with the student's weights."""
-
-    name: str
-    arguments: dict[str, Any]
-    model: nn.Module
-
-
-class _Parts(NamedTuple):
-    name: str
-    arguments: dict[str, Any]
-    weights: dict[str, Tensor]  # of the backbone, by timm's names
-
-
+# A model's name, the arguments of timm.create_model, and the backbone's weights by timm's names.
+_Parts = tuple[str, dict[str, Any], dict[str, Tensor]]
 # MMPretrain's VisionTransformer -> timm's.
 _VIT_NAMES = (
     (r"^patch_embed\.projection\.", "patch_embed.proj."),
@@ -51,11 +38,16 @@ _NOT_TIMMS = (
 _DEIT = {(192, 12, 3): "tiny", (384, 12, 6): "small", (768, 12, 12): "base"}
 
 
-def timm_student(student: ImageClassifier, backbone: dict[str, Any]) -> TimmStudent:
+def timm_student(
+    student: ImageClassifier, backbone: dict[str, Any]
+) -> tuple[str, dict[str, Any], nn.Module]:
     """Convert a student to timm. The logits are compared on noise before it returns.
 
     Args:
         backbone: the config of the student's backbone.
+
+    Returns:
+        (name, arguments, model): `timm.create_model(name, **arguments)` with the weights.
 
     Raises:
         ValueError: no timm model computes the same logits.
@@ -66,30 +58,28 @@ def timm_student(student: ImageClassifier, backbone: dict[str, Any]) -> TimmStud
             f"model.backbone.type={kind!r} has no equal in timm; choose one of {list(_CONVERSIONS)}"
             ", or export with format 'mmpretrain', 'safetensors' or 'onnx'"
         )
-    parts = _CONVERSIONS[kind](student.backbone, backbone)
+    name, arguments, weights = _CONVERSIONS[kind](student.backbone, backbone)
     linears = [part for part in student.head.modules() if isinstance(part, nn.Linear)]
-    arguments = dict(parts.arguments, num_classes=linears[-1].out_features)
-    model = timm.create_model(parts.name, **arguments)
+    arguments["num_classes"] = linears[-1].out_features
+    model = timm.create_model(name, **arguments)
     classifiers = model.pretrained_cfg["classifier"]
     classifiers = (classifiers,) if isinstance(classifiers, str) else classifiers
     if len(linears) != len(classifiers):
         raise ValueError(
             f"model.head ({type(student.head).__name__}) has {len(linears)} linear layers, but "
-            f"timm's {parts.name!r} has {len(classifiers)} ({', '.join(classifiers)}); choose a "
+            f"timm's {name!r} has {len(classifiers)} ({', '.join(classifiers)}); choose a "
             "head of the same form, or another format"
         )
-    weights = dict(parts.weights)
-    for name, linear in zip(classifiers, linears):
-        weights.update({f"{name}.{key}": value for key, value in linear.state_dict().items()})
+    for classifier, linear in zip(classifiers, linears):
+        weights |= {f"{classifier}.{key}": value for key, value in linear.state_dict().items()}
     try:
         load_strictly(model, weights, "student")
     except ValueError as error:
         raise ValueError(
-            f"model.backbone ({kind}) differs from timm's {parts.name!r}: {error}; choose another "
-            "format"
+            f"model.backbone ({kind}) differs from timm's {name!r}: {error}; choose another format"
         ) from error
-    check_same_logits(student, model, f"timm's {parts.name!r}")
-    return TimmStudent(parts.name, arguments, model)
+    check_same_logits(student, model, f"timm's {name!r}")
+    return name, arguments, model
 
 
 def _wrapped(backbone: Any, settings: dict[str, Any]) -> _Parts:
@@ -97,7 +87,7 @@ def _wrapped(backbone: Any, settings: dict[str, Any]) -> _Parts:
     arguments = {key: value for key, value in settings.items() if key not in _NOT_TIMMS}
     if settings.get("in_channels", 3) != 3:
         arguments["in_chans"] = settings["in_channels"]
-    return _Parts(settings["model_name"], arguments, backbone.timm_model.state_dict())
+    return settings["model_name"], arguments, dict(backbone.timm_model.state_dict())
 
 
 def _vit(backbone: Any, settings: dict[str, Any]) -> _Parts:
@@ -123,7 +113,7 @@ def _vit(backbone: Any, settings: dict[str, Any]) -> _Parts:
         for pattern, new in _VIT_NAMES:
             key = re.sub(pattern, new, key)
         weights[key] = value
-    return _Parts(name, arguments, weights)
+    return name, arguments, weights
 
 
 _CONVERSIONS: dict[str, Callable[[Any, dict[str, Any]], _Parts]] = {

@@ -16,13 +16,13 @@ from mmengine.config import Config
 from mmpretrain.models import ImageClassifier
 from mmpretrain.registry import MODELS
 from timm.models import save_for_hf
-from torch import Tensor
+from torch import Tensor, nn
 
 from aal_plugin.files import write_whole, written_whole
 from aal_plugin.mm.configs.types import type_name
 from aal_plugin.mm.evaluation.trained_weights import load_strictly
 
-from .plain_student import import_own_parts
+from .plain import import_own_parts
 from .preprocessing import metadata, preprocessing
 from .same_logits import check_same_logits, noise_for
 from .timm_student import timm_student
@@ -62,7 +62,7 @@ def to_mmpretrain(student: Student, out: Path) -> Exported:
 def to_safetensors(student: Student, out: Path) -> Exported:
     """The weights of the MMPretrain model as safetensors, and its config beside it."""
     student = _without_own_backbone(student)
-    write_whole(out, safetensors.torch.save(_separate(student.model.state_dict())))
+    write_whole(out, _safetensors(student.model.state_dict()))
     config, notes = _write_config(student, out)
     return Exported([out, config], [*notes, "the weights have the names of the config's model"])
 
@@ -70,9 +70,8 @@ def to_safetensors(student: Student, out: Path) -> Exported:
 def to_timm(student: Student, out: Path) -> Exported:
     """A checkpoint for `timm.create_model(checkpoint_path=...)`; .pth or .safetensors."""
     name, arguments, model = timm_student(student.model, student.config.model.backbone)
-    weights = _separate(model.state_dict())
-    safe = out.suffix == ".safetensors"
-    write_whole(out, safetensors.torch.save(weights) if safe else _saved(weights))
+    save = _safetensors if out.suffix == ".safetensors" else _saved
+    write_whole(out, save(model.state_dict()))
     options = "".join(f", {key}={value!r}" for key, value in arguments.items())
     load = f"timm.create_model({name!r}{options}, checkpoint_path={str(out)!r})"
     return Exported([out], [f"load it with {load}"])
@@ -98,7 +97,7 @@ def to_hub(student: Student, out: Path) -> Exported:
 
 
 def to_onnx(student: Student, out: Path) -> Exported:
-    """An ONNX model: normalised images (B, 3, H, W) → logits (B, K)."""
+    """An ONNX model: normalised images (B, 3, H, W) → logits (B, K), or those of each task."""
     missing = [name for name in ("onnx", "onnxscript") if find_spec(name) is None]
     if missing:
         raise ImportError(f"format 'onnx' needs {', '.join(missing)}: pip install onnx onnxscript")
@@ -110,7 +109,7 @@ def to_onnx(student: Student, out: Path) -> Exported:
             (noise_for(student.model),),
             dynamo=True,
             input_names=["images"],
-            output_names=["logits"],
+            output_names=_outputs(student.model.head),
             dynamic_shapes=({0: torch.export.Dim.AUTO},),
             verbose=False,
         )
@@ -151,11 +150,18 @@ def _without_own_backbone(student: Student) -> Student:
     return Student(plain, config, student.meta)
 
 
-def _onnx_runtime(path: Path) -> Callable[[Tensor], Tensor]:
+def _outputs(head: nn.Module, name: str = "") -> list[str]:
+    """'logits', or the names of the tasks of a MultiTaskHead."""
+    tasks = getattr(head, "task_heads", {}).items()
+    names = [each for task, part in tasks for each in _outputs(part, f"{name}.{task}".strip("."))]
+    return names or [name or "logits"]
+
+
+def _onnx_runtime(path: Path) -> Callable[[Tensor], list[Tensor]]:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
-    return lambda images: torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
+    return lambda images: list(map(torch.from_numpy, session.run(None, {"images": images.numpy()})))
 
 
 def _write_config(student: Student, out: Path) -> tuple[Path, list[str]]:
@@ -172,6 +178,6 @@ def _saved(content: Any) -> bytes:
     return buffer.getvalue()
 
 
-def _separate(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Copies without shared memory, as safetensors requires."""
-    return {name: tensor.detach().clone().contiguous() for name, tensor in weights.items()}
+def _safetensors(weights: dict[str, Tensor]) -> bytes:
+    """Of copies, because safetensors refuses shared memory."""
+    return safetensors.torch.save({k: v.detach().clone().contiguous() for k, v in weights.items()})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from mmpretrain.models import ImageClassifier
@@ -21,7 +22,7 @@ def noise_for(student: ImageClassifier) -> Tensor:
 
 @torch.no_grad()
 def check_same_logits(
-    student: ImageClassifier, other: Callable[[Tensor], Tensor], name: str, tolerance: float = 1e-5
+    student: ImageClassifier, other: Callable[[Tensor], Any], name: str, tolerance: float = 1e-5
 ) -> None:
     """Raise ValueError if the logits of two models differ by more than `tolerance` on noise.
 
@@ -30,7 +31,19 @@ def check_same_logits(
         tolerance: absolute, and relative to the student's logits.
     """
     images = noise_for(student)
-    own, others = student(images), other(images)
-    if own.shape != others.shape or not torch.allclose(own, others, rtol=tolerance, atol=tolerance):
-        gap = (own - others).abs().max() if own.shape == others.shape else "their shapes"
+    own, others = _tensors(student(images)), _tensors(other(images))
+    same = [one.shape for one in own] == [one.shape for one in others]
+    gaps = [(one - two).abs().max() for one, two in zip(own, others)] if same else []
+    if not same or not all(
+        torch.allclose(one, two, rtol=tolerance, atol=tolerance) for one, two in zip(own, others)
+    ):
+        gap = max(gaps) if same else "their shapes"
         raise ValueError(f"the logits of the student and of {name} differ by {gap}")
+
+
+def _tensors(logits: Any) -> list[Tensor]:
+    """One tensor, or one for each task of a MultiTaskHead."""
+    if isinstance(logits, Tensor):
+        return [logits]
+    parts = logits.values() if isinstance(logits, dict) else logits
+    return [tensor for part in parts for tensor in _tensors(part)]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from mmengine.config import Config
 
-from aal_plugin.mm.checkpoints.export import export_student
+from aal_plugin.mm.export import export_student
 
 from .students import noise_image, saved
 
