@@ -7,19 +7,23 @@ In addition, several ranks run on a machine without a GPU, and a checkpoint of a
 error.
 """
 
-from aal_plugin.mm.configs.check import check_config
-from aal_plugin.mm.datasets.data_layout import check_data
-from aal_plugin.mm.datasets.own_folder import fill_in_own_folder
-from aal_plugin.mm.runtime.launch import (
-    check_checkpoint,
-    check_run,
-    mmpretrain_script,
-    use_cpu_ranks,
-)
+from aal_plugin.mmpretrain_options import check_options
 from aal_plugin.process import leaving_in_order, plain_errors
 
 
 def main() -> None:
+    check_options("test")
+    # After the options: these imports take seconds.
+    from aal_plugin.mm.configs.check import check_config
+    from aal_plugin.mm.datasets.data_layout import check_data
+    from aal_plugin.mm.datasets.own_folder import fill_in_own_folder
+    from aal_plugin.mm.runtime.launch import (
+        check_checkpoint,
+        check_run,
+        mmpretrain_script,
+        use_cpu_ranks,
+    )
+
     script = mmpretrain_script("test")
     merge_args = script.merge_args
 

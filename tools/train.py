@@ -14,30 +14,33 @@ file is missing.
 import sys
 from argparse import ArgumentParser, Namespace
 
-from mmengine.config import Config
-from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
-
-from aal_plugin.mm.configs.check import check_config
-from aal_plugin.mm.configs.reading import read_config
-from aal_plugin.mm.datasets.data_layout import check_data
-from aal_plugin.mm.datasets.own_folder import fill_in_own_folder
-from aal_plugin.mm.runtime.dry_run import dry_run
-from aal_plugin.mm.runtime.launch import (
-    check_checkpoint,
-    check_run,
-    keep_checkpoints_whole,
-    mmpretrain_script,
-    resume_exactly,
-    resume_from_whole_checkpoint,
-    save_shards_whole,
-    use_cpu_ranks,
-)
+from aal_plugin.mmpretrain_options import check_options
 from aal_plugin.process import end_with_parent, leaving_in_order, plain_errors
 
 
 def main() -> None:
     own = own_options()
+    check_options("train")
+    # After the options: these imports take seconds.
+    from mmengine.registry import RUNNERS
+    from mmengine.runner import Runner
+
+    from aal_plugin.mm.configs.check import check_config
+    from aal_plugin.mm.configs.reading import read_config
+    from aal_plugin.mm.datasets.data_layout import check_data
+    from aal_plugin.mm.datasets.own_folder import fill_in_own_folder
+    from aal_plugin.mm.runtime.dry_run import dry_run
+    from aal_plugin.mm.runtime.launch import (
+        check_checkpoint,
+        check_run,
+        keep_checkpoints_whole,
+        mmpretrain_script,
+        resume_exactly,
+        resume_from_whole_checkpoint,
+        save_shards_whole,
+        use_cpu_ranks,
+    )
+
     script = mmpretrain_script("train")
     args = script.parse_args()
     cfg = script.merge_args(read_config(args.config), args)
@@ -67,7 +70,7 @@ def main() -> None:
         runner.test()
 
 
-def check_test_split(cfg: Config) -> None:
+def check_test_split(cfg: dict) -> None:
     """Raise ValueError unless the config says what --test measures, and how."""
     for key in ("test_dataloader", "test_evaluator", "test_cfg"):
         if cfg.get(key) is None:

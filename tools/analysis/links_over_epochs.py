@@ -14,12 +14,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from aal_plugin.analysis import link_growth, link_strength
-from aal_plugin.analysis.heatmap import GROWTH, LABEL, animate, strip
-from aal_plugin.analysis.link_records import read_records
 from aal_plugin.files import save_figure
 from aal_plugin.process import plain_errors
-from aal_plugin.saved_links import read_links
 
 
 def main() -> None:
@@ -34,6 +30,10 @@ def main() -> None:
         "--absolute", action="store_true", help="draw magnitudes, not their growth since the start"
     )
     args = parser.parse_args()
+    # After the arguments: these imports take seconds.
+    from aal_plugin.analysis.heatmap import GROWTH, LABEL, animate, strip
+    from aal_plugin.analysis.link_records import read_records
+
     by_epoch = read_records(args.work_dir)
     label = LABEL
     if 0 in by_epoch and not args.absolute:  # the records have the start itself
@@ -58,6 +58,9 @@ def main() -> None:
 
 
 def from_checkpoints(work_dir: Path, absolute: bool) -> dict:
+    from aal_plugin.analysis import link_growth, link_strength
+    from aal_plugin.saved_links import read_links
+
     files = {
         int(found.group(1)): path
         for path in work_dir.glob("epoch_*.pth")

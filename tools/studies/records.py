@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,6 @@ import numpy as np
 from aal_plugin.analysis.runs import Curve, epochs_to_reach
 from aal_plugin.files import write_whole
 
-PACKAGES = ("aal_plugin", "torch", "timm", "mmengine", "mmpretrain", "onedl-mmengine", "numpy")
 TOP1 = "accuracy/top1"
 EPOCHS_TO = "epochs to "
 
@@ -161,24 +158,3 @@ def commit() -> str:
     except OSError:
         return ""
     return done.stdout.strip()
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that are installed."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def processor() -> str:
-    """The processor's name."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, "") or platform.machine()

@@ -30,18 +30,10 @@ import yaml
 Options = dict[str, Any]
 
 _KEYS = {
-    "question": str,
-    "answer": str,
-    "first": dict,
-    "arms": dict,
-    "settings": dict,
-    "choose": list,
+    **dict.fromkeys(("question", "answer", "baseline", "columns"), str),
+    **dict.fromkeys(("first", "arms", "settings", "metrics"), dict),
+    **dict.fromkeys(("choose", "seeds", "curves"), list),
     "choose_seeds": int,
-    "seeds": list,
-    "baseline": str,
-    "columns": str,
-    "metrics": dict,
-    "curves": list,
 }
 
 
@@ -181,25 +173,23 @@ def _study(name: str, read: Any) -> Study:
             raise ValueError(f"{key}={value!r}; choose a {_KEYS[key].__name__}")
     if missing := [key for key in ("question", "arms", "seeds") if not read.get(key)]:
         raise ValueError(f"{missing[0]} is missing")
-    read = dict(read)
-    arms = {str(arm): _arm(f"arms.{arm}", entry) for arm, entry in read.pop("arms").items()}
-    first = {str(arm): _arm(f"first.{arm}", entry) for arm, entry in read.pop("first", {}).items()}
-    settings: dict[str, dict[str, Options]] = {
+    for group in ("arms", "first"):
+        entries = read.get(group, {}).items()
+        read[group] = {str(arm): _arm(f"{group}.{arm}", entry) for arm, entry in entries}
+    read["settings"] = {
         str(setting): {
             str(value): _options(f"settings.{setting}.{value}", options)
             for value, options in values.items()
         }
-        for setting, values in read.pop("settings", {}).items()
+        for setting, values in read.get("settings", {}).items()
     }
-    seeds = tuple(read.pop("seeds"))
+    for key in ("choose", "curves"):
+        read[key] = tuple(map(str, read.get(key, ())))
+    seeds = read["seeds"] = tuple(read["seeds"])
     if not all(isinstance(seed, int) for seed in seeds) or len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds={list(seeds)}; choose different whole numbers")
-    lists: dict[str, Any] = {
-        key: tuple(map(str, read.pop(key, ()))) for key in ("choose", "curves")
-    }
-    study = Study(
-        name=name, arms=arms, first=first, settings=settings, seeds=seeds, **lists, **read
-    )
+    study = Study(name=name, **read)
+    arms, settings = study.arms, study.settings
     for arm, entry in arms.items():
         _check_names(f"arms.{arm}.only", entry.only, settings)
         for setting, values in entry.only.items():

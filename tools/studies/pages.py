@@ -19,7 +19,7 @@ from aal_plugin.files import save_figure, write_whole
 from .figures import figure
 from .records import Records
 from .study import Study, read_study
-from .tables import answer, processors, table, trainings
+from .tables import answer, table
 
 _BLOCK = re.compile(
     r"(?P<mark><!-- study: (?P<name>[\w.-]+)"
@@ -76,7 +76,6 @@ def _section(
     drawing = figure(study, records)
     if draw and drawing is not None:
         save_figure(drawing, image, dpi=110)
-    hours = sum(run.seconds for run in records) / 3600
     lines = ["", f"*{study.question}*"]
     if study.answer and records.runs:
         lines += ["", answer(study, records)]
@@ -84,12 +83,20 @@ def _section(
     if drawing is not None:
         where = Path(os.path.relpath(image, page.parent)).as_posix()
         lines += [f"![{study.question}]({where})", ""]
+    return [*lines, f"`tools/compare.py {file.as_posix()} --jobs 2`: {_runs(study, records)}.", ""]
+
+
+def _runs(study: Study, records: Records) -> str:
+    """How many runs, for how long, where, and with how many trainings of one teacher."""
     seeds = f"{len(study.seeds)} seeds" if len(study.seeds) > 1 else "one seed"
-    count = trainings(records)
+    hours = sum(run.seconds for run in records) / 3600
+    processors = "; ".join(dict.fromkeys(run.processor for run in records))
+    sums: dict[str, set[str]] = {}
+    for run in records:
+        for path, weights in run.weights.items():
+            sums.setdefault(path, set()).add(weights)
+    count = max(map(len, sums.values()), default=0)
     teachers = f", with {count} trainings of the teacher" if count > 1 else ""
-    lines += [
-        f"`tools/compare.py {file.as_posix()} --jobs 2`: {seeds}, {len(records.runs)} runs of "
-        f"{hours:.1f} hours in all on {'; '.join(processors(records))}{teachers}.",
-        "",
-    ]
-    return lines
+    return (
+        f"{seeds}, {len(records.runs)} runs of {hours:.1f} hours in all on {processors}{teachers}"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -10,7 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from .setting import Setting
-from .steps import Steps
+from .timed_steps import TimedSteps
 from .timing import interleave
 
 SHARES = (0.25, 0.5, 0.75, 1.0)
@@ -31,14 +32,18 @@ def scaling(
     The axis 'links' is the number of link weights: every level gets the first 1/4, 2/4 … of the
     blocks.
     """
+    batches = sorted({max(1, round(share * setting.batch)) for share in SHARES})
+    # Rounded to 32 pixels: for patches of 16 and a CNN's five halvings.
+    sizes = sorted({max(32, round(share * setting.size / 32) * 32) for share in SHARES})
     axes: dict[str, list[tuple[Any, Setting]]] = {
-        "batch": _batches(setting),
-        "resolution": [(size, replace(setting, size=size)) for size in _sizes(setting.size)],
+        "batch": [(batch, replace(setting, batch=batch)) for batch in batches],
+        "resolution": [(size, replace(setting, size=size)) for size in sizes],
         "teacher": [(name, replace(setting, teacher=name)) for name in teachers],
         "links": _link_counts(setting),
     }
     found: dict[str, dict[str, Any]] = {}
-    with tqdm(total=sum(map(len, axes.values())) * _timings(rounds), leave=False) as bar:
+    timings = 3 * (WARMUP + rounds) + WARMUP + LINK_ROUNDS * rounds  # of a point
+    with tqdm(total=sum(map(len, axes.values())) * timings, leave=False) as bar:
         for axis, points in axes.items():
             bar.set_description(axis)
             measured = _measure([point for _, point in points], rounds, clock, bar.update)
@@ -48,35 +53,21 @@ def scaling(
     for axis, curve in LINES.items():
         points = found[axis]["points"]
         values = [point["value"] for point in points]
-        found[axis].update(line=curve, r_squared=r_squared(values, [p[curve] for p in points]))
+        r = statistics.correlation(values, [point[curve] for point in points])
+        found[axis].update(line=curve, r_squared=r**2)
     return found
 
 
-def _batches(setting: Setting) -> list[tuple[int, Setting]]:
-    sizes = sorted({max(1, round(share * setting.batch)) for share in SHARES})
-    return [(size, replace(setting, batch=size)) for size in sizes]
-
-
-def _sizes(size: int) -> list[int]:
-    """Shares of the side, rounded to 32 pixels: for patches of 16 and a CNN's five halvings."""
-    return sorted({max(32, round(share * size / 32) * 32) for share in SHARES})
-
-
 def _link_counts(setting: Setting) -> list[tuple[int, Setting]]:
-    made = Steps(setting)
+    made = TimedSteps(setting)
     blocks, levels = len(made.recorder.heads), len(made.best_teacher.channels)
     points = []
     for share in SHARES:
         point = replace(setting, links=[(1, max(1, round(share * blocks)))] * levels)
-        links = Steps(point).links.state_dict()
+        links = TimedSteps(point).links.state_dict()
         weights = sum(tensor.numel() for name, tensor in links.items() if name.endswith("weight"))
         points.append((weights, point))
     return points
-
-
-def _timings(rounds: int) -> int:
-    """Number of timings per point, including warm-up."""
-    return 3 * (WARMUP + rounds) + WARMUP + LINK_ROUNDS * rounds
 
 
 def _measure(
@@ -89,7 +80,7 @@ def _measure(
 
     The points take turns, so that a slow period of the machine affects all of them.
     """
-    made = [Steps(point) for point in points]
+    made = [TimedSteps(point) for point in points]
     measure = partial(
         interleave, warmup=WARMUP, device=points[0].device, clock=clock, advance=advance
     )
@@ -102,54 +93,29 @@ def _measure(
     timings = {**measure(whole, rounds), **measure(links, LINK_ROUNDS * rounds)}
     rows: list[dict[str, float]] = [{} for _ in points]
     for (index, name), timing in timings.items():
-        rows[index][name] = timing.minimum
+        rows[index][name] = min(timing.seconds)
     return rows
 
 
-def r_squared(x: Sequence[float], y: Sequence[float]) -> float:
-    """R² of the straight line through the points: 1 if all lie on it.
-
-    Example:
-        >>> r_squared([1, 2, 3], [2.0, 4.0, 6.0])
-        1.0
-    """
-    count = len(x)
-    mean_x, mean_y = sum(x) / count, sum(y) / count
-    covariance = sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y))
-    variance = sum((a - mean_x) ** 2 for a in x)
-    total = sum((b - mean_y) ** 2 for b in y)
-    return covariance**2 / (variance * total) if total else 1.0
-
-
 def draw_scaling(found: dict[str, dict[str, Any]]) -> Any:
-    """A matplotlib figure: one panel per axis; links and distance have panels of their own."""
+    """A matplotlib figure: a column per axis, the steps above, links and distance alone below."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(13, 6), layout="constrained")
-    panels = figure.subplots(2, len(found), squeeze=False)
-    labels = dict(
-        batch="batch",
-        resolution="side of the images, px",
-        links="link weights",
-        teacher="",
-    )
+    panels = figure.subplots(2, len(found), sharex="col", squeeze=False)
+    labels = dict(batch="batch", resolution="side of the images, px", links="link weights")
+    styles = (dict(student="s:", teacher="^:", aal="o-"), dict(links="o-r"))
     for column, (axis, result) in enumerate(found.items()):
-        points = result["points"]
-        values = [point["value"] for point in points]
-        upper, lower = panels[0][column], panels[1][column]
-        for curve, style in (("student", "s:"), ("teacher", "^:"), ("aal", "o-")):
-            upper.plot(values, [1e3 * point[curve] for point in points], style, label=curve)
-        lower.plot(values, [1e3 * point["links"] for point in points], "o-", color="tab:red")
-        for panel in (upper, lower):
+        values = [point["value"] for point in result["points"]]
+        for row, panel in enumerate(panels[:, column]):
+            for curve, style in styles[row].items():
+                panel.plot(values, [1e3 * p[curve] for p in result["points"]], style, label=curve)
             panel.set_ylim(bottom=0)
             panel.grid(alpha=0.3)
-        lower.set_xlabel(labels[axis])
-        for panel in (upper, lower):
-            if isinstance(values[0], int):
-                panel.locator_params(axis="x", nbins=4)
-            else:
-                panel.tick_params(axis="x", labelrotation=20)
-        upper.set_title(axis)
+        if axis == "teacher":
+            panels[1][column].tick_params(axis="x", labelrotation=20)
+        panels[0][column].set_title(axis)
+        panels[1][column].set_xlabel(labels.get(axis, ""))
     panels[0][0].set_ylabel("step, ms")
     panels[1][0].set_ylabel("links and distance alone, ms")
     panels[0][0].legend()

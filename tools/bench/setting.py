@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+
 from aal_plugin.core.losses.link_ranges import Links
 
 
@@ -26,7 +28,5 @@ class Setting:
     def __post_init__(self) -> None:
         if self.dtype not in ("float32", "bfloat16", "float16"):
             raise ValueError(f"--dtype {self.dtype}; choose float32, bfloat16 or float16")
-
-    @property
-    def teacher_dtype(self) -> str | None:
-        return None if self.dtype == "float32" else self.dtype
+        if self.device.startswith("cuda") and not torch.cuda.is_available():
+            raise ValueError(f"--device {self.device}: no CUDA device was found; choose cpu")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -11,6 +12,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
+from .setting import Setting
+from .straightforward import distance_of_maps
+from .timed_steps import TimedSteps
+
 
 class Counts(NamedTuple):
     """Work of a function run eagerly: each operation reads its inputs, writes its outputs."""
@@ -18,10 +23,6 @@ class Counts(NamedTuple):
     operations: int  # kernels; views do not count
     flops: int  # of products and convolutions; a multiply-add counts as two
     bytes: int  # read from and written to memory
-
-    def seconds(self, flops_per_second: float, bytes_per_second: float) -> float:
-        """A lower bound of its time on a device with these rates, without overlap."""
-        return self.flops / flops_per_second + self.bytes / bytes_per_second
 
 
 def count(function: Callable[[], object]) -> Counts:
@@ -38,6 +39,32 @@ def count(function: Callable[[], object]) -> Counts:
     with flops, moved:
         function()
     return Counts(moved.operations, flops.get_total_flops(), moved.bytes)
+
+
+def counts(setting: Setting) -> dict[str, Counts]:
+    """Operations, flops and bytes of the parts of AAL's step at the setting's batch.
+
+    Counted eagerly at batches of one and two, and extrapolated: the counts are linear in batch.
+    """
+    one, two = (_counts_at(replace(setting, batch=batch, compile=False)) for batch in (1, 2))
+    return {
+        name: Counts(*(a + (b - a) * (setting.batch - 1) for a, b in zip(one[name], two[name])))
+        for name in one
+    }
+
+
+def _counts_at(setting: Setting) -> dict[str, Counts]:
+    made = TimedSteps(setting)
+    rows = {
+        "student step": made.plain(),
+        "teacher forward": made.teacher(),
+        "teacher forward: timm's own": made.peers_teacher(),
+        "links and distance": made.links_alone(),
+        "links and distance: all maps in memory": made.links_alone(distance_of_maps),
+    }
+    for step in rows.values():  # the first step also allocates gradients and optimizer state
+        step()
+    return {name: count(step) for name, step in rows.items()}
 
 
 class _Moved(TorchDispatchMode):

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from aal_plugin.mm.runtime.trials import Trial, run_trials
+from tools.studies.trainings import Training, run_trainings
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = r"""
 import sys
 from pathlib import Path
@@ -43,10 +43,10 @@ def train(tmp_path):
     return script
 
 
-def trial(folder, **settings):
+def training(folder, **settings):
     settings = dict(dict(train_cfg=dict(max_epochs=1), top1=12.5), **settings)
     cfg = Config(dict(settings, work_dir=str(folder / "run")))
-    return Trial("trial", cfg)
+    return Training("training", cfg)
 
 
 def runs(train):
@@ -58,26 +58,26 @@ def test_a_run_is_kept_while_its_config_and_its_teacher_stay(tmp_path, train):
     teacher.write_bytes(b"weights")
     settings = dict(model=dict(heads=[dict(teacher=dict(checkpoint=str(teacher)))]))
     for _ in range(2):
-        (result,) = run_trials([trial(tmp_path, **settings)], train, jobs=1)
+        (result,) = run_trainings([training(tmp_path, **settings)], train, jobs=1)
         assert result["top1"] == 12.5 and result["checkpoint"].endswith("run/epoch_1.pth")
     assert runs(train) == 1
     teacher.write_bytes(b"trained anew")
-    run_trials([trial(tmp_path, **settings)], train, jobs=1)
+    run_trainings([training(tmp_path, **settings)], train, jobs=1)
     assert runs(train) == 2
-    run_trials([trial(tmp_path, lr=2, **settings)], train, jobs=1)
+    run_trainings([training(tmp_path, lr=2, **settings)], train, jobs=1)
     assert runs(train) == 3
 
 
 def test_a_failure_names_the_log_and_is_run_again(tmp_path, train):
     for count in (1, 2):
-        with pytest.raises(RuntimeError, match=r"(?s)out of memory.*trial failed.*train\.log"):
-            run_trials([trial(tmp_path, note="fail")], train, jobs=1)
+        with pytest.raises(RuntimeError, match=r"(?s)out of memory.*training failed.*train\.log"):
+            run_trainings([training(tmp_path, note="fail")], train, jobs=1)
         assert runs(train) == count
 
 
 def test_a_run_that_logs_no_top1_is_no_result(tmp_path, train):
     with pytest.raises(RuntimeError, match="logged no accuracy/top1"):
-        run_trials([trial(tmp_path, top1=None, note="no 11.0")], train_without(train), jobs=1)
+        run_trainings([training(tmp_path, top1=None, note="no 11.0")], train_without(train), jobs=1)
     assert not (tmp_path / "run" / "result.json").exists()
 
 
@@ -89,7 +89,7 @@ def train_without(train):
 @pytest.mark.parametrize(("given", "expected"), [("7", "7"), ("", None)])
 def test_a_given_number_of_threads_is_respected(tmp_path, train, monkeypatch, given, expected):
     monkeypatch.setenv("OMP_NUM_THREADS", given)
-    run_trials([trial(tmp_path)], train, jobs=1)
+    run_trainings([training(tmp_path)], train, jobs=1)
     threads = (tmp_path / "run" / "train.log").read_text().split("threads ")[1].split()[0]
     assert threads == (expected or str(len(os.sched_getaffinity(0))))
 

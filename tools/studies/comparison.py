@@ -44,13 +44,28 @@ def measures(runs: Sequence[Record], metric: str) -> list[float]:
 def paired_difference(
     runs: Sequence[Record], others: Sequence[Record], metric: str
 ) -> Difference | None:
-    """The difference of a metric between runs of the same seed; None without a common seed.
+    """The difference of a metric between runs of the same seed, with Student's t interval.
 
-    The interval is Student's t over the differences of the seeds.
+    None without a common seed, and where two runs of one seed are no pair, see `are_a_pair`.
     """
-    first, second = ({run.seed: run.measure(metric) for run in side} for side in (runs, others))
-    pairs = ((value, second.get(seed)) for seed, value in first.items())
-    return difference_of([a - b for a, b in pairs if a is not None and b is not None])
+    second = {run.seed: run for run in others}
+    pairs = [(run, second[run.seed]) for run in runs if run.seed in second]
+    if not all(are_a_pair(*pair) for pair in pairs):
+        return None
+    values = ((run.measure(metric), other.measure(metric)) for run, other in pairs)
+    return difference_of([a - b for a, b in values if a is not None and b is not None])
+
+
+def are_a_pair(run: Record, other: Record) -> bool:
+    """Whether two runs of one seed differ in their configs alone.
+
+    Another kind of processor rounds otherwise, and so ends elsewhere; and a teacher that was
+    trained anew is another teacher.
+    """
+    same_teachers = all(
+        other.weights.get(path, weights) == weights for path, weights in run.weights.items()
+    )
+    return run.processor == other.processor and same_teachers
 
 
 def difference_of(values: Sequence[float]) -> Difference | None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from aal_plugin.mm.checkpoints.weight_sums import weights_of
+from tools.studies.weight_sums import weights_of
 
 
 def test_a_teacher_trained_anew_to_equal_weights_is_the_same_teacher(tmp_path):

@@ -26,7 +26,7 @@ from .timing import Step
 WEIGHT = 2000.0  # λ of epoch 0
 
 
-class Steps:
+class TimedSteps:
     """Builds steps that share one student and its optimizer, so that all train the same model."""
 
     def __init__(self, setting: Setting) -> None:
@@ -42,16 +42,12 @@ class Steps:
         self.best_teacher = self.make_teacher()
         self.links = self.make_links(self.best_teacher)
 
-    @property
-    def image_size(self) -> tuple[int, int]:
-        return self.setting.size, self.setting.size
-
     def make_teacher(self, **changes: Any) -> TimmTeacher:
         setting = self.setting
         options: dict[str, Any] = dict(
             channels_last=setting.channels_last,
             fold_norms=setting.fold_norms,
-            dtype=setting.teacher_dtype,
+            dtype=None if setting.dtype == "float32" else setting.dtype,
             compile=setting.compile,
         )
         options.update(changes)
@@ -73,20 +69,14 @@ class Steps:
         student = self._compiled(self.student)
         return self._step(loss)
 
-    def teacher(self, teacher: TimmTeacher | None = None) -> Step:
+    def teacher(self, teacher: nn.Module | None = None) -> Step:
         """The teacher's forward pass alone, up to its last level."""
         chosen = teacher or self.best_teacher
         return lambda: self._cast(chosen, self.images)
 
     def peers_teacher(self) -> Step:
         """The whole forward pass of timm's own model, eager and channels first, as in peers."""
-        model = self._timm(self.setting.teacher).eval()
-
-        def forward() -> None:
-            with torch.no_grad():
-                self._cast(model, self.images)
-
-        return forward
+        return self.teacher(self._timm(self.setting.teacher).eval().requires_grad_(False))
 
     def aal(
         self,
@@ -100,7 +90,7 @@ class Steps:
         measure = distance or AttentionLinks.distance
 
         def student_loss(levels: list[Tensor] | None) -> Tensor:
-            self.recorder.start(self.image_size)
+            self.recorder.start((self.setting.size, self.setting.size))
             logits = self.student(self.images)
             maps = self.recorder.stop()
             levels = levels or chosen(self.images)[0]
@@ -116,7 +106,7 @@ class Steps:
 
     def links_alone(self, distance: Callable[..., Tensor] | None = None) -> Step:
         """Links and distance, forward and backward, on recorded maps."""
-        self.recorder.start(self.image_size)
+        self.recorder.start((self.setting.size, self.setting.size))
         self._cast(self.student, self.images)
         maps = [block.detach().requires_grad_() for block in self.recorder.stop()]
         levels, _ = self._cast(self.best_teacher, self.images)
@@ -158,17 +148,22 @@ class Steps:
 
     def without(self) -> dict[str, Callable[[], Step]]:
         """Makers of AAL's step with each thing that makes it fast turned off."""
-        setting = self.setting
-        makers = {
-            "teacher channels first": lambda: self.aal(self.make_teacher(channels_last=False)),
-            "norms not folded": lambda: self.aal(self.make_teacher(fold_norms=False)),
-            "all maps in memory": lambda: self.aal(distance=distance_of_maps),
-            "teacher after student": lambda: self.aal(teacher_first=False),
+        of_teacher: dict[str, dict[str, Any]] = {
+            "teacher channels first": dict(channels_last=False),
+            "norms not folded": dict(fold_norms=False),
         }
-        if setting.dtype != "float32":
-            makers["teacher under autocast"] = lambda: self.aal(self.make_teacher(dtype=None))
-        if setting.compile:
-            makers["teacher not compiled"] = lambda: self.aal(self.make_teacher(compile=False))
+        if self.setting.dtype != "float32":
+            of_teacher["teacher under autocast"] = dict(dtype=None)
+        if self.setting.compile:
+            of_teacher["teacher not compiled"] = dict(compile=False)
+
+        def made(changes: dict[str, Any]) -> Callable[[], Step]:
+            return lambda: self.aal(self.make_teacher(**changes))
+
+        makers = {name: made(changes) for name, changes in of_teacher.items()}
+        makers["all maps in memory"] = lambda: self.aal(distance=distance_of_maps)
+        makers["teacher after student"] = lambda: self.aal(teacher_first=False)
+        if self.setting.compile:
             makers["nothing compiled"] = lambda: self.aal(
                 self.make_teacher(compile=False), compiled=False
             )
@@ -176,19 +171,20 @@ class Steps:
 
     def parts(self) -> dict[str, Callable[[], Step]]:
         """Makers of AAL's parts alone, as they are and with one thing turned off."""
-        return {
-            "part: teacher": self.teacher,
-            "part: teacher with channels first": lambda: self.teacher(
+        makers: dict[str, Callable[[], Step]] = {
+            "teacher": self.teacher,
+            "teacher with channels first": lambda: self.teacher(
                 self.make_teacher(channels_last=False)
             ),
-            "part: teacher with norms not folded": lambda: self.teacher(
+            "teacher with norms not folded": lambda: self.teacher(
                 self.make_teacher(fold_norms=False)
             ),
-            "part: links and distance": self.links_alone,
-            "part: links and distance with all maps in memory": lambda: self.links_alone(
+            "links and distance": self.links_alone,
+            "links and distance with all maps in memory": lambda: self.links_alone(
                 distance_of_maps
             ),
         }
+        return {f"part: {name}": maker for name, maker in makers.items()}
 
     def _step(self, loss: Callable[[], Tensor], extra: nn.Module | None = None) -> Step:
         optimizers = [self.optimizer]

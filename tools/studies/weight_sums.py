@@ -10,7 +10,7 @@ import torch
 from mmengine.config import Config
 from torch import Tensor
 
-from .reading import read_checkpoint
+from aal_plugin.mm.checkpoints.reading import read_checkpoint
 
 
 def weights_of(cfg: Config) -> dict[str, str]:
@@ -37,24 +37,16 @@ def _weights(part: Any) -> dict[str, str]:
 
 
 def _sum_of(path: str) -> str:
-    total = hashlib.sha1()
-    weights = _state_dict(path)
-    if weights is None:
-        total.update(Path(path).read_bytes())
-        return total.hexdigest()
-    for name in sorted(weights):
-        tensor = weights[name].contiguous()
-        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        total.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return total.hexdigest()
-
-
-def _state_dict(path: str) -> dict[str, Tensor] | None:
-    """The tensors of a checkpoint; None if the file has another form, such as DeiT's `model`."""
     try:
         saved = read_checkpoint(path)
     except ValueError:
-        return None
+        saved = None
     weights = saved.get("state_dict", saved) if isinstance(saved, dict) else None
-    plain = isinstance(weights, dict) and all(isinstance(x, Tensor) for x in weights.values())
-    return weights if plain else None
+    if not isinstance(weights, dict) or not all(isinstance(x, Tensor) for x in weights.values()):
+        # Another form, such as DeiT's `model`.
+        return hashlib.sha1(Path(path).read_bytes()).hexdigest()
+    total = hashlib.sha1()
+    for name, tensor in sorted(weights.items()):
+        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        total.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()

@@ -1,23 +1,24 @@
 import copy
+import statistics
 from functools import partial
 
 import pytest
 import torch
 
-from aal_plugin.bench import Setting, Steps, count
-from aal_plugin.bench.scaling import r_squared
-from aal_plugin.bench.straightforward import (
+from tools.bench.counting import count, counts
+from tools.bench.setting import Setting
+from tools.bench.straightforward import (
     StraightforwardTeacher,
     full_attention,
     straightforward_distance,
 )
-from aal_plugin.bench.work import counts
+from tools.bench.timed_steps import TimedSteps
 
 SMALL = dict(student="test_vit", teacher="test_resnet", batch=2, size=64, classes=5)
 
 
 def test_straightforward_aal_has_the_loss_of_ours():
-    made = Steps(Setting(**SMALL, links="alpha"))
+    made = TimedSteps(Setting(**SMALL, links="alpha"))
     student = made.student.eval()
     teacher = StraightforwardTeacher(
         copy.deepcopy(made.best_teacher.model), made.best_teacher.layers
@@ -37,7 +38,7 @@ def test_straightforward_aal_has_the_loss_of_ours():
 
 
 def test_every_step_trains_the_student_and_a_forward_pass_does_not():
-    made = Steps(Setting(**SMALL))
+    made = TimedSteps(Setting(**SMALL))
     makers = dict(
         plain=made.plain,
         aal=made.aal,
@@ -60,7 +61,7 @@ def test_variants_of_aal_have_its_gradients():
     """An option that is off changes the cost alone."""
     gradients = []
     for variant in (None, "all maps in memory", "teacher after student"):
-        made = Steps(Setting(**SMALL))
+        made = TimedSteps(Setting(**SMALL))
         step = made.without()[f"aal step: {variant}"]() if variant else made.aal()
         step()
         gradients.append(made.links[0].weight.grad)
@@ -77,7 +78,7 @@ def test_compiled_step_is_a_graph_of_the_teacher_and_one_of_all_else(monkeypatch
 
     whole = partial(torch.compile, backend=backend, fullgraph=True)  # raises where a graph breaks
     monkeypatch.setattr(torch, "compile", whole)
-    step = Steps(Setting(**SMALL, compile=True)).aal()
+    step = TimedSteps(Setting(**SMALL, compile=True)).aal()
     step()
     step()
     assert len(graphs) == 2
@@ -85,7 +86,7 @@ def test_compiled_step_is_a_graph_of_the_teacher_and_one_of_all_else(monkeypatch
 
 def test_counts_grow_with_the_batch_and_are_those_of_a_run():
     found = counts(Setting(**dict(SMALL, batch=5)))
-    made = Steps(Setting(**dict(SMALL, batch=5)))
+    made = TimedSteps(Setting(**dict(SMALL, batch=5)))
     for name, step in (
         ("links and distance", made.links_alone()),
         ("teacher forward", made.teacher()),
@@ -101,17 +102,20 @@ def test_ours_moves_less_than_all_maps_in_memory():
     assert ours.bytes < plain.bytes / 2
 
 
-def test_unknown_dtype_is_told_the_choices():
+def test_what_cannot_be_measured_is_told_the_choices(monkeypatch):
     with pytest.raises(ValueError, match="--dtype int8; choose float32, bfloat16 or float16"):
         Setting(dtype="int8")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="--device cuda: no CUDA device was found; choose cpu"):
+        Setting(device="cuda")
 
 
 def test_work_of_the_links_is_a_straight_line_over_their_count():
     weights, moved = [], []
     for last in (1, 2, 3, 4):
-        made = Steps(Setting(**SMALL, links=[(1, last)] * 4))
+        made = TimedSteps(Setting(**SMALL, links=[(1, last)] * 4))
         step = made.links_alone()
         step()
         weights.append(sum(link.weight.numel() for link in made.links))
         moved.append(count(step).bytes)
-    assert moved == sorted(moved) and r_squared(weights, moved) > 0.999
+    assert moved == sorted(moved) and statistics.correlation(weights, moved) > 0.999

@@ -25,10 +25,6 @@ class Timing(NamedTuple):
     def median(self) -> float:
         return statistics.median(self.seconds)
 
-    @property
-    def minimum(self) -> float:
-        return min(self.seconds)
-
     def spread(self) -> list[float]:
         """First and third quartile."""
         if len(self.seconds) == 1:
