@@ -19,23 +19,26 @@ if __name__ == "__main__":
 import sys
 from argparse import ArgumentParser, Namespace
 
-from mmengine.config import Config
-from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
-
-from aal_plugin.checkpoint_file import check_checkpoint
-from aal_plugin.mm.configs.check import check_config
-from aal_plugin.mm.configs.files import check_data, check_teacher
-from aal_plugin.mm.configs.reading import read_config
-from aal_plugin.mm.datasets.own_folder import fill_in_own_folder
-from aal_plugin.mm.dry_run import dry_run
-from aal_plugin.mm.launch import mmpretrain_script
-from aal_plugin.mm.runs.protection import protected, switch_on
-from aal_plugin.mm.runs.resuming import resume_from_whole_checkpoint
+from aal_plugin.mmpretrain_options import check_options
 
 
 def main() -> None:
     own = own_options()
+    check_options("train")
+    # After the options: these imports take seconds.
+    from mmengine.registry import RUNNERS
+    from mmengine.runner import Runner
+
+    from aal_plugin.checkpoint_file import check_checkpoint
+    from aal_plugin.mm.configs.check import check_config
+    from aal_plugin.mm.configs.files import check_data, check_teacher
+    from aal_plugin.mm.configs.reading import read_config
+    from aal_plugin.mm.datasets.own_folder import fill_in_own_folder
+    from aal_plugin.mm.dry_run import dry_run
+    from aal_plugin.mm.launch import mmpretrain_script
+    from aal_plugin.mm.runs.protection import protected, switch_on
+    from aal_plugin.mm.runs.resuming import resume_from_whole_checkpoint
+
     switch_on()
     script = mmpretrain_script("train")
     args = script.parse_args()
@@ -63,7 +66,7 @@ def main() -> None:
         runner.test()
 
 
-def check_test_split(cfg: Config) -> None:
+def check_test_split(cfg: dict) -> None:
     """Raise ValueError unless the config says what --test measures, and how."""
     for key in ("test_dataloader", "test_evaluator", "test_cfg"):
         if cfg.get(key) is None:

@@ -14,12 +14,9 @@ BELOW = {
     "core": set(),
     "data": set(),
     "analysis": {"core"},
-    "bench": {"core", "data", "timm"},
     "timm": {"core", "analysis"},
-    "report": {"core", "analysis", "bench", "timm", "mm"},
-    "studies": {"core", "analysis", "mm"},
+    "report": {"core", "analysis", "timm", "mm"},
     "mm": {"core", "data", "analysis"},
-    "cli": {"data"},
 }
 
 

@@ -12,10 +12,6 @@ reached the accuracies of --reach (default: the best of the first run).
 import argparse
 from collections import defaultdict
 
-import numpy as np
-
-from aal_plugin.analysis.curves import PANELS, plot_curves
-from aal_plugin.analysis.runs import epochs_to_reach, named_folder, read_run
 from aal_plugin.files import save_figure
 from aal_plugin.process import plain_errors
 
@@ -29,6 +25,11 @@ def main() -> None:
     parser.add_argument("--reach", type=float, nargs="+", help="values of --metric to reach")
     parser.add_argument("--metric", default="accuracy/top1", help="key in the log")
     args = parser.parse_args()
+    # After the arguments: these imports take seconds.
+    import numpy as np
+
+    from aal_plugin.analysis.curves import PANELS, plot_curves
+    from aal_plugin.analysis.runs import named_folder, read_run
 
     runs = defaultdict(list)
     for run in args.runs:
@@ -58,10 +59,12 @@ def main() -> None:
 
 
 def epochs_cell(curves: list, value: float) -> str:
+    from aal_plugin.analysis.runs import epochs_to_reach
+
     reached = [epochs_to_reach(curve, value) for curve in curves]
     met = [epoch for epoch in reached if epoch is not None]
     if len(met) == len(curves):
-        return f"{np.mean(met):.4g}"
+        return f"{sum(met) / len(met):.4g}"
     return "never" if len(curves) == 1 else f"{len(met)}/{len(curves)}"
 
 

@@ -12,8 +12,6 @@ A value of 1 means that the links are as large as before training; --absolute dr
 import argparse
 from pathlib import Path
 
-from aal_plugin.analysis.heatmap import animate, strip
-from aal_plugin.analysis.link_records import link_history
 from aal_plugin.files import save_figure
 from aal_plugin.process import plain_errors
 
@@ -30,6 +28,10 @@ def main() -> None:
         "--absolute", action="store_true", help="draw magnitudes, not their growth since the start"
     )
     args = parser.parse_args()
+    # After the arguments: these imports take seconds.
+    from aal_plugin.analysis.heatmap import animate, strip
+    from aal_plugin.analysis.link_records import link_history
+
     by_epoch, label, _ = link_history(args.work_dir, args.absolute)
     if not by_epoch:
         raise ValueError(
