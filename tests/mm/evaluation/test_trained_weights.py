@@ -25,21 +25,3 @@ def test_weights_that_do_not_fit_are_named_shortly(tmp_path):
     del weights["head.layers.head.bias"]
     with pytest.raises(ValueError, match="head.bias is missing in the file and \\(10,\\) in the"):
         load_strictly(build(AAL), weights, path)
-
-
-def test_no_weights_of_the_teacher_are_asked_for_to_export():
-    from mmengine.config import Config
-
-    from aal_plugin.mm.checkpoints.export import _with_random_teacher
-
-    timms = dict(type="TimmTeacher", model_name="resnet18", pretrained=True)
-    model = Config(dict(model=dict(teacher=timms)))
-    assert _with_random_teacher(model)["teacher"] == dict(
-        timms, pretrained=False, checkpoint=None, allow_random_weights=True
-    )
-    mms = dict(type="MMTeacher", config="c.py", checkpoint="a.pth")
-    teacher = _with_random_teacher(Config(dict(model=dict(teacher=mms))))["teacher"]
-    assert teacher == dict(mms, checkpoint=None, allow_random_weights=True)
-    assert _with_random_teacher(Config(dict(model=dict(type="ImageClassifier")))) == dict(
-        type="ImageClassifier"
-    )

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from aal_plugin import checkpoint_file
 from aal_plugin.checkpoint_file import check_checkpoint
-from aal_plugin.mm.checkpoints.export import export_student
+from aal_plugin.mm.export import export_student
 from aal_plugin.mm.launch import mmpretrain_script
 from aal_plugin.mm.runs.as_data import only_data
 from tests.mm.small import AAL, PLAIN, TEACHER, build, training
