@@ -194,11 +194,14 @@ class Places:
 
     def __init__(self, student: nn.Module, modules: Iterable[nn.Module]) -> None:
         names = {module: name for name, module in student.named_modules()}
-        self._student = student
-        self._modules = [
-            ([part for part in names[module].split(".") if part and part not in _WRAPPERS], module)
-            for module in dict.fromkeys(modules)
-        ]
+        # Every step of the path to such a module: its name, its owner, its own name, what is there.
+        self._steps: dict[str, tuple[nn.Module, str, nn.Module]] = {}
+        for module in dict.fromkeys(modules):
+            path, found = "", student
+            for part in filter(None, names[module].split(".")):
+                path = f"{path}.{part}".lstrip(".")
+                owner, found = found, getattr(found, part)
+                self._steps[path] = (owner, part, found)
 
     def check(self) -> None:
         """Check that every module is where it was.
@@ -206,24 +209,22 @@ class Places:
         Raises:
             ValueError: one was replaced; it is named.
         """
-        for path, module in self._modules:
-            found: nn.Module | None = self._student
-            for part in path:
-                found = None if found is None else _unwrapped(found)._modules.get(part)
-            if found is not None and _unwrapped(found) is _unwrapped(module):
+        for path, (owner, part, module) in self._steps.items():
+            found = owner._modules.get(part)
+            if found is module or _unwrapped(found) is _unwrapped(module):
                 continue
             now = "missing" if found is None else f"a {_class_of(found)}"
             raise ValueError(
-                f"the student's {'.'.join(path)!r} is {now} now, not the {_class_of(module)} that "
+                f"the student's {path!r} is {now} now, not the {_class_of(module)} that "
                 "AAL records: link after LoRA. Replace modules first (LoRA, quantisation, fusion, "
                 "SyncBatchNorm), then create LinkedStudent, AttentionRecorder or FeatureRecorder"
             )
 
 
-def _unwrapped(module: nn.Module) -> nn.Module:
+def _unwrapped(module: nn.Module | None) -> nn.Module | None:
     for name in _WRAPPERS:
-        if name in module._modules:
-            return _unwrapped(module._modules[name])  # type: ignore[arg-type]
+        if module is not None and name in module._modules:
+            return _unwrapped(module._modules[name])
     return module
 
 

@@ -26,8 +26,6 @@ KINDS = {
     "dinov2_with_registers": "Dinov2WithRegisters",
     "dinov3_vit": "DINOv3ViT",
 }
-
-
 PATHS = [f"transformers.models.{kind}.modeling_{kind}.{prefix}" for kind, prefix in KINDS.items()]
 
 
@@ -66,7 +64,7 @@ def _prefix_tokens(embeddings: Foreign) -> int:
 def _block(attn: Foreign, layer: Foreign, grid: Source, num_prefix_tokens: int) -> BlockReader:
     query, key = (attn.q_proj, attn.k_proj) if hasattr(attn, "q_proj") else (attn.query, attn.key)
     heads = getattr(attn, "num_attention_heads", None) or attn.num_heads
-    scale = (query.out_features // heads) ** -0.5
+    scale = (getattr(attn, "head_dim", None) or attn.attention_head_size) ** -0.5
     # BEiT's bias between class token and patches is one number for each head, which cancels in the
     # softmax of Eq. 3.
     reader = projections_reader(
