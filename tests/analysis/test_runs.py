@@ -132,6 +132,7 @@ def test_folder_without_a_log_is_told(tmp_path, content):
         ("aal=runs/lr=0.1/seed0", "aal", "runs/lr=0.1/seed0"),
         ("lr=0.1=plain", "lr=0.1", "plain"),
         ("aal=plain", "aal", "plain"),
+        ("x=plain", "", "x=plain"),  # both are there
         ("=plain", "", "plain"),
         ("plain", "", "plain"),
         ("a=b=c", "", "a=b=c"),  # none of them is there: the error names all of it
@@ -140,7 +141,7 @@ def test_folder_without_a_log_is_told(tmp_path, content):
 )
 def test_names_and_paths_may_have_equals_signs(tmp_path, monkeypatch, text, name, folder):
     monkeypatch.chdir(tmp_path)
-    for made in ("runs/lr=0.1/seed0", "plain"):
+    for made in ("runs/lr=0.1/seed0", "plain", "x=plain"):
         (tmp_path / made).mkdir(parents=True)
     assert named_folder(text) == (name, Path(folder))
 

@@ -30,6 +30,18 @@ def browser():
         browser.close()
 
 
+@pytest.fixture(scope="module")
+def spaced(tmp_path_factory):
+    """The page of a run whose name has two spaces."""
+    from aal_plugin.report import write_report
+
+    from .test_page import linked_dir
+
+    folder = tmp_path_factory.mktemp("spaced")
+    write_report([f"a  b={linked_dir(folder, 'x=1')}"], folder / "report.html", images=0)
+    return (folder / "report.html").as_uri()
+
+
 class Opened:
     """The page, what the browser's console said, and every address that it asked for."""
 
@@ -85,6 +97,13 @@ def test_slider_shows_the_links_of_its_epoch(browser, address):
         assert opened.run(shown) == second["z"][2]
         label = opened.page.get_attribute(".plot.heatmap", "aria-label")
         assert label == "Heatmap of the links of aal, seed 1 at epoch 2"
+        assert opened.said == []
+
+
+def test_links_of_a_run_whose_name_has_two_spaces_are_drawn(browser, spaced):
+    with Opened(browser, spaced) as opened:
+        z = opened.run("document.querySelector('.plot.heatmap').data[0].z")
+        assert z[0][0] == pytest.approx(0.2 * 2 * 6**0.5)
         assert opened.said == []
 
 
