@@ -21,7 +21,8 @@ from aal_plugin.core.losses.map_grid import map_grid
 from aal_plugin.core.losses.resize import resize_maps
 from aal_plugin.saved_links import read_timm_checkpoint
 
-from .attention_link_task import AttentionLinkTask, one_per_channel
+from .attention_link_task import AttentionLinkTask
+from .channel_means import one_per_channel
 from .from_options import build_teacher, task_settings
 
 
