@@ -19,6 +19,7 @@ from aal_plugin.core.losses.schedule import Gammas
 from aal_plugin.core.settings import check_number
 from aal_plugin.core.student.by_name import AttentionLayers
 
+from .channel_means import one_per_channel
 from .distillation import Distillation
 from .linked_student import TimmLinkedStudent
 from .links_state import links_state, load_links_state
@@ -37,17 +38,10 @@ class AttentionLinkTask(ClassificationTask):
         model: the student, a ViT of a family in `aal_plugin.core.student.families`.
         teacher: a `TimmTeacher` or another `FrozenTeacher`.
         criterion, **task_kwargs: `ClassificationTask`'s own.
-        links: 'full', 'alpha', 'beta', or one (first, last) pair of student blocks for each
-            teacher level, 1-based and inclusive.
+        links, map_size, antialias, attention_layers: see `AttentionLinkLoss`.
         loss_weight: λ of epoch 0.
         gammas, milestones, stop_epoch, start_epoch, warmup_epochs: the course of λ, see
             `link_weight`; `paper_course` gives gammas and milestones for any number of epochs.
-        map_size: side, or (h, w), of the grid on which maps are compared. Default: the student's
-            patch grid, or 14×14 if its blocks have several grids. The distance is a mean over the
-            pixels of maps of unit norm: with k times the pixels, k times λ weighs the same.
-        antialias: smooth teacher maps before they are made smaller; the paper does not.
-        attention_layers: names of the attention modules, for a student of no known family; see
-            `reader_by_name`.
         mean, std: normalisation of the images, for pixel values 0–1; by default that of the
             student's `pretrained_cfg`.
         distill: a second loss, on the teacher's logits.
@@ -83,8 +77,9 @@ class AttentionLinkTask(ClassificationTask):
         self.loss_weight = float(loss_weight)
         self._schedule = (gammas, milestones, stop_epoch, start_epoch, warmup_epochs)
         self.distill = distill
+        self._many_labels = getattr(self, "multi_label", False)  # timm before 1.0.30 has one label
         if distill is not None:
-            distill.check(model, teacher, multi_label=getattr(self, "multi_label", False))
+            distill.check(model, teacher, self._many_labels)
         if callable(select := getattr(model, "set_distilled_training", None)):
             select(distill is not None and distill.token)
 
@@ -128,10 +123,11 @@ class AttentionLinkTask(ClassificationTask):
         The means are L_att, the task loss and, with distillation, the distillation loss before
         its weight.
         """
-        names = ["link_distance", "task_loss", *(["distill_loss"] if self.distill else [])]
-        sums = [self._sums.get(name, (math.nan, 1)) for name in names]
-        means = {name: float(total) / steps for name, (total, steps) in zip(names, sums)}
-        return dict(link_weight=self.link_weight, **means)
+        metrics = dict(link_weight=self.link_weight)
+        for name in ["link_distance", "task_loss", *(["distill_loss"] if self.distill else [])]:
+            total, steps = self._sums.get(name, (math.nan, 1))
+            metrics[name] = float(total) / steps
+        return metrics
 
     def check_finite(self) -> None:
         """Raise where a loss of the epoch so far was NaN or infinite; waits for the device.
@@ -157,6 +153,11 @@ class AttentionLinkTask(ClassificationTask):
         `task_loss` is the criterion's, `link_loss` is λ · L_att, and with distillation alone there
         is `distill_loss`, before its weight.
         """
+        if self._many_labels and not (target.dim() == 2 and target.is_floating_point()):
+            raise ValueError(
+                f"targets of shape {tuple(target.shape)} and type {target.dtype}; multi-label "
+                "training needs (batch, classes) of a floating type"
+            )
         active, distill = self.link_weight > 0, self.distill
         activations: Any = None
         teacher_logits: Any = None
@@ -246,14 +247,3 @@ class AttentionLinkTask(ClassificationTask):
     ) -> AttentionLinkTask:
         self._teacher.apply(fn)
         return super()._apply(fn, *args, **kwargs)
-
-
-def one_per_channel(values: Sequence[float], model: nn.Module) -> Sequence[float]:
-    """A mean or std for the model's images: the average if it has another number of channels.
-
-    timm's loader normalises with the average, and its `pretrained_cfg` always has three values.
-    """
-    convs = (module for module in model.modules() if isinstance(module, nn.Conv2d))
-    channels = next((conv.in_channels for conv in convs), len(values))
-    same = len(values) == channels
-    return values if same else [sum(values) / len(values)] * channels

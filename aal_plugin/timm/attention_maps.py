@@ -22,6 +22,7 @@ from aal_plugin.core.losses.links import map_grid
 from aal_plugin.core.losses.resize import resize_maps
 
 from .attention_link_task import AttentionLinkTask
+from .channel_means import one_per_channel
 from .from_options import build_teacher, task_settings
 
 
@@ -53,6 +54,8 @@ class TimmAttentionReader:
             raise ValueError(f"{checkpoint} does not fit {options}: {error}") from error
         self.model = model.eval()
         self.data = resolve_data_config(vars(args), model=model)
+        for key in ("mean", "std"):
+            self.data[key] = one_per_channel(self.data[key], model)
         self.task = self._task(saved) if getattr(args, "aal_teacher", None) else None
         self.recorder: AttentionRecorder = (
             AttentionRecorder(model) if self.task is None else self.task.trainable_module.recorder
@@ -86,6 +89,8 @@ class TimmAttentionReader:
         reader = getattr(dataset, "reader", None)
         named = getattr(reader or dataset, "class_to_idx", None) or {}
         names = {index: name for name, index in named.items()}
+        mode = getattr(args, "input_img_mode", None)
+        mode = mode or ("RGB" if len(self.data["mean"]) == 3 else "L")  # as train.py has it
         for index in range(min(count, len(dataset))):
             if reader is None:  # a data set of torchvision
                 picture, label = dataset[index]
@@ -93,7 +98,7 @@ class TimmAttentionReader:
             else:  # timm's own leaves each file open
                 file, label = reader[index]
                 with file, Image.open(file) as opened:
-                    picture = opened.convert("RGB")
+                    picture = opened.convert(mode)
                 name = Path(reader.filename(index)).stem
             yield self._read(name, transform(picture), int(label), names)
 
@@ -119,7 +124,8 @@ class TimmAttentionReader:
         )
 
     def _pixels(self, image: Tensor) -> np.ndarray:
-        """A normalised image (3, H, W) as pixels (H, W, 3) uint8."""
+        """A normalised image (C, H, W) as pixels (H, W, 3) uint8; grey, or the first channels."""
         mean, std = (torch.tensor(self.data[key]).view(-1, 1, 1) for key in ("mean", "std"))
         pixels = (255 * (image * std + mean)).round().clamp(0, 255).to(torch.uint8)
-        return pixels.permute(1, 2, 0).contiguous().numpy()
+        shown = pixels[:3] if len(pixels) >= 3 else pixels[:1].expand(3, -1, -1)
+        return shown.permute(1, 2, 0).contiguous().numpy()

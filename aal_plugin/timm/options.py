@@ -112,7 +112,7 @@ def given(args: Namespace, group: str = "") -> dict[str, Any]:
     settings = {}
     for key, option in OPTIONS.items():
         owner, _, name = key.rpartition(".")
-        value = getattr(args, option[2:].replace("-", "_"))
+        value = getattr(args, option[2:].replace("-", "_"), None)  # an args.yaml may lack one
         if owner == group and value is not None:
             settings[name] = value
     return settings

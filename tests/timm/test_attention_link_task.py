@@ -2,6 +2,7 @@ import copy
 import math
 
 import pytest
+import timm.task
 import torch
 from timm.data.loader import PrefetchLoader
 from timm.optim import create_optimizer_v2
@@ -255,6 +256,18 @@ def test_many_labels_train_with_links():
     assert all(g.abs().sum() > 0 for g in gradients(ours.get_trainable_module().links).values())
 
 
+@pytest.mark.skipif(not hasattr(timm.task, "MultiLabelClassificationTask"), reason="older timm")
+def test_class_indices_are_no_targets_of_a_multi_label_task():
+    class Many(AttentionLinkTask, timm.task.MultiLabelClassificationTask):
+        pass
+
+    ours = Many(student(), teacher(), verbose=False)
+    with pytest.raises(
+        ValueError, match=r"targets of shape \(4,\) and type torch.int64; multi-lab"
+    ):
+        ours(*batch())
+
+
 def test_eval_model_is_the_plain_student_also_of_the_ema_copy():
     model = student()
     ours = task(model)
@@ -443,8 +456,6 @@ def test_settings_out_of_range_are_named(settings, words):
 
 
 def test_a_cnn_is_no_student():
-    import timm
-
     with pytest.raises(ValueError, match="ResNet: AAL does not know how to read its attention"):
         task(timm.create_model("test_resnet"))
 
