@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""torch.distributed.run, whose status is 75 if its ranks were told to stop and may resume.
+"""torch.distributed.run, whose exit status is 75 after a signal that stops its ranks.
 
 tools/torchrun.sh starts it. Its options are torchrun's.
 """
