@@ -101,7 +101,7 @@ class TeacherImages(nn.Module):
             device: of the images.
             advice: what to do about a first batch that contradicts this, for the error.
         """
-        self._flip = self._picked is None and self.channels == 3 and rgb != self.rgb
+        self._flip = self.channels == 3 and rgb != self.rgb
         if self.mean is None or self.std is None:
             return
         own_mean, own_std = _channelwise(self.mean), _channelwise(self.std)

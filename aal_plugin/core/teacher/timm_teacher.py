@@ -123,15 +123,17 @@ def _loaded(
     if not model_kwargs.get("features_only"):
         return model
     # timm renames modules when it extracts features, so the weights are loaded before.
-    weights = dict(state_dict=model.state_dict())
-    return _created(model_name, True, dict(model_kwargs, pretrained_cfg_overlay=weights))
+    given = model_kwargs.get("pretrained_cfg_overlay") or {}
+    overlay = dict(given, state_dict=model.state_dict())
+    return _created(model_name, True, dict(model_kwargs, pretrained_cfg_overlay=overlay))
 
 
 def _created(model_name: str, pretrained: bool, model_kwargs: dict[str, Any]) -> nn.Module:
     import timm
 
     published = ":" in model_name or timm.models.is_model_pretrained(model_name)
-    if pretrained and not published and "pretrained_cfg_overlay" not in model_kwargs:
+    own = set(model_kwargs.get("pretrained_cfg_overlay") or ()) - {"mean", "std"}
+    if pretrained and not published and not own:
         raise ValueError(
             f"teacher.pretrained=True: timm has no weights for {model_name!r}; give "
             "teacher.checkpoint=FILE, or another teacher.model_name"

@@ -111,16 +111,17 @@ class Pretends(SmallCNN):
     """Fails for a reason that has nothing to do with the size of its images."""
 
     def forward(self, x):
-        if getattr(self, "broken", False):
+        broken = getattr(self, "broken", "")
+        if broken == "always" or (broken == "by values" and x.any()):
             raise RuntimeError("cuDNN is out of order")
         return super().forward(x)
 
 
 def test_an_error_of_another_cause_is_told_as_it_is():
     teacher = FrozenTeacher(Pretends(), fold_norms=False)
-    teacher.model.broken = True
-    with pytest.raises(RuntimeError, match="^cuDNN is out of order$"):
-        teacher(torch.zeros(1, 3, 64, 64))
+    for teacher.model.broken, size in (("always", 64), ("by values", 224)):
+        with pytest.raises(RuntimeError, match="^cuDNN is out of order$"):
+            teacher(torch.ones(1, 3, size, size))
     with pytest.raises(ValueError, match="teacher Pretends is on cpu and the images on meta; move"):
         teacher(torch.zeros(1, 3, 64, 64, device="meta"))
 
