@@ -29,7 +29,7 @@ def only_label(info: dict[str, Any], index: int, dataset: Any, who: str) -> int:
     """The label of an image that has exactly one.
 
     Raises:
-        ValueError: it has several, or none; the message names `who` needs one.
+        ValueError: it has several, or none; names the image and `who`, which needs one.
     """
     labels = labels_of(info)
     if labels is not None and len(labels) == 1:

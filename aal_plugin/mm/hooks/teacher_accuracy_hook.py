@@ -74,7 +74,7 @@ def _check_teacher(runner: Runner) -> None:
             f"TeacherAccuracyHook needs a model with a teacher, but {type(model).__name__} has "
             "none; set model.teacher, or remove the hook"
         )
-    if hasattr(model.head, "task_heads"):
+    if hasattr(getattr(model, "head", None), "task_heads"):
         raise ValueError(
             "TeacherAccuracyHook needs one label per image, but model.head is a "
             f"{type(model.head).__name__}; remove the hook"
