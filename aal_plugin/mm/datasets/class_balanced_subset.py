@@ -16,7 +16,7 @@ from mmpretrain.registry import DATASETS
 from aal_plugin.core.settings import check_number, check_whole
 from aal_plugin.mm.runs.random_states import named_item
 
-from .labels import check_one_label
+from .labels import only_label
 
 
 @DATASETS.register_module()
@@ -32,7 +32,7 @@ class ClassBalancedSubset:
         fraction: in (0, 1].
         seed: another seed chooses other images.
         allow_outside: whether an annotation file may name images outside the data set's folder.
-        lazy_init: choose the images when the first one is asked for, not at once.
+        lazy_init: choose the images at the first access, not at once.
 
     Raises:
         ValueError: fraction or seed is out of range; an image lies outside the folder, or has
@@ -80,10 +80,10 @@ class ClassBalancedSubset:
             return
         by_class: dict[int, list[int]] = defaultdict(list)
         ranks = []
-        check_one_label(self.dataset, "ClassBalancedSubset")
         for index in range(len(self.dataset)):
             info = self.dataset.get_data_info(index)
-            by_class[int(info["gt_label"])].append(index)
+            label = only_label(info, index, self.dataset, "ClassBalancedSubset")
+            by_class[label].append(index)
             ranks.append(self._rank(index, info))
         chosen = []
         for indices in by_class.values():

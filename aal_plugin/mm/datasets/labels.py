@@ -7,11 +7,17 @@ from typing import Any
 import numpy as np
 
 
-def labels_of(dataset: Any, index: int) -> list[int] | None:
-    """The labels of an image: one, or several of a multi-label data set; None for other forms."""
-    if not hasattr(dataset, "get_data_info"):  # MMPretrain's MultiTaskDataset, a lab's own
-        return None
-    label = dataset.get_data_info(index).get("gt_label")
+def labels_of(info: dict[str, Any]) -> list[int] | None:
+    """The labels of an image from `get_data_info`: one, or several of a multi-label data set.
+
+    Returns:
+        None for labels of another form.
+
+    Example:
+        >>> labels_of(dict(gt_label=3)), labels_of(dict(gt_label=[0, 2]))
+        ([3], [0, 2])
+    """
+    label = info.get("gt_label")
     if isinstance(label, int):
         return [label]
     if label is None or isinstance(label, dict):
@@ -19,13 +25,17 @@ def labels_of(dataset: Any, index: int) -> list[int] | None:
     return [int(each) for each in np.ravel(label)]
 
 
-def check_one_label(dataset: Any, who: str) -> None:
-    """Raise ValueError if the first images of a data set have several labels, or none."""
-    for index in range(min(10, len(dataset))):
-        labels = labels_of(dataset, index)
-        if labels is None or len(labels) != 1:
-            what = "labels of another form" if labels is None else f"the labels {labels}"
-            raise ValueError(
-                f"{who} needs one label per image, but image number {index} of "
-                f"{type(dataset).__name__} has {what}; remove {who}, or use data with one label"
-            )
+def only_label(info: dict[str, Any], index: int, dataset: Any, who: str) -> int:
+    """The label of an image that has exactly one.
+
+    Raises:
+        ValueError: it has several, or none; names the image and `who`, which needs one.
+    """
+    labels = labels_of(info)
+    if labels is not None and len(labels) == 1:
+        return labels[0]
+    what = "labels of another form" if labels is None else f"the labels {labels}"
+    raise ValueError(
+        f"{who} needs one label per image, but image number {index} of {type(dataset).__name__} "
+        f"has {what}; remove {who}, or use data with one label"
+    )

@@ -179,5 +179,5 @@ def _saved(content: Any) -> bytes:
 
 
 def _safetensors(weights: dict[str, Tensor]) -> bytes:
-    """Of copies, because safetensors refuses shared memory."""
+    """Of copies, because safetensors does not accept shared memory."""
     return safetensors.torch.save({k: v.detach().clone().contiguous() for k, v in weights.items()})

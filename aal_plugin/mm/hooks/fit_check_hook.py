@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -132,29 +132,23 @@ def check_labels(key: str, dataset: Any, model: nn.Module) -> None:
     classes = getattr(getattr(model, "head", None), "num_classes", None)
     if not isinstance(classes, int):
         return
-    for part in _levels(dataset):
-        name = f"{key}.dataset ({type(part).__name__})"
-        names = (getattr(part, "metainfo", None) or {}).get("classes") or ()
-        if len(names) > classes:
-            raise ValueError(
-                f"{name} has {len(names)} classes, but model.head.num_classes={classes}; set "
-                f"model.head.num_classes={len(names)}"
-            )
-        if _inside(part) or not hasattr(part, "__len__"):
-            continue
-        if names and not getattr(part, "ann_file", None):
-            continue
-        for index in range(len(part)):
-            labels = labels_of(part, index)
-            if labels is None:
-                break
-            for label in labels:
-                if label >= classes or (label < 0 and label != _NOT_A_CLASS):
-                    raise ValueError(
-                        f"{name} has the label {label} (image number {index}), but "
-                        f"model.head.num_classes={classes} allows labels from 0 to {classes - 1}; "
-                        "correct the labels, or set model.head.num_classes"
-                    )
+    name = f"{key}.dataset ({type(dataset).__name__})"
+    names = (getattr(dataset, "metainfo", None) or {}).get("classes") or ()
+    if len(names) > classes:
+        raise ValueError(
+            f"{name} has {len(names)} classes, but model.head.num_classes={classes}; set "
+            f"model.head.num_classes={len(names)}"
+        )
+    if not hasattr(dataset, "get_data_info") or (names and not _annotated(dataset)):
+        return
+    for index in range(len(dataset)):
+        for label in labels_of(dataset.get_data_info(index)) or ():
+            if label >= classes or (label < 0 and label != _NOT_A_CLASS):
+                raise ValueError(
+                    f"{name} has the label {label} (image number {index}), but "
+                    f"model.head.num_classes={classes} allows labels from 0 to {classes - 1}; "
+                    "correct the labels, or set model.head.num_classes"
+                )
 
 
 def check_ranks(loader: Any) -> None:
@@ -178,16 +172,11 @@ def _fits(key: str, own: Tensor, given: Tensor | None) -> bool:
     return given.shape == own.shape or any(part in key for part in _RESIZED)
 
 
-def _levels(dataset: Any) -> Iterator[Any]:
-    """A data set, and those inside it if it is a wrapper."""
-    yield dataset
-    for part in _inside(dataset):
-        yield from _levels(part)
-
-
-def _inside(dataset: Any) -> list[Any]:
+def _annotated(dataset: Any) -> bool:
+    """Whether labels come from an annotation file, in a wrapper too."""
     one = getattr(dataset, "dataset", None)
-    return getattr(dataset, "datasets", None) or ([] if one is None else [one])
+    inside = getattr(dataset, "datasets", None) or ([] if one is None else [one])
+    return bool(getattr(dataset, "ann_file", None)) or any(map(_annotated, inside))
 
 
 def _classifier(runner: Runner) -> nn.Module:

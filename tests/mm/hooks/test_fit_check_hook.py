@@ -100,7 +100,7 @@ def test_torch_leaves_out_the_label_minus_100(tmp_path):
 
 @pytest.mark.parametrize("what", ["ClassBalancedSubset", "TeacherAccuracyHook"])
 def test_parts_for_one_label_say_so_before_training(tmp_path, what):
-    dataset = images(tmp_path / "data", SEVERAL)
+    dataset = images(tmp_path / "data", [[0]] * 12 + SEVERAL)
     if what == "ClassBalancedSubset":
         dataset = dict(type=what, fraction=0.5, dataset=dataset)
     config = of_data(tmp_path, dataset, model=dict(AAL, head=HEAD))
