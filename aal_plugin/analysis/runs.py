@@ -158,7 +158,7 @@ def _mmengine_run(work_dir: Path) -> Run | None:
 def _timm_run(summary: Path) -> Run | None:
     if not summary.is_file():
         return None
-    # A crash may leave zeros, which csv refuses before Python 3.11.
+    # A crash may leave zeros, which csv rejects before Python 3.11.
     text = summary.read_text(encoding="utf-8", errors="replace").replace("\0", "")
     names: list[str] = []
     lines: dict[int, dict] = {}
