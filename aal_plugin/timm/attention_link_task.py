@@ -93,7 +93,8 @@ class AttentionLinkTask(ClassificationTask):
         mean, std = mean or data.get("mean"), std or data.get("std")
         if mean is not None and std is not None:
             mean, std = one_per_channel(mean, model), one_per_channel(std, model)
-            teacher.match_input([255 * v for v in mean], [255 * v for v in std], rgb=True)
+            pixels = [255 * v for v in mean], [255 * v for v in std]
+            teacher.match_input(*pixels, rgb=True, advice="check --mean and --std")
         self._teacher = Unregistered(teacher.to(device=weights.device, dtype=weights.dtype))
         self.trainable_module = linked
         self.set_epoch(0)

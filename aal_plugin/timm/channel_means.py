@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from aal_plugin.core.images import image_channels_of
+
 
 def one_per_channel(values: Sequence[float], model: nn.Module) -> Sequence[float]:
     """A mean or std for the model's images: the average if it has another number of channels.
 
     timm's loader normalises with the average, and its `pretrained_cfg` always has three values.
     """
-    convs = (module for module in model.modules() if isinstance(module, nn.Conv2d))
-    channels = next((conv.in_channels for conv in convs), len(values))
+    channels = image_channels_of(model)
     same = len(values) == channels
     return values if same else [sum(values) / len(values)] * channels

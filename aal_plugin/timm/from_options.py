@@ -88,11 +88,8 @@ def _course(args: Namespace) -> tuple[Sequence[float], Sequence[int]]:
     if args.aal_final is not None:
         if args.aal_gammas is not None or args.aal_milestones is not None:
             raise ValueError("--aal-final and --aal-gammas both lower λ; give one of them")
-        gammas, milestones = paper_course(args.epochs, args.aal_final)
-        if args.epochs in milestones:
-            return gammas, milestones
         # Cooldown epochs and further cycles of the learning rate come after --epochs.
-        return (*gammas, 1.0), (*milestones, args.epochs)
+        return paper_course(args.epochs, args.aal_final)
     if args.aal_gammas is None:
         if args.aal_milestones is not None:
             raise ValueError(
