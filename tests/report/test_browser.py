@@ -35,7 +35,7 @@ def spaced(tmp_path_factory):
     """The page of a run whose name has two spaces."""
     from aal_plugin.report import write_report
 
-    from .test_page import linked_dir
+    from .test_odd_runs import linked_dir
 
     folder = tmp_path_factory.mktemp("spaced")
     write_report([f"a  b={linked_dir(folder, 'x=1')}"], folder / "report.html", images=0)
