@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import zipfile
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from aal_plugin.checkpoint_file import check_checkpoint
 from aal_plugin.core.losses.links import Range
-from aal_plugin.process import searched_in
 
 from .links import find_links
 
@@ -87,23 +85,19 @@ def load_as_data(path: str) -> dict[str, Any]:
         FileNotFoundError: the checkpoint does not exist.
         ValueError: the file is damaged, is no checkpoint, or holds code.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"checkpoint {path!r}: no such file{searched_in(path)}")
+    check_checkpoint(path)
     allowed = torch.serialization.get_safe_globals()
     torch.serialization.clear_safe_globals()
     torch.serialization.add_safe_globals([(_Ignored, name) for name in _IGNORED])
     try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:  # torch does not check the checksums
-                if damaged := archive.testzip():
-                    raise ValueError(f"{damaged} does not match its checksum")
         saved = torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
         raise
     except Exception as error:  # a damaged pickle raises almost anything
-        reason = "it is incomplete or damaged, or holds more than weights and plain data"
-        reason = str(error) if type(error) is ValueError else reason
-        raise ValueError(f"checkpoint {path!r} cannot be read: {reason}") from error
+        raise ValueError(
+            f"checkpoint {path!r} cannot be read: it is damaged, or holds more than weights and "
+            "plain data"
+        ) from error
     finally:
         torch.serialization.clear_safe_globals()
         torch.serialization.add_safe_globals(allowed)

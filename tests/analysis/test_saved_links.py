@@ -113,7 +113,7 @@ def test_wrong_files_are_errors_that_name_them(tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError, match=f"'no.pth': no such file in {tmp_path}"):
         read_links("no.pth")
     (tmp_path / "half.pth").write_bytes(b"PK")
-    with pytest.raises(ValueError, match="half.pth' cannot be read: it is incomplete or damaged"):
+    with pytest.raises(ValueError, match="half.pth' is cut short: its end is missing"):
         read_links("half.pth")
     with pytest.raises(ValueError, match="plain.pth' has no attention links: it was trained"):
         read_links(save("plain.pth", links=False))
@@ -137,7 +137,7 @@ def test_a_flipped_bit_is_found_by_the_checksum(tmp_path):
     content[at] ^= 1
     (tmp_path / "c.pth").write_bytes(content)
     torch.load(path)  # does not see it
-    with pytest.raises(ValueError, match="c.pth' cannot be read: .*does not match its checksum"):
+    with pytest.raises(ValueError, match="c.pth' is damaged: .*does not match its checksum"):
         read_links(path)
 
 
