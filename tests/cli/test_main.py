@@ -31,7 +31,10 @@ def aal(monkeypatch, capfd):
 
 def test_every_command_has_a_tool_and_every_tool_a_command():
     files = {path.relative_to(tools_folder()).as_posix() for path in tools_folder().rglob("*.*")}
-    tools = {name for name in files if name.endswith((".py", ".sh"))} - {"torchrun.sh", "torchrun.py"}
+    tools = {name for name in files if name.endswith((".py", ".sh"))} - {
+        "torchrun.sh",
+        "torchrun.py",
+    }
     assert {command.tool for command in COMMANDS.values()} == tools
 
 
