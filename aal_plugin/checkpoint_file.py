@@ -96,10 +96,7 @@ def _fault_of_zip(path: str) -> str | None:
         raise
     except Exception as error:  # a flipped bit asks for a password, a decompressor, other disks
         words = str(error).splitlines()[0] if str(error) else type(error).__name__
-        checksum = words.startswith("Bad CRC-32")
-        return (
-            f"is damaged: {name} does not match its checksum"
-            if checksum
-            else f"is damaged ({words})"
-        )
+        if words.startswith("Bad CRC-32"):
+            return f"is damaged: {name} does not match its checksum"
+        return f"is damaged ({words})"
     return None

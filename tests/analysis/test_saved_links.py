@@ -10,6 +10,7 @@ import torch
 
 from aal_plugin.analysis import link_share, link_strength, select_ranges
 from aal_plugin.analysis.saved_links import load_as_data, read_links
+from aal_plugin.timm.links_state import load_links_state
 from tests.timm.small import task
 
 
@@ -184,4 +185,4 @@ def test_links_that_are_no_links_are_refused_by_the_reader_and_by_the_task(tmp_p
         if wrong:
             one.load_task_state(dict(links=wrong))
         else:
-            one.get_trainable_module().link_loss.load_links_state(wrong)
+            load_links_state(one.get_trainable_module().links, wrong)
