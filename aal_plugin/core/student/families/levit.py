@@ -13,7 +13,13 @@ from torch import Tensor
 
 from aal_plugin.core.student.maps import attention_received
 from aal_plugin.core.student.readers import BlockReader, StudentReader
-from aal_plugin.core.student.recognise import attentions_of, computes_as, family, is_a
+from aal_plugin.core.student.recognise import (
+    OtherAttention,
+    attentions_of,
+    computes_as,
+    family,
+    is_a,
+)
 from aal_plugin.core.student.recorder import Foreign, Source, constant, input_grid, output_of
 from aal_plugin.core.student.windows import Windows, attention_within
 
@@ -33,9 +39,13 @@ def levit(module: Foreign) -> StudentReader:
     blocks = []
     # Modules are registered in the order in which they run.
     for attn in module.modules():
-        if computes_as(attn, *LEVIT):
+        if not is_a(attn, *LEVIT, *DOWNSAMPLE):
+            continue
+        if not computes_as(attn, *LEVIT, *DOWNSAMPLE):
+            raise OtherAttention
+        if is_a(attn, *LEVIT):
             blocks.append(_levit_reader(attn, attn.qkv))
-        elif computes_as(attn, *DOWNSAMPLE):
+        else:
             blocks.append(_levit_reader(attn, attn.q, attn.kv))
     return StudentReader(blocks)
 

@@ -12,7 +12,14 @@ from torch import Tensor
 from aal_plugin.core.student.maps import attention_received, check_fills
 from aal_plugin.core.student.positions import decomposed_bias, rotate
 from aal_plugin.core.student.readers import BlockReader, StudentReader, normed_sources
-from aal_plugin.core.student.recognise import attentions_of, computes_as, family, is_a, patch_of
+from aal_plugin.core.student.recognise import (
+    OtherAttention,
+    attentions_of,
+    computes_as,
+    family,
+    is_a,
+    patch_of,
+)
 from aal_plugin.core.student.recorder import (
     Foreign,
     Source,
@@ -103,20 +110,30 @@ def sam_attention(query: Tensor, key: Tensor, grid: tuple[int, int], block: Fore
     return attention_within(query, key, Windows(grid, side), attn.scale, bias)
 
 
+PARTITIONED = (
+    f"{MAXXVIT}.PartitionAttentionCl",
+    f"{MAXXVIT}.PartitionAttention2d",
+    f"{MAXXVIT}.ParallelPartitionAttention",
+    f"{MAXXVIT}.TransformerBlock2d",
+)
+
+
 @family("timm MaxViT and CoAtNet", f"{MAXXVIT}.MaxxVit")
 def timm_maxxvit(module: Foreign) -> StudentReader:
     """MaxViT's and MaxxViT's windows and dilated grids; CoAtNet's attention over the whole grid."""
     blocks: list[BlockReader] = []
     for block in module.modules():
-        if computes_as(block, f"{MAXXVIT}.PartitionAttentionCl"):
+        if is_a(block, *PARTITIONED) and not computes_as(block, *PARTITIONED):
+            raise OtherAttention
+        if is_a(block, f"{MAXXVIT}.PartitionAttentionCl"):
             blocks.append(_maxxvit_reader(block, block.attn, Source(block, input_grid)))
-        elif computes_as(block, f"{MAXXVIT}.PartitionAttention2d"):
+        elif is_a(block, f"{MAXXVIT}.PartitionAttention2d"):
             blocks.append(_maxxvit_reader(block, block.attn, Source(block, output_grid)))
-        elif computes_as(block, f"{MAXXVIT}.ParallelPartitionAttention"):
+        elif is_a(block, f"{MAXXVIT}.ParallelPartitionAttention"):
             grid = Source(block, input_grid)
             blocks.append(_maxxvit_reader(block, block.attn_block, grid))
             blocks.append(_maxxvit_reader(block, block.attn_grid, grid, dilated=True))
-        elif computes_as(block, f"{MAXXVIT}.TransformerBlock2d"):
+        elif is_a(block, f"{MAXXVIT}.TransformerBlock2d"):
             grid = Source(block.attn.qkv, output_grid)
             blocks.append(_maxxvit_reader(block, block.attn, grid))
     return StudentReader(blocks)
