@@ -53,8 +53,7 @@ class FrozenTeacher(nn.Module):
         image_size: one number or (H, W): images are resized to it for the teacher alone.
         num_prefix_tokens: tokens ahead of a transformer's patches, see `Levels`.
         image_channels: which of the student's channels the teacher receives, see `TeacherImages`.
-        copy_model: False saves the copy's memory: `model` itself is frozen and put into eval mode,
-            and its norms are folded, for good.
+        copy_model: False saves memory: `model` itself is frozen, and its norms are folded for good.
 
     In float16, values beyond its range become its largest, so that one map that overflows does
     not make the whole loss NaN; bfloat16 has the range of float32.
