@@ -25,8 +25,15 @@ test-reliability: $(VENV)/.installed-dev
 	$(BIN)/python -W ignore -m tests.reliability.kill_matrix $(ARGS)
 
 # What only a GPU can show, docs/gpu.md; with the torch, timm and pytest of $(PYTHON): no install.
+# A test that fails stops no measurement. A compiled row takes up to a minute to compile.
+COMPILED := student step,teacher forward,aal step,timm feature distillation,straightforward aal
 gpu:
-	$(PYTHON) -W ignore tools/gpu.py $(ARGS)
+	@failed=0; \
+	AAL_GPU_TESTS_DEVICE=cuda $(PYTHON) -W ignore -m pytest -v tests/gpu || failed=1; \
+	measure="$(PYTHON) -W ignore tools/benchmark.py --device cuda $(ARGS)"; \
+	$$measure --json docs/results/gpu/benchmark.json || exit 2; \
+	$$measure --compile --only "$(COMPILED)" --json docs/results/gpu/compiled.json || failed=1; \
+	exit $$failed
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

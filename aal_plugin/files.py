@@ -6,7 +6,7 @@ import errno
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ PACKAGE = Path(__file__).resolve().parent
 def written_whole(path: str | Path, size: int | None = None) -> Iterator[Path]:
     """Yield a temporary path next to `path`; replace `path` by it once it is on the disk.
 
-    If writing is interrupted, `path` still has its old content.
+    If writing is interrupted, `path` still has its old content. The new file has the mode of the
+    one that it replaces.
 
     Args:
         size: number of bytes to write, for the error message.
@@ -32,7 +33,10 @@ def written_whole(path: str | Path, size: int | None = None) -> Iterator[Path]:
     path = Path(path)
     part = path.with_name(PREFIX + path.name)
     try:
+        _create(part)
         yield part
+        with suppress(FileNotFoundError, PermissionError):  # vfat and some mounts have no modes
+            os.chmod(part, path.stat().st_mode & 0o7777)
         _flush(part)
         os.replace(part, path)
         _flush(path.parent)
@@ -71,11 +75,38 @@ def remove_parts(folder: str | Path) -> None:
         part.unlink(missing_ok=True)
 
 
+def check_not_input(out: str | Path, *inputs: str | Path) -> None:
+    """Raise ValueError if `out` is one of the files that it is made from.
+
+    Example:
+        >>> check_not_input(__file__, __file__)
+        Traceback (most recent call last):
+        ...
+        ValueError: ... is an input of this command and would be overwritten; choose another name
+    """
+    for path in inputs:
+        if os.path.exists(out) and os.path.exists(path) and os.path.samefile(out, path):
+            raise ValueError(
+                f"{out} is an input of this command and would be overwritten; choose another name"
+            )
+
+
+def _create(part: Path) -> None:
+    """Create an empty file of our own, in place of what a killed process or anyone left there."""
+    part.unlink(missing_ok=True)
+    # O_EXCL follows no symbolic link.
+    os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+
+
 def _flush(path: Path) -> None:
     """Wait until a file, or the list of files in a folder, is on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        # Network mounts and FUSE answer so where they cannot flush; closing is all there is then.
+        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+            raise
     finally:
         os.close(handle)
 

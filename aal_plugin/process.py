@@ -1,4 +1,4 @@
-"""How a process ends: an error in plain words, one of several ranks, the child of a tool."""
+"""How a process ends: an error in words, a signal, one of several ranks, the child of a tool."""
 
 from __future__ import annotations
 
@@ -8,20 +8,24 @@ import os
 import re
 import signal
 import sys
+import sysconfig
 import threading
 import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 TRACEBACK = "AAL_TRACEBACK"  # environment variable; 1 shows the traceback
 STATUS = 2  # argparse's exit status
+STOPPED = 75  # EX_TEMPFAIL of sysexits.h: run it again
 
 # An error inside these functions is probably a bug, not a user's mistake: show the traceback.
 _STEPS = ("train_step", "val_step", "test_step", "train_one_epoch")
 # The messages of these errors are written for users; other errors also need their class name.
 _FOR_USERS = (ValueError, OSError, FloatingPointError, ImportError)
+_PACKAGE = Path(__file__).resolve().parent
 
 PARENT = "AAL_PARENT"  # environment variable: this process ends when the process of this id ends
 _GRACE = 30.0  # seconds for a child to save a checkpoint; the same as torchrun's
@@ -31,12 +35,17 @@ _GRACE = 30.0  # seconds for a child to save a checkpoint; the same as torchrun'
 def plain_errors() -> Iterator[None]:
     """Wrap a tool's main: print an error as one line and exit with status 2.
 
-    An error that a training step raises keeps its traceback.
+    The traceback is kept if a training step raised the error, or if it passed through the code of
+    a lab, such as a hook or a transform of its own: files of neither this package nor installed
+    ones. An error of an installed package is a line that says how to see the traceback.
     """
     try:
         yield
     except Exception as error:
-        if os.environ.get(TRACEBACK, "0") not in ("", "0") or _in_a_step(error):
+        wanted = os.environ.get(TRACEBACK, "0") not in ("", "0")
+        first, *causes = _passed(error)
+        passed = [*first[2:], *(file for files in causes for file in files)]  # below the caller
+        if wanted or _in_a_step(error) or any(map(_is_a_labs, passed)):
             raise
         rank = f" (rank {os.environ['RANK']})" if "RANK" in os.environ else ""
         print(f"{Path(sys.argv[0]).name}: error{rank}: {in_words(error)}", file=sys.stderr)
@@ -53,9 +62,11 @@ def in_words(error: BaseException) -> str:
         return f"{error.filename}: {error.strerror}"
     if isinstance(error, SyntaxError) and error.filename is not None:
         return f"{error.filename}, line {error.lineno}: {error.msg}"
-    if type(error) in _FOR_USERS or (isinstance(error, _FOR_USERS) and words):
+    if type(error) not in _FOR_USERS and not (isinstance(error, _FOR_USERS) and words):
+        words = f"{type(error).__name__}: {words}"
+    elif not all(files and _is_installed(files[-1]) for files in _passed(error)):
         return words
-    return f"{type(error).__name__}: {words} (set {TRACEBACK}=1 to see the traceback)"
+    return f"{words} (set {TRACEBACK}=1 to see the traceback)"
 
 
 def searched_in(path: str | Path) -> str:
@@ -70,6 +81,83 @@ def searched_in(path: str | Path) -> str:
 
 def _in_a_step(error: BaseException) -> bool:
     return any(frame.name in _STEPS for frame in traceback.extract_tb(error.__traceback__))
+
+
+def _passed(error: BaseException | None) -> Iterator[list[str]]:
+    """The source files that an error passed through, then those of each error that caused it."""
+    while error is not None:
+        # A DataLoader worker sends its own traceback as text.
+        told = str(error) if "Original Traceback" in str(error) else ""
+        yield [
+            *(frame.filename for frame in traceback.extract_tb(error.__traceback__)),
+            *re.findall(r'^ *File "(.+?)", line', told, re.MULTILINE),
+        ]
+        hidden = error.__cause__ is None and error.__suppress_context__
+        error = None if hidden else error.__cause__ or error.__context__
+
+
+def _is_installed(file: str) -> bool:
+    path = Path(file)
+    python = any(path.is_relative_to(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib"))
+    return python or bool({"site-packages", "dist-packages"} & set(path.parts))
+
+
+def _is_a_labs(file: str) -> bool:
+    path = Path(file).resolve()
+    ours = any(path.is_relative_to(folder) for folder in (_PACKAGE, _PACKAGE.parent / "tools"))
+    return path.is_file() and not ours and not _is_installed(file)
+
+
+class Stop:
+    """What a process does on SIGTERM and SIGUSR1: it ends with status 75.
+
+    A run that trains saves a checkpoint first: `StopSignalHook` sets `saves` and looks at `asked`
+    after each step. Otherwise the process ends immediately, because it has nothing to save. A
+    second signal, at least ten seconds later, always ends it immediately.
+    """
+
+    def __init__(self) -> None:
+        self.saves = False
+        self._since: float | None = None
+        self._before: dict[int, Any] = {}
+
+    @property
+    def asked(self) -> bool:
+        """Whether a signal was received."""
+        return self._since is not None
+
+    def listen(self) -> bool:
+        """Receive the signals from now on; False if they were received before.
+
+        Raises:
+            ValueError: this is not the main thread, which alone can receive signals.
+        """
+        if self._before:
+            return False
+        for name in ("SIGTERM", "SIGUSR1"):
+            if hasattr(signal, name):
+                number = getattr(signal, name)
+                self._before[number] = signal.signal(number, self._receive)
+        return True
+
+    def ignore(self) -> None:
+        """Give the signals back to whoever received them before."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self.__init__()  # type: ignore[misc]
+
+    def _receive(self, number: int, frame: Any) -> None:
+        if not self.saves:
+            # Not SystemExit: Python ignores it where it is raised within a __del__.
+            os._exit(STOPPED)
+        if self._since is None:
+            self._since = time.monotonic()
+        elif time.monotonic() - self._since > 10:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
+
+STOP = Stop()
 
 
 def end_with_parent() -> None:

@@ -130,8 +130,9 @@ def test_students_are_shown_on_the_same_images(run, tool, message, tmp_path):
 
 
 def test_runs_are_compared(run, tool, tmp_path):
+    shutil.copytree(run / "aal", run / "lr=0.1", dirs_exist_ok=True)
     text = tool(
-        "compare_runs", run / "plain", f"ours={run / 'aal'}", f"ours={run / 'aal'}",
+        "compare_runs", run / "plain", f"ours={run / 'lr=0.1'}", f"ours={run / 'aal'}",
         tmp_path / "curves.png", "--reach", 0, 101,
     )  # fmt: skip
     plain, ours = (line.split() for line in text.splitlines() if line[:5] in ("plain", "ours "))
@@ -154,7 +155,7 @@ def test_what_a_tool_cannot_do_is_said_in_one_line(run, message, tmp_path):
     (tmp_path / "empty").mkdir()
     told = message("show_attention", run / "plain.py", plain, tmp_path / "empty")
     assert "error: folder" in told and "has no image" in told
-    assert "holds no training log" in message("compare_runs", tmp_path, "o.png")
+    assert "holds no training run" in message("compare_runs", tmp_path, "o.png")
     assert "logged no accuracy/top5; it has accuracy/top1" in message(
         "compare_runs", run / "plain", "o.png", "--metric", "accuracy/top5"
     )

@@ -10,10 +10,10 @@ import modelindex
 import pytest
 import yaml
 
-from aal_plugin.studies.choosing import runs_of
-from aal_plugin.studies.records import TOP1, Records
-from aal_plugin.studies.study import read_study
-from aal_plugin.studies.tables import shown_points
+from tools.studies.choosing import runs_of
+from tools.studies.records import TOP1, Records
+from tools.studies.study import read_study
+from tools.studies.tables import shown_points
 
 from .pages import ROOT
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import os
 import re
 from importlib import import_module
 from pathlib import Path
@@ -17,7 +18,8 @@ import aal_plugin.analysis
 import aal_plugin.core
 import aal_plugin.mm
 import aal_plugin.timm
-from aal_plugin.mm.runtime.launch import mmpretrain_script
+from aal_plugin.mm.launch import mmpretrain_script
+from aal_plugin.timm.options import OPTIONS as AAL_OPTIONS
 
 from .pages import (
     OLD_NAMES,
@@ -43,9 +45,10 @@ LIKE = {"dist_train.sh": "train.py", "slurm_train.sh": "train.py", "dist_test.sh
 MAIN = {"aal_plugin.data": "aal_plugin.data.shapes_export"}  # where the options of a package are
 # Options of other people's programs, which the pages name without a command.
 FOREIGN = """
---amp --backend-store-uri --channels-last --clip-grad --cutmix --grad-accum-steps
---grad-checkpointing --help --kd-model-name --layer-decay --log-wandb --logdir --mixup
---model-dtype --model-ema --naflex-loader --resume --torchcompile --torchscript
+--amp --backend-store-uri --bce-loss --channels-last --clip-grad --cooldown-epochs --cutmix
+--grad-accum-steps --grad-checkpointing --help --in-chans --jsd-loss --kd-model-name
+--layer-decay --log-wandb --logdir --mixup --model-dtype --model-ema --naflex-loader --resume
+--task --torchcompile --torchscript --train-img-sizes
 """
 NO_CLASSES = {"MaxBoxAcc", "ImageNet", "ViT"}
 SETTINGS = {
@@ -138,9 +141,7 @@ def has_option(tool: str, option: str, foreign: bool = True) -> bool:
     if tool in ("train.py", "test.py"):
         sources.append(inspect.getsource(mmpretrain_script(Path(tool).stem)))
     if tool == "timm_train.py":
-        if not option.startswith("--aal-"):
-            return foreign
-        sources = [(ROOT / "aal_plugin/timm/options.py").read_text(encoding="utf-8")]
+        return option in AAL_OPTIONS.values() if option.startswith("--aal-") else foreign
     no_prefix = "--" + option.removeprefix("--no-")  # argparse.BooleanOptionalAction
     return any(
         f'"{name}"' in text or f"'{name}'" in text
@@ -223,12 +224,12 @@ def test_named_modules_of_ours_exist(page):
 
 def test_every_tool_and_every_option_for_timm_is_on_a_page():
     pages = "".join(page.read_text(encoding="utf-8") for page in PAGES)
-    for tool in (*ROOT.glob("tools/**/*.py"), *ROOT.glob("tools/*.sh")):
+    for tool in ROOT.glob("tools/**/*.*"):
         name = tool.relative_to(ROOT).as_posix()
-        assert name in pages or tool.stem in ("torchrun", "quickstart"), f"no page names {name}"
-    options = (ROOT / "aal_plugin/timm/options.py").read_text(encoding="utf-8")
+        named = name in pages or tool.stem in ("torchrun", "quickstart")
+        assert named or not os.access(tool, os.X_OK), f"no page names {name}"
     page = (ROOT / "docs/timm.md").read_text(encoding="utf-8")
-    for option in re.findall(r'add\(\s*"(--aal-[\w-]+)"', options):
+    for option in AAL_OPTIONS.values():
         assert f"`{option}" in page, f"docs/timm.md lacks {option}"
 
 

@@ -26,6 +26,7 @@ LINKED = "LinkedStudent("
 SMALLER = {
     '"efficientnet_b3", pretrained=True': '"test_resnet", allow_random_weights=True',
     "range(300)": "range(2)",
+    "range(100)": "range(2)",
     "max_epochs=300": "max_epochs=2, logger=False, enable_progress_bar=False, accelerator='cpu'",
     "num_train_epochs=300": "num_train_epochs=2, per_device_train_batch_size=4, "
     "use_cpu=True, report_to='none'",

@@ -4,10 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from aal_plugin import process
 from aal_plugin.process import in_words, plain_errors, searched_in
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -19,11 +21,11 @@ def left(capsys, raise_it):
     return ended.value.code, capsys.readouterr().err
 
 
-def raising(error):
-    def raise_it():
-        raise error
-
-    return raise_it
+def raising(error, file=process.__file__):
+    """A function of a file, by default one of ours, that raises an error."""
+    made = {"error": error}
+    exec(compile("def raise_it():\n    raise error", file, "exec"), made)
+    return made["raise_it"]
 
 
 def test_a_mistake_is_a_line_and_status_2(capsys, monkeypatch):
@@ -38,8 +40,10 @@ def test_a_mistake_is_a_line_and_status_2(capsys, monkeypatch):
 def test_words_that_tell_little_have_their_kind_beside_them(capsys):
     _, text = left(capsys, raising(KeyError("model")))
     assert "KeyError: 'model' (set AAL_TRACEBACK=1 to see the traceback)" in text
-    _, text = left(capsys, lambda: open("/no/such/file"))
-    assert "/no/such/file: No such file or directory" in text
+    _, text = left(
+        capsys, raising(FileNotFoundError(2, "No such file or directory", "/no/such/file"))
+    )
+    assert "/no/such/file: No such file" in text
 
 
 def test_a_relative_path_is_told_with_the_folder_that_was_searched(tmp_path, monkeypatch):
@@ -82,6 +86,38 @@ def test_a_registrys_prefixes_are_left_out():
         "class `AALClassifier` in aal_plugin/mm/models/classifier.py: class `T` in a.py: no weights"
     )
     assert in_words(ValueError(words)) == "no weights"
+
+
+def test_an_error_of_an_installed_package_says_how_to_see_where_it_was(capsys):
+    _, text = left(capsys, raising(ValueError("bad"), pytest.__file__))
+    assert text.endswith("error: bad (set AAL_TRACEBACK=1 to see the traceback)\n")
+
+
+@pytest.mark.parametrize("how", ["itself", "through a library", "as a cause", "in a worker"])
+def test_an_error_of_a_labs_own_code_keeps_its_traceback(tmp_path, how):
+    (tmp_path / "lab.py").write_text("def hook():\n    raise ValueError('the lab knows')\n")
+    lab = raising(ValueError("the lab knows"), str(tmp_path / "lab.py"))
+    if how == "through a library":  # numpy raises it, the lab called it
+        made = {"np": np}
+        text = "def hook():\n    np.zeros((2, 3)).reshape(5)"
+        exec(compile(text, str(tmp_path / "lab.py"), "exec"), made)
+        lab = made["hook"]
+    elif how == "as a cause":
+        made = {"inner": lab}
+        text = (
+            "def outer():\n"
+            "    try:\n"
+            "        inner()\n"
+            "    except ValueError as error:\n"
+            "        raise ValueError('image a.png failed to load') from error\n"
+        )
+        exec(compile(text, process.__file__, "exec"), made)
+        lab = made["outer"]
+    elif how == "in a worker":
+        told = f'Caught.\nOriginal Traceback (most recent):\n  File "{tmp_path}/lab.py", line 2'
+        lab = raising(ValueError(told))
+    with pytest.raises(ValueError), plain_errors():
+        lab()
 
 
 @pytest.mark.slow

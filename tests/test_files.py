@@ -1,11 +1,15 @@
 """Files on a disk that is really full: a file system of 300 kB, mounted for the test."""
 
+import errno
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from aal_plugin.files import PREFIX, check_not_input, write_whole
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = """
@@ -68,3 +72,51 @@ def test_a_full_disk_is_told_and_what_was_there_is_kept(tmp_path):
     assert "400000 bytes needed" in replaced and "of this name is unchanged" in replaced
     assert "is kept" not in new
     assert left == "['kept'] True"
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EOPNOTSUPP, errno.EIO])
+def test_a_mount_that_cannot_flush_is_no_error_and_a_broken_disk_is(tmp_path, monkeypatch, number):
+    def fsync(handle):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    (tmp_path / "a").write_text("old")
+    if number == errno.EIO:
+        with pytest.raises(OSError, match=os.strerror(number)):
+            write_whole(tmp_path / "a", "new")
+    else:
+        write_whole(tmp_path / "a", "new")
+    assert (tmp_path / "a").read_text() == ("old" if number == errno.EIO else "new")
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_a_planted_link_is_not_followed(tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    (tmp_path / f"{PREFIX}a").symlink_to(victim)
+    write_whole(tmp_path / "a", "new")
+    assert victim.read_text() == "mine" and not (tmp_path / "a").is_symlink()
+
+
+def test_a_file_keeps_its_mode_and_a_new_one_has_the_umasks(tmp_path):
+    before = os.umask(0o027)
+    try:
+        for name, mode in (("open", 0o664), ("locked", 0o440), ("own", 0o600)):
+            (tmp_path / name).write_text("old")
+            (tmp_path / name).chmod(mode)
+            write_whole(tmp_path / name, "new")
+            assert (tmp_path / name).stat().st_mode & 0o777 == mode
+        write_whole(tmp_path / "new", "new")
+        assert (tmp_path / "new").stat().st_mode & 0o777 == 0o640
+    finally:
+        os.umask(before)
+
+
+def test_an_output_that_is_an_input_is_refused(tmp_path):
+    source = tmp_path / "epoch_1.pth"
+    source.write_text("weights")
+    (tmp_path / "link.pth").symlink_to(source)
+    for out in (source, tmp_path / "link.pth", f"{tmp_path}/../{tmp_path.name}/epoch_1.pth"):
+        with pytest.raises(ValueError, match="epoch_1|link.*is an input .* choose another name"):
+            check_not_input(out, "gone.py", source)
+    check_not_input(tmp_path / "other.pth", source)

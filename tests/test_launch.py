@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.runner import CheckpointLoader, Runner
+from mmengine.runner import Runner
 
-from aal_plugin.mm.runtime.launch import mmpretrain_script
+from aal_plugin.mm.launch import mmpretrain_script
+from aal_plugin.mm.runs.as_data import load_as_data
 
 from .mm.small import AAL, TEACHER, build, training
 
@@ -57,7 +58,7 @@ def dump(config, path):
 
 
 def load(path):
-    return CheckpointLoader.load_checkpoint(str(path), map_location="cpu")
+    return load_as_data(str(path))
 
 
 @pytest.mark.parametrize(
@@ -104,21 +105,31 @@ def test_two_ranks_test_a_checkpoint(tmp_path):
     assert top1[0] == top1[1]
 
 
-def test_mmpretrains_own_train_script_takes_our_configs(tmp_path):
-    script = Path(mmpretrain_script("train").__file__)
-    path = dump(training(tmp_path / "run", epochs=1), tmp_path / "config.py")
-    launch(sys.executable, script, path, "--work-dir", tmp_path / "run")
-    launch(
-        sys.executable,
-        script,
-        path,
-        "--work-dir",
-        tmp_path / "run",
-        "--resume",
-        "--cfg-options",
-        "train_cfg.max_epochs=2",
-    )
-    assert (tmp_path / "run" / "epoch_2.pth").is_file()
+class Touching:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.path}",)
+
+
+def test_mmpretrains_own_train_script_takes_our_configs_and_one_line_protects_it(tmp_path):
+    """The environment has the usual workaround for MMEngine's checkpoints."""
+    script = mmpretrain_script("train").__file__
+    config = training(tmp_path / "run", epochs=1)
+    config.custom_imports.imports.append("aal_plugin.mm.runs.protect")
+    command = [sys.executable, script, dump(config, tmp_path / "config.py"), "--work-dir"]
+    workaround = dict(TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD="1")
+    launch(*command, tmp_path / "run", **workaround)
+    again = ["--resume", "--cfg-options", "train_cfg.max_epochs=2"]
+    launch(*command, tmp_path / "run", *again, **workaround)
+    saved = load(tmp_path / "run" / "epoch_2.pth")
+    assert "random_states" in saved and saved["meta"]["validated"] is False
+    hostile = tmp_path / "hostile.pth"
+    torch.save(dict(saved, extra=Touching(tmp_path / "touched")), hostile)
+    text = launch(*command, tmp_path / "other", "--resume", hostile, ok=False, **workaround)
+    assert "holds more than weights and plain data" in text
+    assert not (tmp_path / "touched").exists()
 
 
 def test_killed_mid_epoch_and_mid_save_resumes_to_the_end_of_an_unbroken_run(tmp_path):

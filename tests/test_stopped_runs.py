@@ -8,6 +8,9 @@ import time
 
 import pytest
 import torch
+from mmengine.config import Config
+
+from aal_plugin.mm.launch import mmpretrain_script
 
 from .mm.small import training
 from .test_launch import ROOT, dump, environment, launch, load
@@ -46,6 +49,13 @@ def long_run(tmp_path, **changes):
     return dump(config, tmp_path / "long.py")
 
 
+def catches(process, number):
+    """Whether a process has a handler of its own for a signal."""
+    with open(f"/proc/{process}/status") as status:
+        caught = next(line for line in status if line.startswith("SigCgt"))
+    return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
+
+
 def training_lines(path):
     return path.exists() and "Epoch(train)" in path.read_text(errors="replace")
 
@@ -66,6 +76,78 @@ def test_runs_of_compare_end_with_it(tmp_path, number):
     parent.send_signal(number)
     parent.wait(timeout=60)
     wait_for(lambda: not processes(str(folder)), 60)
+
+
+SIGNALLED = [
+    ("the process", 1, 0),
+    ("the group", 1, 2),
+    ("the launcher", 2, 2),
+    *(
+        pytest.param(*case, marks=pytest.mark.slow)
+        for case in [
+            ("the process", 1, 2),
+            ("the group", 1, 0),
+            ("the launcher", 2, 0),
+            ("the group", 2, 2),
+            ("every process", 2, 2),
+            ("MMPretrain's own script", 1, 2),
+        ]
+    ),
+]
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc"), reason="looks at processes in /proc")
+@pytest.mark.parametrize(("whom", "ranks", "workers"), SIGNALLED)
+def test_a_signal_to_any_process_saves_and_ends_with_status_75(tmp_path, whom, ranks, workers):
+    config = Config.fromfile(long_run(tmp_path))
+    config.train_dataloader.num_workers = workers
+    command = [sys.executable, ROOT / "tools" / "train.py", tmp_path / "long.py"]
+    if whom == "MMPretrain's own script":
+        config.custom_imports.imports.append("aal_plugin.mm.runs.protect")
+        command[1] = mmpretrain_script("train").__file__
+    elif ranks > 1:
+        command = [ROOT / "tools" / "dist_train.sh", tmp_path / "long.py", ranks]
+    dump(config, tmp_path / "long.py")
+    with open(tmp_path / "log", "w") as log:
+        parent = subprocess.Popen(
+            list(map(str, command)),
+            env=environment(), stdout=log, stderr=log, cwd=ROOT, start_new_session=True,
+        )  # fmt: skip
+    try:
+        wait_for(lambda: training_lines(tmp_path / "log") or parent.poll() is not None)
+        if whom == "the group":
+            os.killpg(parent.pid, signal.SIGTERM)
+        elif whom == "every process":
+            for process in processes(str(tmp_path / "long.py")):
+                os.kill(process, signal.SIGTERM)
+        else:
+            parent.send_signal(signal.SIGTERM)
+        assert parent.wait(timeout=120) == 75, (tmp_path / "log").read_text()[-3000:]
+        saved = load(tmp_path / "run" / "interrupted.pth")
+        assert saved["meta"]["iter"] > 0 and len(saved["random_states"]["ranks"]) == ranks
+        wait_for(lambda: not processes(str(tmp_path / "long.py")), 60)
+    finally:
+        for process in processes(str(tmp_path / "long.py")):
+            os.kill(process, signal.SIGKILL)
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc"), reason="looks at processes in /proc")
+@pytest.mark.parametrize("when", ["in the imports", "in the launcher's imports", "while building"])
+def test_a_signal_before_the_first_step_ends_with_status_75_too(tmp_path, when):
+    config = long_run(tmp_path)
+    command = [sys.executable, ROOT / "tools" / "train.py", config]
+    if when == "in the launcher's imports":
+        command = [ROOT / "tools" / "dist_train.sh", config, 2]
+    parent = subprocess.Popen(
+        list(map(str, command)), env=environment(), cwd=ROOT,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    if when == "while building":
+        wait_for(lambda: list((tmp_path / "run").glob("*/*.log")) or parent.poll() is not None)
+    wait_for(lambda: catches(parent.pid, signal.SIGTERM))
+    parent.send_signal(signal.SIGTERM)
+    assert parent.wait(timeout=120) == 75
+    wait_for(lambda: not processes(str(config)), 60)
 
 
 @pytest.mark.slow
@@ -118,7 +200,7 @@ class SignalOneRank(Hook):
     own = dict(environment(), PYTHONPATH=os.pathsep.join([str(ROOT), paths]))
     command = [str(ROOT / "tools" / "dist_train.sh"), str(runs["stopped"]), "2"]
     done = subprocess.run(command, env=own, capture_output=True, text=True, timeout=300)
-    assert done.returncode != 0 and "exitcode  : 75" in done.stderr, done.stderr[-3000:]
+    assert done.returncode == 75 and "exitcode  : 75" in done.stderr, done.stderr[-3000:]
     saved = load(tmp_path / "stopped" / "interrupted.pth")
     assert 8 > saved["meta"]["iter"] % 16 > 0 or saved["meta"]["iter"] > 5
     assert len(saved["random_states"]["ranks"]) == 2
@@ -129,6 +211,30 @@ class SignalOneRank(Hook):
     # gloo sums two numbers in either order alike, so the ranks' sum is the same to the bit.
     for key, value in ends[0].items():
         assert torch.equal(value, ends[1][key]), key
+
+
+@pytest.mark.slow
+def test_two_ranks_resume_with_the_gradients_that_they_had_accumulated(tmp_path):
+    for name in ("unbroken", "resumed", "lost"):
+        config = training(tmp_path / name, epochs=2)
+        config.train_dataloader.batch_size = 5  # four steps an epoch, three to the optimizer's
+        sgd = dict(optimizer=dict(type="SGD", lr=0.01), accumulative_counts=3)
+        config.optim_wrapper = sgd
+        if name != "unbroken":
+            saved = load(tmp_path / "unbroken" / "epoch_1.pth")
+            if name == "lost":
+                del saved["accumulated_gradients"]
+            (tmp_path / name).mkdir()
+            torch.save(saved, tmp_path / name / "epoch_1.pth")
+        resume = [] if name == "unbroken" else ["--resume"]
+        launch("tools/dist_train.sh", dump(config, tmp_path / f"{name}.py"), 2, *resume)
+    whole, resumed, lost = (
+        load(tmp_path / name / "epoch_2.pth")["state_dict"]
+        for name in ("unbroken", "resumed", "lost")
+    )
+    torch.testing.assert_close(resumed, whole, rtol=1e-5, atol=1e-7)
+    with pytest.raises(AssertionError):
+        torch.testing.assert_close(lost, whole, rtol=1e-5, atol=1e-7)
 
 
 STAND_INS = {

@@ -8,48 +8,54 @@
 Needs only torch and timm. All steps are timed in turn in one process; weights are random.
 """
 
+from __future__ import annotations
+
 import argparse
 import json
-import os
-import platform
 import shlex
 import sys
 import time
 import warnings
+from dataclasses import fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 ROOT = Path(__file__).resolve().parents[1]
-if (ROOT / "aal_plugin").is_dir():  # a checkout that is not installed
-    sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(ROOT))  # tools.bench is in the checkout alone, which may not be installed
 warnings.filterwarnings("ignore", message="aal_plugin|Fail to import")
 
-import timm  # noqa: E402
-import torch  # noqa: E402
-from tqdm import tqdm  # noqa: E402
-
-from aal_plugin.bench import Setting, Steps, Timing, interleave, peak_memory  # noqa: E402
-from aal_plugin.bench.scaling import draw_scaling, scaling  # noqa: E402
-from aal_plugin.bench.work import counts  # noqa: E402
-from aal_plugin.files import save_figure, write_whole  # noqa: E402
 from aal_plugin.process import plain_errors  # noqa: E402
 
+if TYPE_CHECKING:
+    from tools.bench.setting import Setting
+
 CLOCKS = dict(wall=time.perf_counter, cpu=time.process_time)
+# On a GPU, by default; a CPU is slower, and one step there takes long enough to be timed.
+ON_GPU = dict(batch=256, dtype="bfloat16", rounds=20, warmup=3, repeat=5)
+ON_CPU = dict(batch=16, dtype="float32", rounds=7, warmup=1, repeat=1)
 
 
 def main() -> None:
     args = parse_args()
     if args.only and (args.count or args.sweep):
         raise ValueError(f"--only {args.only} chooses rows to time; drop --count or --sweep")
+    # After the arguments: these imports take seconds.
+    import torch
+
+    from aal_plugin.files import save_figure, write_whole
+    from tools.bench.counting import counts
+    from tools.bench.scaling import draw_scaling, scaling
+    from tools.bench.setting import Setting
+    from tools.machine import about
+
+    args.device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    for name, value in (ON_GPU if args.device.startswith("cuda") else ON_CPU).items():
+        if getattr(args, name) is None:
+            setattr(args, name, value)
     if args.threads:
         torch.set_num_threads(args.threads)
-    names = ("student", "teacher", "batch", "size", "classes", "dtype", "device", "links")
-    setting = Setting(
-        **{name: getattr(args, name) for name in names},
-        channels_last=args.channels_last,
-        fold_norms=args.fold_norms,
-        compile=args.compile,
-    )
-    report = dict(command=shlex.join(["tools/benchmark.py", *sys.argv[1:]]), **machine(args.device))
+    setting = Setting(**{part.name: getattr(args, part.name) for part in fields(Setting)})
+    report = dict(command=shlex.join(["tools/benchmark.py", *sys.argv[1:]]), **about(args.device))
     if args.sweep:
         report["scaling"] = scaling(
             setting, args.rounds, CLOCKS[args.clock], args.sweep_teachers.split(",")
@@ -64,6 +70,7 @@ def main() -> None:
         report["counts"] = {name: row._asdict() for name, row in counts(setting).items()}
         print_counts(report)
     if args.json:
+        Path(args.json).parent.mkdir(parents=True, exist_ok=True)
         write_whole(args.json, json.dumps(report, indent=1) + "\n")
 
 
@@ -71,28 +78,23 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    cuda = torch.cuda.is_available()
     option = parser.add_argument
     option("--student", default="deit_small_patch16_224", help="a timm ViT")
     option("--teacher", default="efficientnet_b3", help="a timm CNN")
     option("--deit-teacher", default="regnety_160", help="teacher of DeiT's recipe; '' omits it")
-    option("--batch", type=int, default=256 if cuda else 16)
+    option("--batch", type=int, help="default: 256 on a GPU, 16 on a CPU")
     option("--size", type=int, default=224, help="side of the images in pixels")
     option("--classes", type=int, default=1000)
-    option(
-        "--dtype",
-        default="bfloat16" if cuda else "float32",
-        help="precision of autocast and teacher",
-    )
-    option("--device", default="cuda" if cuda else "cpu")
+    option("--dtype", help="of autocast and teacher; default: bfloat16 on a GPU, float32 on a CPU")
+    option("--device", help="default: cuda, or cpu where there is none")
     option("--links", default="full", help="full, alpha or beta")
     option("--compile", action="store_true", help="compile student, links and teacher")
     option("--channels-last", action=argparse.BooleanOptionalAction, default=True)
     option("--fold-norms", action=argparse.BooleanOptionalAction, default=True)
     option("--threads", type=int, help="CPU threads")
-    option("--rounds", type=int, default=20 if cuda else 7)
-    option("--warmup", type=int, default=3 if cuda else 1)
-    option("--repeat", type=int, default=5 if cuda else 1, help="steps in one measurement")
+    option("--rounds", type=int, help="default: 20 on a GPU, 7 on a CPU")
+    option("--warmup", type=int, help="default: 3 on a GPU, 1 on a CPU")
+    option("--repeat", type=int, help="steps in one measurement; default: 5 on a GPU, 1 on a CPU")
     option(
         "--clock",
         default="wall",
@@ -107,28 +109,14 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def machine(device: str) -> dict:
-    """Hardware and versions."""
-    processor = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").is_file():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        processor = next((x.split(": ")[1] for x in lines if x.startswith("model name")), processor)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    name = torch.cuda.get_device_name() if device.startswith("cuda") else processor
-    versions = dict(
-        python=platform.python_version(), torch=torch.__version__, timm=timm.__version__
-    )
-    return dict(
-        hardware=dict(
-            device=name, processor=processor, cores=cores, threads=torch.get_num_threads()
-        ),
-        versions=versions,
-    )
-
-
 def measure(setting: Setting, args: argparse.Namespace) -> dict:
     """Time all rows in turn, then their memory one by one."""
-    made = Steps(setting)
+    from tqdm import tqdm
+
+    from tools.bench.timed_steps import TimedSteps
+    from tools.bench.timing import interleave, peak_memory
+
+    made = TimedSteps(setting)
     rows = {
         "student step": made.plain,
         "teacher forward": made.teacher,
@@ -169,7 +157,7 @@ def measure(setting: Setting, args: argparse.Namespace) -> dict:
     report = {
         name: dict(
             median=timing.median,
-            minimum=timing.minimum,
+            minimum=min(timing.seconds),
             quartiles=timing.spread(),
             seconds=timing.seconds,
             peak_memory_bytes=memory[name],
@@ -180,17 +168,22 @@ def measure(setting: Setting, args: argparse.Namespace) -> dict:
 
 
 def ratios(steps: dict) -> dict:
-    """Medians and quartiles of the ratios within each round.
+    """Medians and quartiles of the ratios within each round, and the ratio of the memories.
 
     One round takes seconds, so a period in which the machine is slow changes no ratio.
     """
+    from tools.bench.timing import Timing
+
     seconds = {name: row["seconds"] for name, row in steps.items()}
+    whole = ("student step", "teacher forward")
     pairs = dict(
-        overhead_ratio=("aal step", ("student step", "teacher forward")),
+        student_ratio=("aal step", ("student step",)),
+        overhead_ratio=("aal step", whole),
         straightforward_ratio=("straightforward aal", ("aal step",)),
         timm_feature_ratio=("timm feature distillation", ("aal step",)),
         timm_logit_ratio=("timm logit distillation", ("aal step",)),
         teacher_ratio=("teacher forward: timm's own", ("teacher forward",)),
+        links_ratio=("part: links and distance", ("aal step",)),
     )
     found = {}
     for name, (over, under) in pairs.items():
@@ -199,6 +192,9 @@ def ratios(steps: dict) -> dict:
         parts = zip(seconds[over], *(seconds[part] for part in under))
         ratio = Timing([first / sum(others) for first, *others in parts])
         found.update({name: ratio.median, f"{name}_quartiles": ratio.spread()})
+    taken = [steps.get(name, {}).get("peak_memory_bytes") for name in ("aal step", *whole)]
+    if all(taken):  # not where the system hides the peak
+        found["memory_ratio"] = taken[0] / (taken[1] + taken[2])
     return found
 
 
@@ -217,8 +213,8 @@ def print_table(report: dict) -> None:
             f"{1e3 * row['minimum']:9.1f} {memory:>11}"
         )
     for name in (key for key in report if key.endswith("_ratio")):
-        first, third = report[f"{name}_quartiles"]
-        print(f"{name:{wide}} {report[name]:10.3f} {first:8.3f}–{third:<8.3f}")
+        spread = "–".join(f"{value:.3f}" for value in report.get(f"{name}_quartiles", ()))
+        print(f"{name:{wide}} {report[name]:10.3f} {spread:>17}".rstrip())
 
 
 def print_counts(report: dict) -> None:

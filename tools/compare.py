@@ -19,31 +19,21 @@ import statistics
 import sys
 from pathlib import Path
 
-from mmengine.config import DictAction
-
-from aal_plugin.core.settings import check_whole
-from aal_plugin.files import write_whole
-from aal_plugin.mm.configs.reading import read_config
-from aal_plugin.mm.runtime.trials import Trial, run_trials
 from aal_plugin.process import plain_errors
-from aal_plugin.studies.records import Records
-from aal_plugin.studies.running import run_study
-from aal_plugin.studies.study import read_study
-from aal_plugin.studies.tables import table
+
+# tools.studies is in the checkout alone. Imports that take seconds come after the arguments.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+TRAIN = Path(__file__).with_name("train.py")
 
 
 def main() -> None:
     args = parse_args()
+    from aal_plugin.core.settings import check_whole
+    from aal_plugin.files import write_whole
+
     check_whole("--jobs", args.jobs, 1)
-    train = Path(__file__).with_name("train.py")
     try:
-        if args.study:
-            records = Records(args.results or Path(args.study).with_suffix(".json"))
-            study = read_study(args.study)
-            run_study(study, records, train, args.jobs, args.work_dir, args.keep_results)
-            shown = "\n".join([study.question, "", *table(study, records)])
-        else:
-            shown = compared(args, train)
+        shown = studied(args) if args.study else compared(args)
     except RuntimeError as error:
         sys.exit(str(error))
     print(shown)
@@ -51,14 +41,41 @@ def main() -> None:
         write_whole(args.out, shown + "\n")
 
 
-def compared(args: argparse.Namespace, train: Path) -> str:
+def studied(args: argparse.Namespace) -> str:
+    """Run a study, and return its question and table."""
+    from tools.studies.records import Records
+    from tools.studies.running import run_study
+    from tools.studies.study import read_study
+    from tools.studies.tables import table
+
+    records = Records(args.results or Path(args.study).with_suffix(".json"))
+    study = read_study(args.study)
+    run_study(study, records, TRAIN, args.jobs, args.work_dir, args.keep_results)
+    return "\n".join([study.question, "", *table(study, records)])
+
+
+def compared(args: argparse.Namespace) -> str:
     """Run each config with each seed, and return the table."""
+    from mmengine.config import DictAction
+
+    from aal_plugin.mm.configs.reading import read_config
+    from tools.studies.trainings import Training, run_trainings
+
     stems = [Path(file).stem for file in args.configs]
     if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
         raise ValueError(f"{twice}: several configs have this name; rename one of them")
-    trials = [trial(Path(file), seed, args) for file in args.configs for seed in args.seeds]
-    results = run_trials(trials, train, args.jobs)
-    return format_table(args.configs, args.seeds, [result["top1"] for result in results])
+    options = argparse.ArgumentParser(prog="compare.py")
+    options.add_argument("--cfg-options", nargs="+", action=DictAction, default={})
+    given = options.parse_args(["--cfg-options", *args.cfg_options] if args.cfg_options else [])
+    trainings = []
+    for file, stem in zip(args.configs, stems):
+        for seed in args.seeds:
+            cfg = read_config(file)
+            cfg.merge_from_dict({**given.cfg_options, "randomness.seed": seed})
+            cfg.work_dir = f"{args.work_dir}/{stem}/seed{seed}"
+            trainings.append(Training(f"{stem} seed {seed}", cfg))
+    results = run_trainings(trainings, TRAIN, args.jobs)
+    return format_table(stems, args.seeds, [result["top1"] for result in results])
 
 
 def parse_args() -> argparse.Namespace:
@@ -76,7 +93,7 @@ def parse_args() -> argparse.Namespace:
     configs.add_argument(
         "--cfg-options",
         nargs="+",
-        action=DictAction,
+        metavar="KEY=VALUE",
         help="settings of all runs, as in tools/train.py; use another --work-dir with them",
     )
     study = parser.add_argument_group("options for a study")
@@ -93,26 +110,18 @@ def parse_args() -> argparse.Namespace:
         if getattr(args, name):
             kind = "a study names its own" if named else "only a study (.yml) has"
             parser.error(f"--{name.replace('_', '-')}: {kind}")
-    args.seeds, args.cfg_options = args.seeds or [0, 1, 2], args.cfg_options or {}
+    args.seeds = args.seeds or [0, 1, 2]
     args.work_dir = args.work_dir or ("work_dirs" if named else "work_dirs/compare")
     return args
 
 
-def trial(file: Path, seed: int, args: argparse.Namespace) -> Trial:
-    cfg = read_config(file)
-    cfg.merge_from_dict(args.cfg_options)
-    cfg.merge_from_dict({"randomness.seed": seed})
-    cfg.work_dir = f"{args.work_dir}/{file.stem}/seed{seed}"
-    return Trial(f"{file.stem} seed {seed}", cfg)
-
-
-def format_table(configs: list, seeds: list, top1: list) -> str:
+def format_table(names: list, seeds: list, top1: list) -> str:
     lines = [f"| config | top-1 %, {len(seeds)} seeds | each |", "|---|---|---|"]
-    for index, file in enumerate(configs):
+    for index, name in enumerate(names):
         runs = top1[index * len(seeds) : (index + 1) * len(seeds)]
         spread = f" ± {statistics.stdev(runs):.1f}" if len(runs) > 1 else ""
         each = " ".join(f"{value:.1f}" for value in runs)
-        lines.append(f"| {Path(file).stem} | {statistics.mean(runs):.1f}{spread} | {each} |")
+        lines.append(f"| {name} | {statistics.mean(runs):.1f}{spread} | {each} |")
     return "\n".join(lines)
 
 

@@ -17,8 +17,9 @@ exported model on noise are compared with those of the AAL model.
 
 import argparse
 
-from aal_plugin.mm.checkpoints.export import FORMATS, export_student
 from aal_plugin.process import plain_errors
+
+FORMATS = ("mmpretrain", "timm", "hub", "safetensors", "onnx")
 
 
 def main() -> None:
@@ -33,6 +34,9 @@ def main() -> None:
         "--ema", action="store_true", help="export EMAHook's averaged weights, not the raw ones"
     )
     args = parser.parse_args()
+    # After the arguments: these imports take seconds.
+    from aal_plugin.mm.export import export_student
+
     exported = export_student(args.config, args.checkpoint, args.out, args.ema, args.format)
     print(f"wrote {' and '.join(map(str, exported.files))}")
     for note in exported.notes:

@@ -11,11 +11,7 @@ The images are those of ClassBalancedSubset with the same fraction and seed. For
 import argparse
 from pathlib import Path
 
-from mmengine.registry import init_default_scope
-from mmpretrain.registry import DATASETS
-
 from aal_plugin.files import write_whole
-from aal_plugin.mm import ClassBalancedSubset
 from aal_plugin.process import plain_errors, searched_in
 
 
@@ -31,13 +27,18 @@ def main() -> None:
     if not args.folder.is_dir():
         raise FileNotFoundError(f"{args.folder}: no such folder{searched_in(args.folder)}")
 
+    # After the arguments: these imports take seconds.
+    from mmengine.registry import init_default_scope
+    from mmpretrain.registry import DATASETS
+
+    from aal_plugin.mm import ClassBalancedSubset
+
     init_default_scope("mmpretrain")
     folder = DATASETS.build(dict(type="CustomDataset", data_prefix=str(args.folder)))
     try:
         subset = ClassBalancedSubset(folder, args.fraction, args.seed)
     except ValueError as error:
         raise ValueError(f"--fraction: {error}") from None
-    subset.full_init()
     lines = []
     for index in range(len(subset)):
         info = subset.get_data_info(index)

@@ -9,31 +9,32 @@ remove that folder (`make clean-quickstart`) to start over.
 """
 
 import argparse
+import sys
 from pathlib import Path
 
-from mmengine.config import Config
-from mmengine.runner import CheckpointLoader
-
-from aal_plugin.analysis import link_growth, plot_link_strength
-from aal_plugin.analysis.heatmap import GROWTH
-from aal_plugin.files import configs_folder, save_figure
-from aal_plugin.mm.checkpoints.export import export_student
-from aal_plugin.mm.runtime.trials import Trial, run_trials
+from aal_plugin.files import configs_folder
 from aal_plugin.process import plain_errors
-from aal_plugin.report import write_report
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # tools.studies: the checkout alone
 
 
 def main() -> None:
     argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     ).parse_args()
+    # After the arguments: these take seconds.
+    from mmengine.config import Config
+
+    from aal_plugin.mm.export import export_student
+    from tools.studies.trainings import Training, run_trainings
+
     train = Path(__file__).with_name("train.py")
     teacher, plain, aal = (
-        Trial(f"{part:8}", Config.fromfile(config_file(part)))
+        Training(f"{part:8}", Config.fromfile(config_file(part)))
         for part in ("teacher", "plain", "aal")
     )
-    results = dict(teacher=run_trials([teacher], train, jobs=1)[0])
-    results["plain"], results["aal"] = run_trials([plain, aal], train, jobs=2)
+    results = dict(teacher=run_trainings([teacher], train, jobs=1)[0])
+    results["plain"], results["aal"] = run_trainings([plain, aal], train, jobs=2)
 
     checkpoint = results["aal"]["checkpoint"]
     home = Path(checkpoint).parents[1]
@@ -53,12 +54,18 @@ def config_file(part: str) -> str:
 
 
 def draw_links(checkpoint: str, out: Path) -> None:
-    saved = CheckpointLoader.load_checkpoint(checkpoint, map_location="cpu")
-    growth = link_growth(saved["state_dict"], **saved["meta"]["attention_links"])
+    from aal_plugin.analysis import link_growth, plot_link_strength
+    from aal_plugin.analysis.links import GROWTH
+    from aal_plugin.analysis.saved_links import read_links
+    from aal_plugin.files import save_figure
+
+    growth = link_growth(*read_links(checkpoint))
     save_figure(plot_link_strength(growth, "trained links", GROWTH), out, dpi=150)
 
 
 def written_report(home: Path) -> str:
+    from aal_plugin.report import write_report
+
     runs = [home / part for part in ("teacher", "plain", "aal")]
     try:
         write_report(runs, home / "report.html", title="Quickstart")

@@ -12,8 +12,6 @@ import argparse
 from pathlib import Path
 
 from aal_plugin.process import plain_errors
-from aal_plugin.report import write_report
-from aal_plugin.report.runs.reading import how_many
 
 
 def main() -> None:
@@ -32,6 +30,10 @@ def main() -> None:
     args = parser.parse_args()
     if Path(args.out).suffix not in (".html", ".htm"):
         raise ValueError(f"{args.out!r} is not the name of a page; end with OUT.html")
+    # After the arguments: these imports take seconds.
+    from aal_plugin.report import write_report
+    from aal_plugin.report.runs import how_many
+
     groups = write_report(args.runs, args.out, args.images, args.title)
     size = Path(args.out).stat().st_size / 1e6
     print(f"wrote {args.out}: {how_many(groups)}, {size:.1f} MB")

@@ -17,11 +17,14 @@ import sys
 from pathlib import Path
 
 from aal_plugin.process import plain_errors
-from aal_plugin.studies.pages import fill_in, write_page
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # tools.studies: the checkout alone
 
 
 def main() -> None:
     args = parse_args()
+    from tools.studies.pages import fill_in, write_page  # after the arguments: it takes seconds
+
     pages = args.pages or [Path("README.md"), *sorted(Path("docs").glob("*.md"))]
     for path in (args.studies, *pages):
         if not path.exists():

@@ -9,7 +9,7 @@ if [ -z "${PYTHON:-}" ]; then
         PYTHON=$TOOLS/../.venv/bin/python
     fi
 fi
-exec "$PYTHON" -m torch.distributed.run \
+exec "$PYTHON" "$TOOLS/torchrun.py" \
     --nnodes="${NNODES:-1}" \
     --node_rank="${NODE_RANK:-0}" \
     --master_addr="${MASTER_ADDR:-127.0.0.1}" \

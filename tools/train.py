@@ -4,40 +4,42 @@
 It also runs several ranks on a machine without a GPU. With --resume it skips a checkpoint that a
 killed run left half written. It reports mistakes in a config before it builds anything.
 
---dry-run builds everything, takes two steps on made-up images, and prints what the run would be;
---images-per-second N is the speed from which it computes the hours. It exits with status 2 if a
-file is missing.
+--dry-run builds everything, takes two steps, and prints what the run would be; missing images are
+replaced by made-up ones. --images-per-second N is the speed from which it computes the hours. It
+exits with status 2 if a file is missing.
 
 --test measures test_dataloader with test_evaluator once, after the last epoch.
 """
 
+from aal_plugin.process import STOP, end_with_parent, leaving_in_order, plain_errors
+
+if __name__ == "__main__":
+    STOP.listen()
+
 import sys
 from argparse import ArgumentParser, Namespace
 
-from mmengine.config import Config
-from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
-
-from aal_plugin.mm.configs.check import check_config
-from aal_plugin.mm.configs.reading import read_config
-from aal_plugin.mm.datasets.data_layout import check_data
-from aal_plugin.mm.datasets.own_folder import fill_in_own_folder
-from aal_plugin.mm.runtime.dry_run import dry_run
-from aal_plugin.mm.runtime.launch import (
-    check_checkpoint,
-    check_run,
-    keep_checkpoints_whole,
-    mmpretrain_script,
-    resume_exactly,
-    resume_from_whole_checkpoint,
-    save_shards_whole,
-    use_cpu_ranks,
-)
-from aal_plugin.process import end_with_parent, leaving_in_order, plain_errors
+from aal_plugin.mmpretrain_options import check_options
 
 
 def main() -> None:
     own = own_options()
+    check_options("train")
+    # After the options: these imports take seconds.
+    from mmengine.registry import RUNNERS
+    from mmengine.runner import Runner
+
+    from aal_plugin.checkpoint_file import check_checkpoint
+    from aal_plugin.mm.configs.check import check_config
+    from aal_plugin.mm.configs.files import check_data, check_teacher
+    from aal_plugin.mm.configs.reading import read_config
+    from aal_plugin.mm.datasets.own_folder import fill_in_own_folder
+    from aal_plugin.mm.dry_run import dry_run
+    from aal_plugin.mm.launch import mmpretrain_script
+    from aal_plugin.mm.runs.protection import protected, switch_on
+    from aal_plugin.mm.runs.resuming import resume_from_whole_checkpoint
+
+    switch_on()
     script = mmpretrain_script("train")
     args = script.parse_args()
     cfg = script.merge_args(read_config(args.config), args)
@@ -49,17 +51,14 @@ def main() -> None:
         loaders += ("test_dataloader",)
     files = (
         lambda: check_checkpoint(cfg.get("load_from")),
+        lambda: check_teacher(cfg.model.get("teacher")),
         lambda: check_data(cfg, loaders),
     )
-    check_config(cfg, *(() if own.dry_run else files), weights=not own.dry_run)
-    keep_checkpoints_whole(cfg)
-    save_shards_whole(cfg)
-    use_cpu_ranks(cfg)
-    check_run(cfg)
-    resume_exactly(cfg)
+    check_config(cfg, *(() if own.dry_run else files))
+    protected(cfg)
     if own.dry_run:
         tried = dry_run(cfg, own.images_per_second)
-        print("\n".join([f"{args.config}, a dry run on made-up images", *tried.lines]))
+        print("\n".join([f"{args.config}, a dry run", *tried.lines]))
         sys.exit(2 if tried.missing else 0)
     runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
     runner.train()
@@ -67,7 +66,7 @@ def main() -> None:
         runner.test()
 
 
-def check_test_split(cfg: Config) -> None:
+def check_test_split(cfg: dict) -> None:
     """Raise ValueError unless the config says what --test measures, and how."""
     for key in ("test_dataloader", "test_evaluator", "test_cfg"):
         if cfg.get(key) is None:

@@ -46,6 +46,8 @@ def plot_disagreement(matrix: np.ndarray, names: Sequence[str]) -> Figure:
     """The matrix as a heat map, with its values written into the cells."""
     from matplotlib.figure import Figure
 
+    from .panels import as_text
+
     side = 1.5 + 0.85 * len(names)
     figure = Figure(figsize=(side + 0.8, side), layout="constrained")
     axes = figure.subplots()
@@ -54,7 +56,8 @@ def plot_disagreement(matrix: np.ndarray, names: Sequence[str]) -> Figure:
     for (row, column), value in np.ndenumerate(matrix):
         shade = "white" if value < middle else "black"
         axes.text(column, row, f"{value:.3f}", ha="center", va="center", color=shade, fontsize=9)
-    axes.set_xticks(range(len(names)), names, rotation=35, ha="right")
-    axes.set_yticks(range(len(names)), names)
+    shown = [as_text(name) for name in names]
+    axes.set_xticks(range(len(names)), shown, rotation=35, ha="right")
+    axes.set_yticks(range(len(names)), shown)
     figure.colorbar(image, label="share of images on which they differ", shrink=0.8)
     return figure

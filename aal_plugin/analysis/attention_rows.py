@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from .panels import FOUND, TRUE, bare, outline, overlay
+from .panels import FOUND, TRUE, as_text, bare, outline, overlay
 
 
 def attention_rows(
@@ -38,13 +38,13 @@ def attention_rows(
         axes.imshow(image)
         outline(axes, box)
     for row, (name, shown) in zip(grid[1:], students.items()):
-        row[0].set_ylabel(name, fontsize=9)
+        row[0].set_ylabel(as_text(name), fontsize=9)
         for axes, image, box, (attention, found) in zip(row, images, boxes, shown):
             overlay(axes, image, attention)
             outline(axes, box)
             outline(axes, found, **FOUND)
         for axes, words in zip(row, (predictions or {}).get(name, ())):
-            axes.set_title(words, fontsize=7, pad=2)
+            axes.set_title(as_text(words), fontsize=7, pad=2)
     grid[0, 0].set_ylabel("input", fontsize=9)
     for axes in grid.flat:
         bare(axes)

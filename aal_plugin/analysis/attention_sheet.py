@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from aal_plugin.core import resize_maps
 
-from .panels import COLOURS, bare, outline, overlay
+from .panels import COLOURS, as_text, bare, outline, overlay
 
 
 class Pair(NamedTuple):
@@ -81,7 +82,7 @@ def attention_sheet(
     width = side * max(heads + 3.4, 2 * per_level + 0.7)
     height = side * (rows[0] + 0.55) + (side * 1.12 * rows[1] + 0.7 if levels else 0)
     figure = Figure(figsize=(width, height), layout="constrained")
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(as_text(title), fontsize=10)
     if levels:
         ratios = [rows[0] + 0.45, 1.12 * rows[1] + 0.6]
         upper, lower = figure.subfigures(2, 1, height_ratios=ratios)
@@ -118,10 +119,9 @@ def _draw_heads(
     blocks: Sequence[int],
     heads: int,
 ) -> None:
-    figure.suptitle(
-        "attention of the student's heads (each map's colours: 0 to its maximum), and their mean",
-        fontsize=9,
-    )
+    title = "attention of the student's heads (colours: 0 to each map's maximum), and their mean"
+    # About 17 letters fit over each map.
+    figure.suptitle(textwrap.fill(title, 17 * (heads + 1)), fontsize=9)
     grid = figure.subplots(len(blocks), heads + 1, squeeze=False)
     for place, block in enumerate(blocks):
         row = grid[place]

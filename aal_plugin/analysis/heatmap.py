@@ -16,12 +16,13 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 
-from aal_plugin.core.losses.link_ranges import Range
+from aal_plugin.core.losses.links import Range
 from aal_plugin.files import written_whole
 
+from .links import LABEL
+from .panels import as_text
+
 COLOURS = "viridis"  # safe for colour-blind readers; dark to light in print
-LABEL = "mean |link weight|"
-GROWTH = "mean |link weight| ÷ its size at the start"
 
 
 def plot_link_strength(strength: np.ndarray, title: str = "", label: str = LABEL) -> Figure:
@@ -96,7 +97,7 @@ def draw_strength(
     axes.set(
         xlabel="heads of student block" if heads else "student block",
         ylabel="teacher level",
-        title=title,
+        title=as_text(title),
     )
     for spine in axes.spines.values():
         spine.set_visible(False)

@@ -1,6 +1,9 @@
 """How strongly each student block is linked to each teacher level (AAL, section 4.1).
 
 # L teacher levels, N student blocks, M heads of a block, C channels of a level
+
+`ranges` has the (first, last) student block of each level, see `aal_plugin.core.link_ranges`;
+`heads` has the number of heads of each student block.
 """
 
 from __future__ import annotations
@@ -15,8 +18,12 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from aal_plugin.core.losses.link_ranges import Range
+from aal_plugin.core.losses.links import Range
 from aal_plugin.files import written_whole
+
+# Names of the two measures, beside colour bars.
+LABEL = "mean |link weight|"
+GROWTH = "mean |link weight| ÷ its size at the start"
 
 
 def find_links(state_dict: Mapping[str, Tensor]) -> dict[int, Tensor]:
@@ -24,7 +31,7 @@ def find_links(state_dict: Mapping[str, Tensor]) -> dict[int, Tensor]:
     return {
         int(found.group(1)): weight
         for name, weight in state_dict.items()
-        if (found := re.search(r"(?:^|\.)links\.(\d+)\.weight$", name))
+        if (found := re.search(r"(?:^|\.)links\.(\d+)\.weight$", str(name)))
     }
 
 
@@ -32,11 +39,6 @@ def head_strength(
     state_dict: Mapping[str, Tensor], ranges: Sequence[Range], heads: Sequence[int]
 ) -> np.ndarray:
     """Mean magnitude of the link weights between every level and head.
-
-    Args:
-        state_dict: holds `….links.<level>.weight`, (C, maps, 1, 1) each.
-        ranges: (first, last) student block per level, see `aal_plugin.core.link_ranges`.
-        heads: heads of each student block.
 
     Returns:
         (L, sum of heads), block after block; NaN where there is no link.
@@ -64,14 +66,9 @@ def head_strength(
 def link_strength(
     state_dict: Mapping[str, Tensor], ranges: Sequence[Range], heads: Sequence[int]
 ) -> np.ndarray:
-    """Mean magnitude of the link weights between every level and block (AAL, Fig. 2).
-
-    Arguments and errors as for `head_strength`.
-
-    Returns:
-        (L, N); NaN where there is no link.
-    """
-    return np.stack([h.mean(axis=1) for h in _by_block(state_dict, ranges, heads)], axis=1)
+    """`head_strength`, averaged over the heads of each block (AAL, Fig. 2), (L, N)."""
+    sums = _sums(head_strength(state_dict, ranges, heads), heads)
+    return sums / np.asarray(heads)
 
 
 def start_strength(ranges: Sequence[Range], heads: Sequence[int]) -> np.ndarray:
@@ -80,10 +77,6 @@ def start_strength(ranges: Sequence[Range], heads: Sequence[int]) -> np.ndarray:
     PyTorch draws the weights of a 1×1 convolution with n input maps uniformly from ±1/√n, so their
     mean magnitude is 1/(2√n). It depends on the number of linked blocks: a level with fewer links
     starts with larger ones.
-
-    Args:
-        ranges: (first, last) student block per level.
-        heads: heads of each student block.
 
     Returns:
         (L, N); NaN where there is no link.
@@ -101,17 +94,12 @@ def start_strength(ranges: Sequence[Range], heads: Sequence[int]) -> np.ndarray:
 def head_growth(
     state_dict: Mapping[str, Tensor], ranges: Sequence[Range], heads: Sequence[int]
 ) -> np.ndarray:
-    """Mean magnitude of the links of each head divided by that at the start: 1 means unchanged.
+    """`head_strength` divided by that at the start: 1 means unchanged.
 
-    Arguments and errors as for `head_strength`. Untrained links scatter around 1: those of C
-    channels by about 0.58 / √C.
-
-    Returns:
-        (L, sum of heads), block after block; NaN where there is no link.
+    Untrained links scatter around 1: those of C channels by about 0.58 / √C.
     """
-    return head_strength(state_dict, ranges, heads) / np.repeat(
-        start_strength(ranges, heads), heads, axis=1
-    )
+    start = np.repeat(start_strength(ranges, heads), heads, axis=1)
+    return head_strength(state_dict, ranges, heads) / start
 
 
 def link_growth(
@@ -126,51 +114,45 @@ def link_share(
 ) -> np.ndarray:
     """Share of every block in the summed magnitudes of a level's links.
 
-    Arguments and errors as for `head_strength`.
-
     Returns:
         (L, N); every row sums to one, and is 0 where there is no link.
 
     Raises:
-        ValueError: all links of a level are zero.
+        ValueError: as for `head_strength`; or all links of a level are zero.
     """
-    mass = np.stack([h.sum(axis=1) for h in _by_block(state_dict, ranges, heads)], axis=1)
-    mass = np.nan_to_num(mass)
-    empty = [level + 1 for level, total in enumerate(mass.sum(axis=1)) if total == 0]
-    if empty:
+    mass = np.nan_to_num(_sums(head_strength(state_dict, ranges, heads), heads))
+    totals = mass.sum(axis=1, keepdims=True)
+    if not totals.all():
+        empty = [level + 1 for level in np.flatnonzero(totals == 0).tolist()]
         raise ValueError(
             f"all links of teacher levels {empty} are zero, so no block holds a share of them"
         )
-    return mass / mass.sum(axis=1, keepdims=True)
+    return mass / totals
 
 
-def _by_block(
-    state_dict: Mapping[str, Tensor], ranges: Sequence[Range], heads: Sequence[int]
-) -> list[np.ndarray]:
-    return np.split(head_strength(state_dict, ranges, heads), np.cumsum(heads)[:-1], axis=1)
+def _sums(by_head: np.ndarray, heads: Sequence[int]) -> np.ndarray:
+    """Sums over the heads of each block, (L, sum of heads) → (L, N)."""
+    return np.add.reduceat(by_head, [0, *accumulate(heads[:-1])], axis=1)
 
 
 def write_link_csv(
     path: str | os.PathLike[str],
     strengths: Mapping[str, np.ndarray],
     columns: Sequence[tuple[int, ...]],
-    growths: Mapping[str, np.ndarray] | None = None,
+    growths: Mapping[str, np.ndarray],
 ) -> None:
-    """Write one row per run, level and column; the value is empty where there is no link.
+    """Write one row per run, level and column; values are empty where there is no link.
 
     Args:
-        strengths: (L, columns) by the run's name.
+        strengths, growths: (L, columns) by the run's name.
         columns: (block,) or (block, head) of each column, 1-based.
-        growths: `link_growth` by the run's name, written to a column of its own.
     """
     places = ("block", "head")[: len(columns[0])]
     with written_whole(Path(path)) as part, open(part, "w", newline="") as file:
         rows = csv.writer(file)
-        measures = [strengths] if growths is None else [strengths, growths]
-        names = ["mean_abs_weight", "times_its_start"][: len(measures)]
-        rows.writerow(["run", "level", *places, *names])
+        rows.writerow(["run", "level", *places, "mean_abs_weight", "times_its_start"])
         for run in strengths:
-            for (level, column), _ in np.ndenumerate(strengths[run]):
-                values = [measure[run][level, column] for measure in measures]
+            for (level, column), value in np.ndenumerate(strengths[run]):
+                values = (value, growths[run][level, column])
                 shown = ["" if np.isnan(value) else f"{value:.6g}" for value in values]
                 rows.writerow([run, level + 1, *columns[column], *shown])

@@ -36,6 +36,11 @@ def outline(axes: Axes, box: Sequence[float] | None, **style: Any) -> None:
         axes.add_patch(frame)
 
 
+def as_text(name: str) -> str:
+    """A name as Matplotlib shows it: no formula between dollars, nor hidden by an underscore."""
+    return (" " if name.startswith("_") else "") + name.replace("$", r"\$")
+
+
 def bare(axes: Axes) -> None:
     """Remove ticks and frame."""
     axes.set_xticks([])

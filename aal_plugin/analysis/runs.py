@@ -1,15 +1,17 @@
-"""Learning curves from MMEngine's logs of a work dir.
+"""Learning curves of training runs: MMEngine's work dirs, and output folders of timm's train.py.
 
 MMPretrain's analyze_logs.py draws one curve per file, and handles neither resumed runs nor the
-epoch at which a run reached an accuracy. This module reads `*/vis_data/scalars.json` itself.
+epoch at which a run reached an accuracy. This module reads the logs itself.
 """
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,44 +19,72 @@ import numpy as np
 
 Curve = tuple[np.ndarray, np.ndarray]  # epochs from 1, ascending, and a value for each
 
+# Keys of the curves, the same for both front ends.
+TOP1 = "accuracy/top1"
+TEACHER_TOP1 = "accuracy/teacher_top1"
+LOSS = "loss"  # of the labels alone
+LOSS_WITH_LINKS = "loss_with_links"  # timm logs the sum
+LINK_DISTANCE = "link_distance"
+LINK_WEIGHT = "link_weight"
+
+_TIMM_KEYS = {
+    "eval_top1": TOP1,
+    "train_loss": LOSS_WITH_LINKS,
+    "train_task_loss": LOSS,
+    "train_link_distance": LINK_DISTANCE,
+    "train_link_weight": LINK_WEIGHT,
+    "eval_loss": "eval_loss",
+    "lr": "lr",
+}
+
 
 class Run(NamedTuple):
-    """Curves by the key in the log, over epochs, or iterations where training has no epochs."""
+    """What a run logged.
+
+    Attributes:
+        curves: by the key in the log, over epochs, or iterations where training has no epochs.
+        unit: 'epoch' or 'iteration'.
+        steps: training steps that were logged, or None.
+        folders: MMEngine's folders of the run and its resumed parts, the newest last.
+    """
 
     curves: dict[str, Curve]
     unit: str
+    steps: int | None = None
+    folders: Sequence[Path] = ()
 
 
-def read_run(work_dir: str | os.PathLike) -> Run:
+def read_run(folder: str | os.PathLike) -> Run:
     """Every logged number by epoch: means over an epoch's training lines, and validation's values.
 
-    The log of a resumed run replaces earlier logs from its first epoch on.
+    What a resumed run logged replaces the earlier lines from its first epoch on. Lines that a crash
+    left incomplete are skipped.
 
     Raises:
-        ValueError: the work dir holds no training log.
+        ValueError: the folder holds no training run of MMPretrain or timm.
     """
-    lines: list[tuple[int, dict]] = []
-    unit = "epoch"
-    for path in sorted(Path(work_dir).glob("*/vis_data/scalars.json")):
-        read = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
-        if not any("lr" in line for line in read):  # the run ended before its first line
-            continue
-        unit = "epoch" if any("epoch" in line for line in read) else "iteration"
-        # Lines of validation have no key "epoch": their step is the epoch.
-        own = [(line.get("epoch", line["step"]), line) for line in read]
-        lines = [(epoch, line) for epoch, line in lines if epoch < own[0][0]] + own
-    if not lines:
-        raise ValueError(f"{str(work_dir)!r} holds no training log (*/vis_data/scalars.json)")
-    values: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for epoch, line in lines:
-        for key, value in line.items():
-            if key not in ("epoch", "iter", "step") and isinstance(value, (int, float)):
-                values[key][epoch].append(value)
-    curves = {
-        key: (np.array(sorted(by)), np.array([np.mean(by[epoch]) for epoch in sorted(by)]))
-        for key, by in values.items()
-    }
-    return Run(curves, unit)
+    run = _mmengine_run(Path(folder)) or _timm_run(Path(folder) / "summary.csv")
+    if run is None:
+        problem = "holds no training run" if Path(folder).is_dir() else "is not a folder"
+        raise ValueError(
+            f"{str(folder)!r} {problem}; give a work dir of MMPretrain (*/vis_data/scalars.json) "
+            "or an output folder of timm's train.py (summary.csv)"
+        )
+    return run
+
+
+def named_folder(text: str) -> tuple[str, Path]:
+    """Split NAME=FOLDER; the name is '' without one. Both may contain '=': the folder must exist.
+
+    Example:
+        >>> named_folder("lr=0.1=/")
+        ('lr=0.1', PosixPath('/'))
+    """
+    if not Path(text).is_dir():
+        for at, sign in enumerate(text):
+            if sign == "=" and text[at + 1 :] and Path(text[at + 1 :]).is_dir():
+                return text[:at], Path(text[at + 1 :])
+    return "", Path(text)
 
 
 def epochs_to_reach(curve: Curve, value: float) -> int | None:
@@ -66,8 +96,98 @@ def epochs_to_reach(curve: Curve, value: float) -> int | None:
 
 def mean_curve(curves: Sequence[Curve]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Epochs that all runs have, and their mean, lowest and highest value."""
-    shared = sorted(set.intersection(*(set(epochs.tolist()) for epochs, _ in curves)))
-    stack = np.array([[v[list(e).index(epoch)] for epoch in shared] for e, v in curves])
+    by_epoch = [dict(zip(epochs.tolist(), values.tolist())) for epochs, values in curves]
+    shared = sorted(set.intersection(*map(set, by_epoch)))
     if not shared:
         return (np.array([]),) * 4
+    stack = np.array([[values[epoch] for epoch in shared] for values in by_epoch])
     return np.array(shared), stack.mean(axis=0), stack.min(axis=0), stack.max(axis=0)
+
+
+def json_lines(path: Path) -> list[dict]:
+    """The objects of a file with one per line, without the lines that are incomplete."""
+    found = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        with suppress(ValueError):
+            found.append(json.loads(line))
+    return [line for line in found if isinstance(line, dict)]
+
+
+def in_order(logs: Mapping[Path, Iterable[int]]) -> list[Path]:
+    """Logs of one run, oldest first, from the epochs of each; given in the order of their names.
+
+    The names contain the time, but a clock may be set back. So a log that begins after its
+    predecessors' end waits for the log that it continues, even if that has a later name.
+    """
+    epochs = {path: sorted(set(numbers)) for path, numbers in logs.items()}
+    waiting, ordered, reached = list(epochs), [], 0
+    while waiting:
+        for path in waiting:
+            first, step = epochs[path][0], np.diff(epochs[path][:2])
+            if first <= reached + max([1, *step]):
+                break
+        else:
+            break
+        waiting.remove(path)
+        ordered.append(path)
+        reached = epochs[path][-1]
+    for path in waiting:  # continues nothing here: it keeps the place that its name gives it
+        ordered.insert(sum(other < path for other in ordered), path)
+    return ordered
+
+
+def _mmengine_run(work_dir: Path) -> Run | None:
+    logs: dict[Path, list[tuple[int, dict]]] = {}
+    unit = "epoch"
+    for path in sorted(work_dir.glob("*/vis_data/scalars.json")):
+        read = [line for line in json_lines(path) if "epoch" in line or "step" in line]
+        if any("lr" in line for line in read):  # else the run ended before its first line
+            unit = "epoch" if any("epoch" in line for line in read) else "iteration"
+            # Lines of validation have no key "epoch": their step is the epoch.
+            logs[path] = [(line["epoch" if "epoch" in line else "step"], line) for line in read]
+    order = in_order({path: [epoch for epoch, _ in own] for path, own in logs.items()})
+    lines: list[tuple[int, dict]] = []
+    for path in order:
+        first = logs[path][0][0]
+        lines = [(epoch, line) for epoch, line in lines if epoch < first] + logs[path]
+    steps = max((line["iter"] for _, line in lines if "iter" in line), default=None)
+    folders = [path.parents[1] for path in order]
+    return Run(_curves(lines), unit, steps, folders) if lines else None
+
+
+def _timm_run(summary: Path) -> Run | None:
+    if not summary.is_file():
+        return None
+    # A crash may leave zeros, which csv rejects before Python 3.11.
+    text = summary.read_text(encoding="utf-8", errors="replace").replace("\0", "")
+    names: list[str] = []
+    lines: dict[int, dict] = {}
+    for row in csv.reader(text.splitlines()):
+        if "epoch" in row:  # the head; a run resumed in its folder writes it again
+            names = row
+        elif row and len(row) == len(names):  # else the row is incomplete
+            cells = dict(zip(names, row))
+            epoch = int(cells["epoch"]) + 1
+            if epoch in lines:
+                lines = {earlier: line for earlier, line in lines.items() if earlier < epoch}
+            lines[epoch] = {}
+            for name, key in _TIMM_KEYS.items():
+                with suppress(ValueError):  # an empty cell
+                    lines[epoch][key] = float(cells.get(name, ""))
+    curves = _curves(lines.items())
+    if LINK_WEIGHT not in curves and LOSS_WITH_LINKS in curves:  # trained without AAL
+        curves[LOSS] = curves.pop(LOSS_WITH_LINKS)
+    return Run(curves, "epoch") if curves else None
+
+
+def _curves(lines: Iterable[tuple[int, dict]]) -> dict[str, Curve]:
+    """Means by key and epoch, of all lines of an epoch."""
+    values: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for epoch, line in lines:
+        for key, value in line.items():
+            if key not in ("epoch", "iter", "step") and isinstance(value, (int, float)):
+                values[key][epoch].append(value)
+    return {
+        key: (np.array(sorted(by)), np.array([np.mean(by[epoch]) for epoch in sorted(by)]))
+        for key, by in values.items()
+    }

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from aal_plugin.core.losses.link_ranges import Range
+from aal_plugin.core.losses.links import Range
 
 
 def select_ranges(share: np.ndarray, keep: float) -> list[Range]:

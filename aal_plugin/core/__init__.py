@@ -1,10 +1,8 @@
 """The method in plain torch: student's attention, teacher's activations, links, losses and λ."""
 
-from .attention_link_loss import AttentionLinkLoss
-from .linked_student import LinkedStudent
+from .linked_student import AttentionLinkLoss, LinkedStudent
 from .losses.link_distance import link_distance, mean_link_distance
-from .losses.link_ranges import link_ranges
-from .losses.links import AttentionLinks
+from .losses.links import AttentionLinks, link_ranges
 from .losses.resize import resize_maps
 from .losses.schedule import check_schedule, link_weight, paper_course
 from .student.attention_recorder import AttentionRecorder

@@ -9,9 +9,14 @@ from typing import Any
 
 
 def check_number(
-    key: str, value: Any, allowed: str, low: float = -math.inf, high: float = math.inf
+    key: str,
+    value: Any,
+    allowed: str,
+    low: float = -math.inf,
+    high: float = math.inf,
+    above: float = -math.inf,
 ) -> None:
-    """Raise ValueError unless value is a finite number from low to high.
+    """Raise ValueError unless value is a finite number from low to high, and more than `above`.
 
     Args:
         key: the config's name of the setting.
@@ -23,7 +28,7 @@ def check_number(
         ValueError: link_head.loss_weight=-1; choose 0 or more
     """
     number = isinstance(value, Real) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or not low <= value <= high:
+    if not number or not math.isfinite(value) or not low <= value <= high or value <= above:
         raise ValueError(f"{key}={value!r}; choose {allowed}")
 
 

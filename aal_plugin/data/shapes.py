@@ -170,7 +170,3 @@ def _write(path: Path, shapes: Shapes) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-if __name__ == "__main__":
-    sys.exit("to export the images: python -m aal_plugin.data --export DIR")

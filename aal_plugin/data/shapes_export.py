@@ -1,4 +1,4 @@
-"""The shapes set as an image folder or a contact sheet: `python -m aal_plugin.data`."""
+"""The shapes set as an image folder: `python -m aal_plugin.data`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
 from aal_plugin.files import write_whole
 
-from .shapes import CLASSES, MIN_SIZE, SPLITS, check_whole, draw_shapes, progress_bar, split_seed
+from .shapes import MIN_SIZE, SPLITS, check_whole, draw_shapes, progress_bar, split_seed
+from .silhouettes import CLASSES
 
 _MARKER = ".aal_shapes"  # marks a folder that this module made; written first
 _BOXES = "boxes.json"
@@ -34,6 +32,8 @@ def export_image_folder(
         FileExistsError: root holds files that this function did not write.
         ValueError: a number is out of range.
     """
+    from PIL import Image  # here: drawing needs only NumPy
+
     check_whole("train", train, 1)
     check_whole("val", val, 1)
     check_whole("size", size, MIN_SIZE)
@@ -73,46 +73,20 @@ def _prepare(root: Path, splits: Collection[str]) -> None:
             (root / split / name).mkdir(parents=True, exist_ok=True)
 
 
-def preview(path: str | os.PathLike, size: int = 64, seed: int = 0, columns: int = 12) -> None:
-    """Write a contact sheet of training images: one row per class, in the order of CLASSES."""
-    shapes = draw_shapes(columns * len(CLASSES), size, split_seed("train", seed))
-    step = size + 2
-    sheet = np.full((step * len(CLASSES) - 2, step * columns - 2, 3), 255, np.uint8)
-    for row in range(len(CLASSES)):
-        for column, i in enumerate(np.flatnonzero(shapes.labels == row)):
-            y, x = row * step, column * step
-            sheet[y : y + size, x : x + size] = shapes.images[i]
-    Image.fromarray(sheet).save(path)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m aal_plugin.data", description=__doc__)
-    parser.add_argument("--export", metavar="DIR", help="write an image folder and boxes.json")
-    parser.add_argument("--preview", metavar="PNG", help="write a contact sheet, a row per class")
-    parser.add_argument(
-        "--train", type=int, default=2000, metavar="N", help="training images to export"
-    )
-    parser.add_argument(
-        "--val", type=int, default=1000, metavar="N", help="validation images to export"
-    )
-    parser.add_argument(
-        "--test", type=int, default=0, metavar="N", help="test images to export (default: none)"
-    )
-    parser.add_argument("--size", type=int, default=64, help="side of an image in pixels")
-    parser.add_argument(
-        "--seed", type=int, default=0, help="a different seed draws different images"
-    )
+    option = parser.add_argument
+    option("--export", metavar="DIR", required=True, help="where train/, val/ and boxes.json go")
+    option("--train", type=int, default=2000, metavar="N", help="training images to export")
+    option("--val", type=int, default=1000, metavar="N", help="validation images to export")
+    option("--test", type=int, default=0, metavar="N", help="test images (default: none)")
+    option("--size", type=int, default=64, help="side of an image in pixels")
+    option("--seed", type=int, default=0, help="a different seed draws different images")
     args = parser.parse_args(argv)
-    if not (args.export or args.preview):
-        parser.error("give --export DIR, --preview PNG or both")
     try:
-        if args.export:
-            export_image_folder(args.export, args.train, args.val, args.size, args.seed, args.test)
-            test = f", {args.test} test" if args.test else ""
-            print(f"{args.export}: {args.train} train, {args.val} val{test} images, {_BOXES}")
-        if args.preview:
-            preview(args.preview, args.size, args.seed)
-            print(f"{args.preview}: rows are {', '.join(CLASSES)}")
+        export_image_folder(args.export, args.train, args.val, args.size, args.seed, args.test)
     except (ValueError, OSError) as error:
         parser.error(str(error))
+    test = f", {args.test} test" if args.test else ""
+    print(f"{args.export}: {args.train} train, {args.val} val{test} images, {_BOXES}")
     return 0

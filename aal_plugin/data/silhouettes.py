@@ -13,15 +13,15 @@ from collections.abc import Callable
 import numpy as np
 
 
-def _circle(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+def circle(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     return np.sqrt(u * u + v * v) - 0.88
 
 
-def _square(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+def square(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     return np.maximum(np.abs(u), np.abs(v)) - 0.7
 
 
-def _triangle(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+def triangle(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     return np.maximum(v - 0.5, 0.866025 * np.abs(u) - 0.5 * v - 0.5)
 
 
@@ -31,7 +31,7 @@ _STAR_NORMALS = tuple(
 )
 
 
-def _star(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+def star(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     # A point is inside the pentagram if it is outside at most one of the five lines, so the
     # second largest of the five line distances decides.
     (a, b), *others = _STAR_NORMALS
@@ -44,50 +44,42 @@ def _star(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     return second - 0.309017
 
 
-def _cross(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+def cross(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     u, v = np.abs(u), np.abs(v)
     return np.maximum(np.minimum(u, v) - 0.27, np.maximum(u, v) - 0.92)
 
 
-def _ring(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+def ring(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     return np.abs(np.sqrt(u * u + v * v) - 0.68) - 0.2
 
 
-def _crescent(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+def crescent(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     v2 = v * v
     bite = u - 0.45
     return np.maximum(np.sqrt(u * u + v2) - 0.92, 0.75 - np.sqrt(bite * bite + v2))
 
 
-def _heart(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+def heart(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     # A square on its corner and a disk on each of its two upper sides.
     u = np.abs(u)
     x, y = u - 0.35, v + 0.35
     return np.minimum((u + np.abs(v) - 0.7) * 0.707107, np.sqrt(x * x + y * y) - 0.494975)
 
 
-def _arrow(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+def arrow(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     v = np.abs(v)
     shaft = np.maximum(v - 0.2, np.abs(u + 0.35) - 0.6)
     head = np.maximum(0.05 - u, 0.65 * u + 0.76 * v - 0.6175)
     return np.minimum(shaft, head)
 
 
-def _hourglass(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+def hourglass(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     v = np.abs(v)
     return np.maximum(v - 0.74, 0.8 * np.abs(u) - 0.62 * v - 0.06)
 
 
+_ALL = (circle, square, triangle, star, cross, ring, crescent, heart, arrow, hourglass)
 SILHOUETTES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
-    "circle": _circle,
-    "square": _square,
-    "triangle": _triangle,
-    "star": _star,
-    "cross": _cross,
-    "ring": _ring,
-    "crescent": _crescent,
-    "heart": _heart,
-    "arrow": _arrow,
-    "hourglass": _hourglass,
+    silhouette.__name__: silhouette for silhouette in _ALL
 }
 CLASSES: tuple[str, ...] = tuple(SILHOUETTES)

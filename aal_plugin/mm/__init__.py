@@ -1,4 +1,7 @@
-"""Registered MMEngine parts, thin over `aal_plugin.core`. Importing this registers them."""
+"""Registered MMEngine parts, thin over `aal_plugin.core`.
+
+Importing this registers them and changes nothing else in the process.
+"""
 
 from importlib.util import find_spec as _find_spec
 
@@ -12,7 +15,6 @@ if _missing:
 from mmpretrain.registry import MODELS
 
 from aal_plugin.core import TimmTeacher
-from aal_plugin.mm.checkpoints import torch_load  # noqa: F401
 
 from .datasets.class_balanced_subset import ClassBalancedSubset
 from .datasets.crop_to_box import CropToBox
@@ -24,15 +26,12 @@ from .datasets.resize_edge_with_boxes import ResizeEdgeWithBoxes
 from .datasets.shapes_dataset import ShapesDataset
 from .evaluation.localization_accuracy import LocalizationAccuracy
 from .hooks.attention_in_prediction import AttentionInPrediction
-from .hooks.finite_loss_hook import FiniteLossHook
+from .hooks.deit_lr import DeiTLR
 from .hooks.fit_check_hook import FitCheckHook
 from .hooks.kept_ema_hook import KeptEMAHook
 from .hooks.lambda_decay_hook import LambdaDecayHook
 from .hooks.link_heatmap_hook import LinkHeatmapHook
-from .hooks.random_state_hook import RandomStateHook
 from .hooks.reset_momentum_hook import ResetMomentumHook
-from .hooks.safe_checkpoint_hook import SafeCheckpointHook
-from .hooks.stop_signal_hook import StopSignalHook
 from .hooks.teacher_accuracy_hook import TeacherAccuracyHook
 from .models.backbones.mimetic_vit import MimeticViT
 from .models.backbones.network_in_network import NetworkInNetwork
@@ -46,9 +45,12 @@ from .models.heads.distill_head import DistillHead
 from .models.heads.transfer_heads import ActivationTransferHead, GradientTransferHead, HintHead
 from .models.mm_teacher import MMTeacher
 from .models.module_teacher import ModuleTeacher
-from .runtime.deit_lr import DeiTLR
-from .runtime.resumable_loops import ResumableEpochLoop, ResumableIterLoop
-from .runtime.whole_fsdp_strategy import WholeFSDPStrategy
+from .runs.finite_loss import FiniteLossHook
+from .runs.fsdp import WholeFSDPStrategy
+from .runs.loops import ResumableEpochLoop, ResumableIterLoop
+from .runs.resuming import ExactResumeHook
+from .runs.saving import SafeCheckpointHook
+from .runs.stopping import StopSignalHook
 
 MODELS.register_module(module=TimmTeacher)
 
@@ -64,6 +66,7 @@ __all__ = [
     "DeiTLR",
     "DigitsDataset",
     "DistillHead",
+    "ExactResumeHook",
     "FiniteLossHook",
     "FitCheckHook",
     "GradientTransferHead",
@@ -77,7 +80,6 @@ __all__ = [
     "ModuleTeacher",
     "NetworkInNetwork",
     "PaddedRandomCrop",
-    "RandomStateHook",
     "RepeatedViews",
     "ResetMomentumHook",
     "ResizeEdgeWithBoxes",

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import aal_plugin
 from aal_plugin.core.settings import check_whole
 from aal_plugin.files import write_whole
 
-from .runs.checks import warnings_of
-from .runs.reading import Groups, read_groups
+from .checks import CHECKS, warnings_of
+from .runs import Groups, how_many, read_groups
 
 if TYPE_CHECKING:
-    from .page.attention_sheets import Sheets
+    from .sheets import Sheets
 
 
 def write_report(
@@ -42,18 +45,53 @@ def write_report(
     """
     check_whole("images", images, 0)
     try:
-        from .page.attention_sheets import sheets_of
-        from .page.document import document
-    except ModuleNotFoundError as error:
-        if error.name != "plotly":
-            raise
+        import plotly  # noqa: F401
+    except ModuleNotFoundError:
         raise ImportError("the report needs Plotly: pip install plotly") from None
-    groups = read_groups([os.fspath(folder) for folder in work_dirs])
+    from .sheets import sheets_of
+
+    groups = read_groups(work_dirs)
     sheets = {name: sheets_of(runs[0], images) for name, runs in groups.items()} if images else {}
     page = Path(out)
     page.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(page, document(groups, _findings(groups, sheets), sheets, title))
+    write_whole(page, _page(groups, sheets, title))
     return groups
+
+
+def _page(groups: Groups, sheets: Mapping[str, Sheets], title: str) -> str:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from plotly.offline import get_plotlyjs
+
+    from . import figures, tables
+
+    folder = FileSystemLoader(Path(__file__).parent)
+    template = Environment(
+        loader=folder, autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        undefined=StrictUndefined,
+    ).get_template("page.html")  # fmt: skip
+    return template.render(
+        title=title,
+        version=aal_plugin.__version__,
+        when=datetime.now().strftime("%Y-%m-%d %H:%M"),
+        how_many=how_many(groups),
+        plotly=get_plotlyjs(),
+        groups=groups,
+        runs=[run for same in groups.values() for run in same],
+        findings=_findings(groups, sheets),
+        checks=len(CHECKS),
+        panels=figures.curve_panels(groups),
+        dashes=figures.DASHES,
+        links=figures.link_charts(groups),
+        sheets=sheets,
+        tables=tables,
+        script_json=_script_json,
+    )
+
+
+def _script_json(value: Any) -> str:
+    """JSON inside a script element, where '<' could end the element or open a comment."""
+    text = json.dumps(value) if isinstance(value, (list, dict)) else value.to_json()
+    return text.replace("<", "\\u003c")
 
 
 def _findings(groups: Groups, sheets: Mapping[str, Sheets]) -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,14 +14,15 @@ from torch import Tensor, nn
 
 from aal_plugin.core import FrozenTeacher, Unregistered, check_schedule, link_weight
 from aal_plugin.core.losses.finite import FiniteMarks
-from aal_plugin.core.losses.link_ranges import Links
+from aal_plugin.core.losses.links import Links
 from aal_plugin.core.losses.schedule import Gammas
 from aal_plugin.core.settings import check_number
 from aal_plugin.core.student.by_name import AttentionLayers
 
+from .channel_means import one_per_channel
 from .distillation import Distillation
-from .epoch_means import EpochMeans
 from .linked_student import TimmLinkedStudent
+from .links_state import links_state, load_links_state
 
 _logger = logging.getLogger(__name__)
 
@@ -36,17 +38,10 @@ class AttentionLinkTask(ClassificationTask):
         model: the student, a ViT of a family in `aal_plugin.core.student.families`.
         teacher: a `TimmTeacher` or another `FrozenTeacher`.
         criterion, **task_kwargs: `ClassificationTask`'s own.
-        links: 'full', 'alpha', 'beta', or one (first, last) pair of student blocks for each
-            teacher level, 1-based and inclusive.
+        links, map_size, antialias, attention_layers: see `AttentionLinkLoss`.
         loss_weight: λ of epoch 0.
         gammas, milestones, stop_epoch, start_epoch, warmup_epochs: the course of λ, see
             `link_weight`; `paper_course` gives gammas and milestones for any number of epochs.
-        map_size: side, or (h, w), of the grid on which maps are compared. Default: the student's
-            patch grid, or 14×14 if its blocks have several grids. The distance is a mean over the
-            pixels of maps of unit norm: with k times the pixels, k times λ weighs the same.
-        antialias: smooth teacher maps before they are made smaller; the paper does not.
-        attention_layers: names of the attention modules, for a student of no known family; see
-            `reader_by_name`.
         mean, std: normalisation of the images, for pixel values 0–1; by default that of the
             student's `pretrained_cfg`.
         distill: a second loss, on the teacher's logits.
@@ -77,13 +72,14 @@ class AttentionLinkTask(ClassificationTask):
         **task_kwargs: Any,
     ) -> None:
         super().__init__(model, criterion, **task_kwargs)
-        check_loss_weight(loss_weight)
+        check_number("loss_weight", loss_weight, "a finite number, 0 or more", low=0)
         check_schedule(gammas, milestones, stop_epoch, start_epoch, warmup_epochs)
         self.loss_weight = float(loss_weight)
         self._schedule = (gammas, milestones, stop_epoch, start_epoch, warmup_epochs)
         self.distill = distill
+        self._many_labels = getattr(self, "multi_label", False)  # timm before 1.0.30 has one label
         if distill is not None:
-            distill.check(model, teacher)
+            distill.check(model, teacher, self._many_labels)
         if callable(select := getattr(model, "set_distilled_training", None)):
             select(distill is not None and distill.token)
 
@@ -96,7 +92,9 @@ class AttentionLinkTask(ClassificationTask):
         data = getattr(model, "pretrained_cfg", {})
         mean, std = mean or data.get("mean"), std or data.get("std")
         if mean is not None and std is not None:
-            teacher.match_input([255 * v for v in mean], [255 * v for v in std], rgb=True)
+            mean, std = one_per_channel(mean, model), one_per_channel(std, model)
+            pixels = [255 * v for v in mean], [255 * v for v in std]
+            teacher.match_input(*pixels, rgb=True, advice="check --mean and --std")
         self._teacher = Unregistered(teacher.to(device=weights.device, dtype=weights.dtype))
         self.trainable_module = linked
         self.set_epoch(0)
@@ -117,19 +115,20 @@ class AttentionLinkTask(ClassificationTask):
         # A Python number, multiplied outside the compiled module: a new λ does not recompile it,
         # and no step waits for the device to test whether λ is 0.
         self.link_weight = link_weight(epoch, self.loss_weight, *self._schedule)
-        self._means = EpochMeans()
+        self._sums: dict[str, tuple[Any, int]] = {}  # of the epoch's steps, and their number
         self._marks = FiniteMarks()
 
     def epoch_metrics(self) -> dict[str, float]:
-        """λ, and means over this rank's steps in the epoch so far (NaN without any).
+        """λ, and means over this rank's training steps in the epoch so far (NaN without any).
 
         The means are L_att, the task loss and, with distillation, the distillation loss before
         its weight.
         """
-        names = ["link_distance", "task_loss"]
-        if self.distill is not None:
-            names.append("distill_loss")
-        return dict(link_weight=self.link_weight, **{n: self._means.mean(n) for n in names})
+        metrics = dict(link_weight=self.link_weight)
+        for name in ["link_distance", "task_loss", *(["distill_loss"] if self.distill else [])]:
+            total, steps = self._sums.get(name, (math.nan, 1))
+            metrics[name] = float(total) / steps
+        return metrics
 
     def check_finite(self) -> None:
         """Raise where a loss of the epoch so far was NaN or infinite; waits for the device.
@@ -150,9 +149,16 @@ class AttentionLinkTask(ClassificationTask):
     def forward(self, input: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Images (B, 3, H, W) and targets → `loss`, `output` (logits) and the parts of the loss.
 
+        Targets are what the criterion takes: class indices (B,), or (B, K) of mixup or many labels.
+
         `task_loss` is the criterion's, `link_loss` is λ · L_att, and with distillation alone there
         is `distill_loss`, before its weight.
         """
+        if self._many_labels and not (target.dim() == 2 and target.is_floating_point()):
+            raise ValueError(
+                f"targets of shape {tuple(target.shape)} and type {target.dtype}; multi-label "
+                "training needs (batch, classes) of a floating type"
+            )
         active, distill = self.link_weight > 0, self.distill
         activations: Any = None
         teacher_logits: Any = None
@@ -163,8 +169,6 @@ class AttentionLinkTask(ClassificationTask):
         except BaseException:  # out here, for the module may be compiled
             unwrap_model(self.trainable_module).link_loss.discard()
             raise
-        if active:
-            self._means.add("link_distance", distance)
         link_loss = self.link_weight * distance
         logits, distilled = (output, output) if distill is None else distill.split(output)
         task_loss = self.criterion(logits, target)
@@ -173,12 +177,19 @@ class AttentionLinkTask(ClassificationTask):
         if distill is not None:
             loss, result["distill_loss"] = distill(task_loss, distilled, teacher_logits)
         result["loss"] = loss + link_loss
-        if self.training:
-            for name in ("task_loss", "distill_loss"):
-                if name in result:
-                    self._means.add(name, result[name])
-            self._marks.mark({name: result[name] for name in result if "loss" in name})
+        # Not self.training: timm's train.py sets the mode of the trainable module alone.
+        if self.trainable_module.training:
+            losses = {name: result[name] for name in result if "loss" in name}
+            self._marks.mark(losses)
+            self._add(losses | dict(link_distance=distance) if active else losses)
         return result
+
+    def _add(self, values: dict[str, Tensor]) -> None:
+        """Add a step's numbers to the epoch's sums, on their device; nothing waits for it."""
+        for name, value in values.items():
+            total, steps = self._sums.get(name, (0.0, 0))
+            # A new tensor: the next step of a CUDA graph overwrites the outputs of this one.
+            self._sums[name] = total + value.detach(), steps + 1
 
     def compile(
         self, backend: str = "inductor", mode: str | None = None, **compile_kwargs: Any
@@ -217,7 +228,7 @@ class AttentionLinkTask(ClassificationTask):
 
     def get_task_state(self, module: nn.Module | None = None, ema: bool = False) -> dict[str, Any]:
         module = module if module is not None else self.get_trainable_module(ema=ema)
-        return {} if module is None else dict(links=unwrap_model(module).link_loss.links_state())
+        return {} if module is None else dict(links=links_state(unwrap_model(module).links))
 
     def load_task_state(
         self,
@@ -230,15 +241,10 @@ class AttentionLinkTask(ClassificationTask):
         if not state or "links" not in state:
             _logger.warning("the checkpoint holds no links (task_state), so they stay as they are")
             return
-        unwrap_model(module).link_loss.load_links_state(state["links"], strict=strict)
+        load_links_state(unwrap_model(module).links, state["links"], strict=strict)
 
     def _apply(
         self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any
     ) -> AttentionLinkTask:
         self._teacher.apply(fn)
         return super()._apply(fn, *args, **kwargs)
-
-
-def check_loss_weight(weight: float) -> None:
-    """Raise ValueError unless λ of epoch 0 is finite and 0 or more."""
-    check_number("loss_weight", weight, "a finite number, 0 or more", low=0)

@@ -15,14 +15,15 @@ from timm.data import create_dataset, create_transform, resolve_data_config
 from timm.models import create_model
 from torch import Tensor
 
+from aal_plugin.analysis.saved_links import load_as_data
 from aal_plugin.analysis.shown import Shown
 from aal_plugin.core import AttentionRecorder
-from aal_plugin.core.losses.map_grid import map_grid
+from aal_plugin.core.losses.links import map_grid
 from aal_plugin.core.losses.resize import resize_maps
-from aal_plugin.saved_links import read_timm_checkpoint
 
 from .attention_link_task import AttentionLinkTask
-from .from_options import build_teacher, check_options, task_settings
+from .channel_means import one_per_channel
+from .from_options import build_teacher, task_settings
 
 
 class TimmAttentionReader:
@@ -39,7 +40,7 @@ class TimmAttentionReader:
 
     def __init__(self, options: str | Path, checkpoint: str | Path) -> None:
         self.args = args = Namespace(**yaml.safe_load(Path(options).read_text(encoding="utf-8")))
-        saved = read_timm_checkpoint(str(checkpoint))
+        saved = load_as_data(str(checkpoint))
         model = create_model(
             args.model,
             in_chans=getattr(args, "in_chans", None) or 3,
@@ -53,13 +54,14 @@ class TimmAttentionReader:
             raise ValueError(f"{checkpoint} does not fit {options}: {error}") from error
         self.model = model.eval()
         self.data = resolve_data_config(vars(args), model=model)
+        for key in ("mean", "std"):
+            self.data[key] = one_per_channel(self.data[key], model)
         self.task = self._task(saved) if getattr(args, "aal_teacher", None) else None
         self.recorder: AttentionRecorder = (
             AttentionRecorder(model) if self.task is None else self.task.trainable_module.recorder
         )
 
     def _task(self, saved: dict) -> AttentionLinkTask:
-        check_options(self.args)
         settings = dict(task_settings(self.args), mean=self.data["mean"], std=self.data["std"])
         task = AttentionLinkTask(self.model, build_teacher(self.args), verbose=False, **settings)
         task.load_task_state(saved.get("task_state"))
@@ -87,6 +89,8 @@ class TimmAttentionReader:
         reader = getattr(dataset, "reader", None)
         named = getattr(reader or dataset, "class_to_idx", None) or {}
         names = {index: name for name, index in named.items()}
+        mode = getattr(args, "input_img_mode", None)
+        mode = mode or ("RGB" if len(self.data["mean"]) == 3 else "L")  # as train.py has it
         for index in range(min(count, len(dataset))):
             if reader is None:  # a data set of torchvision
                 picture, label = dataset[index]
@@ -94,7 +98,7 @@ class TimmAttentionReader:
             else:  # timm's own leaves each file open
                 file, label = reader[index]
                 with file, Image.open(file) as opened:
-                    picture = opened.convert("RGB")
+                    picture = opened.convert(mode)
                 name = Path(reader.filename(index)).stem
             yield self._read(name, transform(picture), int(label), names)
 
@@ -120,7 +124,8 @@ class TimmAttentionReader:
         )
 
     def _pixels(self, image: Tensor) -> np.ndarray:
-        """A normalised image (3, H, W) as pixels (H, W, 3) uint8."""
+        """A normalised image (C, H, W) as pixels (H, W, 3) uint8; grey, or the first channels."""
         mean, std = (torch.tensor(self.data[key]).view(-1, 1, 1) for key in ("mean", "std"))
         pixels = (255 * (image * std + mean)).round().clamp(0, 255).to(torch.uint8)
-        return pixels.permute(1, 2, 0).contiguous().numpy()
+        shown = pixels[:3] if len(pixels) >= 3 else pixels[:1].expand(3, -1, -1)
+        return shown.permute(1, 2, 0).contiguous().numpy()

@@ -39,8 +39,13 @@ class Distillation:
         settings = (self.token, self.loss_weight, self.temperature, self.reduction)
         self.loss_weight = check_distillation("distill", self.kind, *settings)
 
-    def check(self, student: nn.Module, teacher: FrozenTeacher) -> None:
+    def check(self, student: nn.Module, teacher: FrozenTeacher, multi_label: bool = False) -> None:
         """Raise ValueError unless the two have the same classes, and the student its token."""
+        if multi_label:
+            raise ValueError(
+                f"distill.kind={self.kind!r} compares classes of which an image has one, but this "
+                "task is of many labels; remove distill"
+            )
         own, others = student.num_classes, teacher.num_classes
         if own != others:
             raise ValueError(

@@ -2,53 +2,85 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
+import re
+from argparse import Namespace
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 
-from aal_plugin.core import TimmTeacher, check_schedule, link_ranges, paper_course
+from aal_plugin.checkpoint_file import check_checkpoint
+from aal_plugin.core import TimmTeacher, paper_course
 from aal_plugin.core.student.by_name import AttentionLayers
-from aal_plugin.core.teacher.weights import check_weights
 
-from .attention_link_task import check_loss_weight
 from .distillation import Distillation
-from .options import add_options
+from .options import given
+
+# Options of train.py, and what to do instead.
+_NOT_WITH_AAL = dict(
+    kd_model_name="learn the teacher's logits with --aal-distill",
+    naflex_loader="drop it",
+    torchscript="drop it",
+)
+_FILES = ("resume", "initial_checkpoint", "pretrained_path", "aal_teacher_checkpoint")
 
 
-def check_options(args: Namespace) -> None:
-    """Fill in the defaults that depend on others.
+def check_files(args: Namespace) -> None:
+    """Check that the checkpoints of the options are whole; torch reads a flipped bit in silence.
 
     Raises:
-        ValueError: options that are unknown, missing, contradictory or out of range.
+        FileNotFoundError, ValueError: a file is missing, cut short or damaged.
     """
-    _check_names(args)
+    for name in _FILES:
+        path = getattr(args, name, None)
+        # timm finds the file of --resume auto itself, and reads JAX weights from NumPy's files.
+        if path and path != "auto" and Path(path).suffix not in (".npz", ".npy"):
+            try:
+                check_checkpoint(path)
+            except (FileNotFoundError, ValueError) as error:
+                raise type(error)(f"--{name.replace('_', '-')}: {error}") from error
+
+
+def build_teacher(args: Namespace) -> TimmTeacher:
+    """The teacher that the options name.
+
+    Raises:
+        FileNotFoundError, ValueError: there is none, or it has no weights, two sources of them, or
+            weights that do not fit.
+    """
     if not args.aal_teacher:
         raise ValueError("--aal-teacher is missing; give a timm model, such as efficientnet_b3")
-    check_weights(args.aal_teacher_pretrained, args.aal_teacher_checkpoint, args.aal_random_teacher)
     if args.aal_random_teacher and (args.aal_teacher_pretrained or args.aal_teacher_checkpoint):
         raise ValueError("--aal-random-teacher, but weights are given as well; drop one of the two")
-    if args.aal_final is None and args.aal_gammas is None and args.aal_milestones is None:
-        args.aal_gammas, args.aal_milestones = [0.99, 0.98], [200]
-    elif args.aal_gammas is not None and args.aal_milestones is None:
-        args.aal_milestones = []
+    # A random stream of its own: every rank has the same teacher, and the run sees the same
+    # batches as a run of the same seed without AAL.
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(getattr(args, "seed", 0))
+        return TimmTeacher(**given(args, "teacher"))
+
+
+def task_settings(args: Namespace) -> dict[str, Any]:
+    """The keyword arguments of `AttentionLinkTask` that the options stand for.
+
+    Fills in gammas and milestones, so that args.yaml records them.
+
+    Raises:
+        ValueError: options that contradict each other or cannot be read.
+    """
+    for name, instead in _NOT_WITH_AAL.items():
+        if getattr(args, name, None):
+            raise ValueError(f"--{name.replace('_', '-')} does not go with AAL; {instead}")
     gammas, milestones = _course(args)
-    check_schedule(
-        gammas, milestones, args.aal_stop_epoch, args.aal_start_epoch, args.aal_warmup_epochs
+    settings = given(args) | dict(gammas=gammas, milestones=milestones)
+    settings.pop("final", None)
+    return dict(
+        settings,
+        links=parse_links(args.aal_links),
+        attention_layers=parse_attention_layers(args.aal_attention_layers),
+        distill=_distillation(args),
     )
-    check_loss_weight(args.aal_loss_weight)
-    links = parse_links(args.aal_links)
-    if isinstance(links, str):
-        link_ranges(links, num_levels=1, num_blocks=1)  # raises for an unknown name
-    parse_attention_layers(args.aal_attention_layers)
-    _distillation(args)
-    for other in ("kd_model_name", "naflex_loader", "torchscript"):
-        if getattr(args, other, None):
-            raise ValueError(
-                f"--{other.replace('_', '-')} does not go with AAL; "
-                + ("learn the teacher's logits with --aal-distill" if "kd" in other else "drop it")
-            )
 
 
 def _course(args: Namespace) -> tuple[Sequence[float], Sequence[int]]:
@@ -56,33 +88,24 @@ def _course(args: Namespace) -> tuple[Sequence[float], Sequence[int]]:
     if args.aal_final is not None:
         if args.aal_gammas is not None or args.aal_milestones is not None:
             raise ValueError("--aal-final and --aal-gammas both lower λ; give one of them")
+        # Cooldown epochs and further cycles of the learning rate come after --epochs.
         return paper_course(args.epochs, args.aal_final)
     if args.aal_gammas is None:
-        raise ValueError(f"--aal-milestones {args.aal_milestones} without --aal-gammas; give both")
+        if args.aal_milestones is not None:
+            raise ValueError(
+                f"--aal-milestones {args.aal_milestones} without --aal-gammas; give both"
+            )
+        args.aal_gammas, args.aal_milestones = [0.99, 0.98], [200]
+    elif args.aal_milestones is None:
+        args.aal_milestones = []
     return args.aal_gammas, args.aal_milestones
 
 
-def _check_names(args: Namespace) -> None:
-    """Raise ValueError for options that AAL does not have; a --config file can set any."""
-    known = ArgumentParser()
-    add_options(known)
-    for name in sorted(set(vars(args)) - set(vars(known.parse_args([])))):
-        option = "--" + name.replace("_", "-")
-        if name.startswith("aal_"):
-            raise ValueError(f"{option} is not an option; --help lists AAL's options")
-
-
 def parse_links(text: str) -> str | list[tuple[int, int]]:
-    """'1-3,1-5' → [(1, 3), (1, 5)]; a name is returned as it is."""
-    if not text[:1].isdigit():
+    """'1-3,1-5' → [(1, 3), (1, 5)]; other words are returned as they are."""
+    if not re.fullmatch(r"\d+-\d+(,\d+-\d+)*", text):
         return text
-    pairs = [pair.split("-") for pair in text.split(",")]
-    if not all(len(pair) == 2 and all(side.isdigit() for side in pair) for pair in pairs):
-        raise ValueError(
-            f"--aal-links {text!r}; choose 'full', 'alpha', 'beta' or one first-last pair of "
-            "blocks for each teacher level, such as 1-3,1-5,3-6"
-        )
-    return [(int(first), int(last)) for first, last in pairs]
+    return [(int(first), int(last)) for first, last in re.findall(r"(\d+)-(\d+)", text)]
 
 
 def parse_attention_layers(words: list[str] | None) -> AttentionLayers | None:
@@ -90,69 +113,22 @@ def parse_attention_layers(words: list[str] | None) -> AttentionLayers | None:
     if not words:
         return None
     settings: dict[str, Any] = dict(attention=[word for word in words if "=" not in word])
-    for key, _, value in (word.partition("=") for word in words if "=" in word):
-        if key == "num_prefix_tokens" and value.isdigit():
-            settings[key] = int(value)
-        elif key == "class_token" and value.lower() in ("true", "false"):
-            settings[key] = value.lower() == "true"
-        elif key == "patch_embed" and value:
-            settings[key] = value
-        else:
+    for key, _, text in (word.partition("=") for word in words if "=" in word):
+        value = yaml.safe_load(text)
+        kinds = dict(patch_embed=str, num_prefix_tokens=int, class_token=bool)
+        if type(value) is not kinds.get(key):
             raise ValueError(
-                f"--aal-attention-layers {key}={value}; choose patch_embed=NAME, "
+                f"--aal-attention-layers {key}={text}; choose patch_embed=NAME, "
                 "num_prefix_tokens=N (a whole number) or class_token=true|false"
             )
-    if not settings["attention"]:
-        raise ValueError(
-            "--aal-attention-layers names no attention module; give one, such as 'body.*.attn'"
-        )
+        settings[key] = value
     return settings
 
 
-def build_teacher(args: Namespace) -> TimmTeacher:
-    """The teacher that the options name."""
-    # A random stream of its own: every rank has the same teacher, and the run sees the same
-    # batches as a run of the same seed without AAL.
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(getattr(args, "seed", 0))
-        return TimmTeacher(
-            args.aal_teacher,
-            pretrained=args.aal_teacher_pretrained,
-            checkpoint=args.aal_teacher_checkpoint,
-            layers=args.aal_teacher_layers,
-            image_size=args.aal_teacher_image_size,
-            num_classes=args.aal_teacher_num_classes,
-            allow_random_weights=args.aal_random_teacher,
-        )
-
-
-def task_settings(args: Namespace) -> dict[str, Any]:
-    """The keyword arguments of `AttentionLinkTask` that the options stand for."""
-    gammas, milestones = _course(args)
-    return dict(
-        links=parse_links(args.aal_links),
-        loss_weight=args.aal_loss_weight,
-        gammas=gammas,
-        milestones=milestones,
-        stop_epoch=args.aal_stop_epoch,
-        start_epoch=args.aal_start_epoch,
-        warmup_epochs=args.aal_warmup_epochs,
-        map_size=args.aal_map_size,
-        antialias=args.aal_antialias,
-        attention_layers=parse_attention_layers(args.aal_attention_layers),
-        distill=_distillation(args),
-    )
-
-
 def _distillation(args: Namespace) -> Distillation | None:
-    options = dict(
-        loss_weight=args.aal_distill_loss_weight,
-        temperature=args.aal_distill_temperature,
-        reduction=args.aal_distill_reduction,
-    )
-    given: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
-    if args.aal_distill is None:
-        if given or args.aal_distill_token:
-            raise ValueError("--aal-distill is missing; choose soft or hard, or drop its options")
-        return None
-    return Distillation(args.aal_distill, token=args.aal_distill_token, **given)
+    settings = given(args, "distill")
+    if args.aal_distill is not None:
+        return Distillation(**settings)
+    if settings != dict(token=False):
+        raise ValueError("--aal-distill is missing; choose soft or hard, or drop its options")
+    return None

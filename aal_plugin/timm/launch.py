@@ -9,20 +9,25 @@ import inspect
 import sys
 from argparse import Namespace
 from collections.abc import Callable
-from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import Any
 
 import torch
 from timm.data import resolve_data_config
+from timm.task import ClassificationTask
 from timm.utils import unwrap_model
 from torch import nn
 
+from aal_plugin.checkpoint_file import check_checkpoint
+from aal_plugin.core import FrozenTeacher
 from aal_plugin.process import searched_in
 
 from .attention_link_task import AttentionLinkTask
-from .from_options import build_teacher, check_options, task_settings
-from .options import add_options, check_unknown, in_options
+from .from_options import build_teacher, check_files, task_settings
+from .options import add_options, check_names, in_options
+
+_TASKS = ("ClassificationTask", "MultiLabelClassificationTask")
 
 
 def load_script(path: str) -> Any:
@@ -43,9 +48,10 @@ def load_script(path: str) -> Any:
             f"{'; '.join(missing)}. The train.py of timm 1.0.27 and later has all of these"
         )
     name = Path(path).stem
-    loader = SourceFileLoader(name, path)
-    script = importlib.util.module_from_spec(ModuleSpec(name, loader, origin=path))
-    script.__file__ = path
+    loader = SourceFileLoader(name, path)  # for a name without .py too
+    spec = importlib.util.spec_from_file_location(name, path, loader=loader)
+    assert spec is not None
+    script = importlib.util.module_from_spec(spec)
     # Under its own name, by which a spawned worker looks up its classes.
     sys.modules.setdefault(name, script)
     loader.exec_module(script)
@@ -54,29 +60,26 @@ def load_script(path: str) -> Any:
 
 def missing_parts(source: str) -> list[str]:
     """The parts that AAL needs and the source of a script lacks, in words."""
-    names: set[str] = set()
-    parameters: dict[str, set[str]] = {}
-    tree = ast.parse(source)
-    calls = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-    for node in tree.body:
-        if isinstance(node, (ast.Import, ast.ImportFrom)):
-            names.update(alias.asname or alias.name for alias in node.names)
-        elif isinstance(node, ast.Assign):
-            names.update(target.id for target in node.targets if isinstance(target, ast.Name))
-        elif isinstance(node, ast.FunctionDef):
-            given = node.args
-            parameters[node.name] = {
-                arg.arg for arg in given.posonlyargs + given.args + given.kwonlyargs
-            }
+    body = ast.parse(source).body
+    imports = [node for node in body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    assigned = [node for part in body if isinstance(part, ast.Assign) for node in part.targets]
+    names = {alias.asname or alias.name for node in imports for alias in node.names}
+    names |= {node.id for node in assigned if isinstance(node, ast.Name)}
+    functions = {
+        node.name: {arg.arg for arg in ast.walk(node.args) if isinstance(arg, ast.arg)}
+        for node in body
+        if isinstance(node, ast.FunctionDef)
+    }
     expected = {
-        "a function main()": "main" in parameters,
+        "a function main()": "main" in functions,
         "an argparse.ArgumentParser named parser": "parser" in names,
         "ClassificationTask, imported from timm.task": "ClassificationTask" in names,
         "a function train_one_epoch with parameters epoch and task": {"epoch", "task"}
-        <= parameters.get("train_one_epoch", set()),
+        <= functions.get("train_one_epoch", set()),
         # Before timm 1.0.27 the optimizer received the model, without the links.
-        "task.get_trainable_module(), whose parameters the optimizer gets": "get_trainable_module"
-        in calls,
+        "task.get_trainable_module(), whose parameters the optimizer gets": (
+            ".get_trainable_module(" in source
+        ),
     }
     return [part for part, found in expected.items() if not found]
 
@@ -86,37 +89,60 @@ def put_task_in(script: Any) -> None:
     parser = script.parser
     add_options(parser)
     parse_known_args = parser.parse_known_args  # parse_args calls it too
+    tasks = {name: getattr(script, name) for name in _TASKS if hasattr(script, name)}
 
     def parse(*given: Any, **options: Any) -> tuple[Namespace, list[str]]:
         args, unknown = parse_known_args(*given, **options)
         try:
-            check_unknown(unknown)
-            check_options(args)
-        except ValueError as error:
-            parser.error(in_options(error))
-        script.ClassificationTask = task_of_options(args)
+            check_names(args, unknown)
+            settings = task_settings(args)
+            check_files(args)
+            teacher = build_teacher(args)
+        except (FileNotFoundError, ValueError) as error:
+            # Without argparse's usage: that of train.py is longer than a screen.
+            parser.exit(2, f"{parser.prog}: error: {in_options(error)}\n")
+        for name, task in tasks.items():
+            setattr(script, name, launched(task, teacher, settings, args))
         return args, unknown
 
     parser.parse_known_args = parse
     script.train_one_epoch = setting_the_epoch(script.train_one_epoch)
+    if hasattr(script, "resume_task_checkpoint"):
+        script.resume_task_checkpoint = of_whole_files(script.resume_task_checkpoint)
 
 
-def task_of_options(args: Namespace) -> type:
-    """An `AttentionLinkTask` that train.py can build like a `ClassificationTask`."""
+def launched(
+    task: type[ClassificationTask],
+    teacher: FrozenTeacher,
+    settings: dict[str, Any],
+    args: Namespace,
+) -> type[AttentionLinkTask]:
+    """An `AttentionLinkTask` that train.py can build like `task`, which may be multi-label."""
 
-    class LaunchedTask(AttentionLinkTask):
+    class LaunchedTask(AttentionLinkTask, task):
         def __init__(self, model: nn.Module, *given: Any, **kwargs: Any) -> None:
             data = resolve_data_config(vars(args), model=model)
-            kwargs.update(task_settings(args), mean=data["mean"], std=data["std"])
+            kwargs.update(settings, mean=data["mean"], std=data["std"])
             try:
-                super().__init__(model, build_teacher(args), *given, **kwargs)
-            except (FileNotFoundError, ValueError) as error:
-                raise type(error)(in_options(error)) from error
+                super().__init__(model, teacher, *given, **kwargs)
+            except ValueError as error:
+                raise ValueError(in_options(error)) from error
             if getattr(args, "channels_last", False):
                 self.teacher.to(memory_format=torch.channels_last)
 
     LaunchedTask.__name__ = AttentionLinkTask.__name__
     return LaunchedTask
+
+
+def of_whole_files(resume: Callable) -> Callable:
+    """`resume_task_checkpoint` that first checks its file, also that of --resume auto."""
+
+    @functools.wraps(resume)
+    def run(task: Any, checkpoint_path: str, *args: Any, **kwargs: Any) -> Any:
+        check_checkpoint(str(checkpoint_path))
+        return resume(task, checkpoint_path, *args, **kwargs)
+
+    return run
 
 
 def setting_the_epoch(train_one_epoch: Callable) -> Callable:

@@ -1,4 +1,4 @@
-"""`TimmLinkedStudent`: `LinkedStudent` with what timm's optimizer factory asks a model for."""
+"""`TimmLinkedStudent`: `LinkedStudent` that answers timm's questions about a model."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ from collections.abc import Callable
 from typing import Any
 
 from timm.models import group_parameters
+from timm.optim import auto_group_layers
 
 from aal_plugin.core import LinkedStudent
 
 
 class TimmLinkedStudent(LinkedStudent):
     """A student and its links, with the student's weight-decay and layer-decay groups.
+
+    Other attributes that timm knows a model by, such as `num_classes`, `pretrained_cfg` or
+    `get_classifier`, are the student's.
 
     Args:
         student, channels, links, map_size, antialias, attention_layers: see `AttentionLinkLoss`.
@@ -22,13 +26,23 @@ class TimmLinkedStudent(LinkedStudent):
         names: set[str] = getattr(self.student, "no_weight_decay", set)()
         return {f"student.{name}" for name in names}
 
-    def group_matcher(self, coarse: bool = False) -> Callable[[str], int] | dict[str, Any]:
-        """The student's layers; the links belong to the last layer, as the student's head does."""
-        if not hasattr(self.student, "group_matcher"):
-            return {}
+    def group_matcher(self, coarse: bool = False) -> Callable[[str], int]:
+        """The student's layers, as timm groups it alone; the links belong to the last one."""
         student: Any = self.student
-        matcher = student.group_matcher(coarse=coarse)
-        layers = group_parameters(self.student, matcher, reverse=True)
+        if hasattr(student, "group_matcher"):
+            matcher = student.group_matcher(coarse=coarse)
+            layers = group_parameters(student, matcher, reverse=True)
+        else:  # PiT: timm cuts the list of parameters into layers
+            layers = auto_group_layers(student)
         last = max(layers.values())
         layers = {f"student.{name}": layer for name, layer in layers.items()}
         return lambda name: layers.get(name, last)
+
+    def __getattr__(self, name: str) -> Any:
+        """A public attribute that this module does not have is the student's."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name.startswith("_") or "student" not in self.__dict__.get("_modules", ()):
+                raise
+            return getattr(self.student, name)

@@ -1,170 +1,149 @@
-"""The options that tools/timm_train.py adds to those of train.py."""
+"""The options that tools/timm_train.py adds to those of train.py, and the settings they give."""
 
 from __future__ import annotations
 
 import difflib
-from argparse import ArgumentParser
+import re
+from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable
+from typing import Any
 
-# The names of settings in the errors of core and of the task, and the options that set them.
-OPTION_NAMES = {
-    "link_head.links": "--aal-links",
-    "teacher.model_name=": "--aal-teacher ",
-    "teacher.checkpoint=": "--aal-teacher-checkpoint ",
-    "teacher.pretrained=True": "--aal-teacher-pretrained",
-    "teacher.layers": "--aal-teacher-layers",
-    "teacher.num_classes=": "--aal-teacher-num-classes ",
-    "teacher.allow_random_weights=True": "--aal-random-teacher",
-    "distill.kind=": "--aal-distill ",
-    "distill.token=True": "--aal-distill-token",
-    "distill.token=False": "no --aal-distill-token",
-    "distill.loss_weight=": "--aal-distill-loss-weight ",
-    "distill.temperature=": "--aal-distill-temperature ",
-    "distill.reduction=": "--aal-distill-reduction ",
-    "attention_layers": "--aal-attention-layers",
-    "map_size=": "--aal-map-size ",
-    "loss_weight=": "--aal-loss-weight ",
-    "gammas=": "--aal-gammas ",
-    "milestones=": "--aal-milestones ",
-    "start_epoch=": "--aal-start-epoch ",
-    "stop_epoch=": "--aal-stop-epoch ",
-    "warmup_epochs=": "--aal-warmup-epochs ",
-    "final=": "--aal-final ",
-    "teacher.image_size=": "--aal-teacher-image-size ",
+
+def _value(metavar: str, words: str, **argparse: Any) -> dict[str, Any]:
+    return dict(metavar=metavar, help=words, **argparse)
+
+
+def _flag(words: str) -> dict[str, Any]:
+    return dict(action="store_true", help=words)
+
+
+# Settings under the names in their errors: `teacher.` of TimmTeacher, `distill.` of Distillation,
+# the others of AttentionLinkTask. Each option is named after its setting, see OPTIONS.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "teacher.model_name": _value("NAME", "timm CNN to learn from, such as efficientnet_b3"),
+    "teacher.pretrained": _flag("load timm's weights of that name"),
+    "teacher.checkpoint": _value("FILE", "load the teacher's weights from a file"),
+    "teacher.allow_random_weights": _flag("for a trial: a teacher without weights"),
+    "teacher.num_classes": _value("N", "number of classes in the teacher's checkpoint", type=int),
+    "teacher.image_size": _value(
+        "P", "resize images to P×P pixels for the teacher (default: as the student's)", type=int
+    ),
+    "teacher.image_channels": _value(
+        "N", "channels of the images that the teacher receives, from 1", type=int, nargs="+"
+    ),
+    "teacher.layers": _value(
+        "MODULE", "modules whose outputs are the teacher's levels (default: its stages)", nargs="+"
+    ),
+    "link_head.links": _value(
+        "LINKS",
+        "full, alpha (for small data sets), beta, or one first-last pair of blocks for each "
+        "teacher level, such as 1-3,1-5,3-6 (default: full)",
+        default="full",
+    ),
+    "loss_weight": _value("W", "λ at epoch 0 (default: 2000)", type=float, default=2000.0),
+    "gammas": _value(
+        "G",
+        "λ is multiplied by this every epoch; one value for each stretch between milestones "
+        "(default: 0.99 0.98, with milestone 200)",
+        type=float,
+        nargs="+",
+    ),
+    "milestones": _value("EPOCH", "epochs from which the next gamma applies", type=int, nargs="+"),
+    "final": _value(
+        "S",
+        "instead of gammas: λ ends at this share of its start, along the paper's course "
+        "stretched over --epochs (the paper's own share is 0.0178)",
+        type=float,
+    ),
+    "start_epoch": _value("EPOCH", "λ is 0 before this epoch", type=int, default=0),
+    "warmup_epochs": _value(
+        "N", "λ rises over N epochs from the start epoch on (default: 0)", type=int, default=0
+    ),
+    "stop_epoch": _value("EPOCH", "λ is 0 from this epoch on", type=int),
+    "map_size": _value(
+        "P", "side of the grid on which maps are compared (default: the patch grid)", type=int
+    ),
+    "antialias": _flag("smooth teacher maps before they are made smaller"),
+    "attention_layers": _value(
+        "NAME",
+        "for a ViT that AAL does not know: names of its attention modules, such as "
+        "'body.*.attn'; also patch_embed=NAME, num_prefix_tokens=N, class_token=true|false",
+        nargs="+",
+    ),
+    "distill.kind": _value("KIND", "soft or hard: also learn the teacher's logits"),
+    "distill.token": _flag("the distillation token learns them, as in DeiT"),
+    "distill.loss_weight": _value(
+        "W",
+        "weight of the distillation loss; the task loss gets 1 - W "
+        "(default: 0.1 for soft, 0.5 for hard)",
+        type=float,
+    ),
+    "distill.temperature": _value("T", "τ of soft (default: 3)", type=float),
+    "distill.reduction": _value(
+        "R",
+        "for soft: 'batch' divides by the batch, as in the paper; 'elements' divides by batch "
+        "times classes, as DeiT's published code does (default: batch)",
+    ),
 }
-
-
-def in_options(error: Exception) -> str:
-    """The message of an error, with the names of options instead of settings."""
-    text = str(error)
-    for setting, option in OPTION_NAMES.items():
-        text = text.replace(setting, option)
-    return text
-
-
-def check_unknown(words: Iterable[str]) -> None:
-    """Check that no option that train.py does not know is meant for AAL.
-
-    Raises:
-        ValueError: one begins with --aal; names it, and near names.
-    """
-    known = ArgumentParser(add_help=False)
-    add_options(known)
-    names = [name.removeprefix("--aal-") for name in known._option_string_actions]
-    for word in words:
-        option = word.partition("=")[0]
-        if option.startswith("--aal"):
-            near = difflib.get_close_matches(option.removeprefix("--aal-"), names, n=1)
-            hint = f"did you mean --aal-{near[0]}?" if near else "--help lists AAL's options"
-            raise ValueError(f"{option} is not an option; {hint}")
+_SHORTER = {
+    "teacher.model_name": "--aal-teacher",
+    "teacher.allow_random_weights": "--aal-random-teacher",
+    "link_head.links": "--aal-links",
+    "distill.kind": "--aal-distill",
+}
+OPTIONS = {key: _SHORTER.get(key, "--aal-" + re.sub(r"[._]", "-", key)) for key in SETTINGS}
+# In an error: `key=` before a value, or the key alone where no common word has its form.
+_IN_ERRORS = re.compile(
+    r"(?<![\w.-])(?P<key>"
+    + "|".join(re.escape(key) for key in sorted(SETTINGS, key=len, reverse=True))
+    + r")(?:=(?P<flag>True|False)|(?P<value>=)|(?![\w=-]))"
+)
 
 
 def add_options(parser: ArgumentParser) -> None:
     """Add AAL's options in a group of their own."""
     group = parser.add_argument_group("AAL", "attention links from the ViT to a frozen CNN")
-    add = group.add_argument
-    add("--aal-teacher", metavar="NAME", help="timm CNN to learn from, such as efficientnet_b3")
-    add("--aal-teacher-pretrained", action="store_true", help="load timm's weights of that name")
-    add("--aal-teacher-checkpoint", metavar="FILE", help="load the teacher's weights from a file")
-    add(
-        "--aal-teacher-image-size",
-        type=int,
-        metavar="P",
-        help="resize images to P×P pixels for the teacher alone (default: as the student's)",
-    )
-    add("--aal-random-teacher", action="store_true", help="for a trial: a teacher without weights")
-    add(
-        "--aal-teacher-num-classes",
-        type=int,
-        metavar="N",
-        help="number of classes in the teacher's checkpoint",
-    )
-    add(
-        "--aal-teacher-layers",
-        nargs="+",
-        metavar="MODULE",
-        help="modules whose outputs are the teacher's levels (default: its stages)",
-    )
-    add(
-        "--aal-links",
-        default="full",
-        metavar="LINKS",
-        help="full, alpha (for small data sets), beta, or one first-last pair of blocks for each "
-        "teacher level, such as 1-3,1-5,3-6 (default: full)",
-    )
-    add(
-        "--aal-loss-weight",
-        type=float,
-        default=2000.0,
-        metavar="W",
-        help="λ at epoch 0 (default: 2000)",
-    )
-    add(
-        "--aal-gammas",
-        type=float,
-        nargs="+",
-        metavar="G",
-        help="λ is multiplied by this every epoch; one value for each stretch between milestones "
-        "(default: 0.99 0.98, with milestone 200)",
-    )
-    add(
-        "--aal-milestones",
-        type=int,
-        nargs="+",
-        metavar="EPOCH",
-        help="epochs from which the next gamma applies",
-    )
-    add(
-        "--aal-final",
-        type=float,
-        metavar="S",
-        help="instead of gammas: λ ends at this share of its start, along the paper's course "
-        "stretched over --epochs (the paper's own share is 0.0178)",
-    )
-    add("--aal-start-epoch", type=int, default=0, metavar="EPOCH", help="λ is 0 before this epoch")
-    add(
-        "--aal-warmup-epochs",
-        type=int,
-        default=0,
-        metavar="N",
-        help="λ rises over N epochs from the start epoch on (default: 0)",
-    )
-    add("--aal-stop-epoch", type=int, metavar="EPOCH", help="λ is 0 from this epoch on")
-    add(
-        "--aal-map-size",
-        type=int,
-        metavar="P",
-        help="side of the grid on which maps are compared (default: the student's patch grid)",
-    )
-    add(
-        "--aal-antialias",
-        action="store_true",
-        help="smooth teacher maps before they are made smaller",
-    )
-    add(
-        "--aal-attention-layers",
-        nargs="+",
-        metavar="NAME",
-        help="for a ViT that AAL does not know: names of its attention modules, such as "
-        "'body.*.attn'; also patch_embed=NAME, num_prefix_tokens=N, class_token=true|false",
-    )
-    add("--aal-distill", metavar="KIND", help="soft or hard: also learn the teacher's logits")
-    add(
-        "--aal-distill-token",
-        action="store_true",
-        help="the distillation token learns them, as in DeiT",
-    )
-    add(
-        "--aal-distill-loss-weight",
-        type=float,
-        metavar="W",
-        help="weight of the distillation loss; the task loss gets 1 - W "
-        "(default: 0.1 for soft, 0.5 for hard)",
-    )
-    add("--aal-distill-temperature", type=float, metavar="T", help="τ of soft (default: 3)")
-    add(
-        "--aal-distill-reduction",
-        metavar="R",
-        help="for soft: 'batch' divides by the batch, as in the paper; 'elements' divides by "
-        "batch times classes, as DeiT's published code does (default: batch)",
-    )
+    for key, words in SETTINGS.items():
+        group.add_argument(OPTIONS[key], **words)
+
+
+def given(args: Namespace, group: str = "") -> dict[str, Any]:
+    """The settings of a group, such as 'teacher', that have a value in the options."""
+    settings = {}
+    for key, option in OPTIONS.items():
+        owner, _, name = key.rpartition(".")
+        value = getattr(args, option[2:].replace("-", "_"), None)  # an args.yaml may lack one
+        if owner == group and value is not None:
+            settings[name] = value
+    return settings
+
+
+def check_names(args: Namespace, unknown: Iterable[str]) -> None:
+    """Check that all that is meant for AAL is an option, also in a file of --config.
+
+    Args:
+        args: the options.
+        unknown: words of the command line that the parser does not know.
+
+    Raises:
+        ValueError: names what is no option, and a near name.
+    """
+    words = [word.partition("=")[0] for word in unknown if word.startswith("--aal")]
+    words += ["--" + name.replace("_", "-") for name in sorted(vars(args)) if name[:4] == "aal_"]
+    for word in words:
+        if word not in OPTIONS.values():
+            near = difflib.get_close_matches(word, OPTIONS.values(), n=1, cutoff=0.75)
+            hint = f"did you mean {near[0]}?" if near else "--help lists AAL's options"
+            raise ValueError(f"{word} is not an option; {hint}")
+
+
+def in_options(error: Exception) -> str:
+    """The message of an error, with the names of options instead of settings."""
+
+    def option(found: re.Match) -> str:
+        key, flag = found["key"], found["flag"]
+        if not (flag or found["value"] or "." in key or "_" in key):
+            return found[0]  # a word of the sentence, such as 'milestones'
+        return ("no " if flag == "False" else "") + OPTIONS[key] + (" " if found["value"] else "")
+
+    return _IN_ERRORS.sub(option, str(error))

@@ -85,3 +85,9 @@ def test_pixels_are_rgb_of_the_drawn_figure():
     assert image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8
     yellow = (image[..., 0] > 200) & (image[..., 1] > 200) & (image[..., 2] < 80)
     assert yellow.any()  # the cell of 0.7
+
+
+def test_name_with_dollars_is_no_formula():
+    figure = plot_link_strengths({"$x_{$": np.ones((2, 3))})
+    figure.draw_without_rendering()
+    assert figure.axes[0].get_title() == r"\$x_{\$"

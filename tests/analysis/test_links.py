@@ -90,11 +90,10 @@ def test_growth_is_relative_to_each_levels_own_start():
 
 def test_csv_has_a_row_for_each_run_level_and_block(tmp_path):
     strength = link_strength(planted(), RANGES, HEADS)
-    write_link_csv(tmp_path / "l.csv", dict(a=strength, b=strength), [(1,), (2,), (3,)])
+    both, growths = dict(a=strength, b=strength), dict(a=2 * strength, b=3 * strength)
+    write_link_csv(tmp_path / "l.csv", both, [(1,), (2,), (3,)], growths)
     rows = list(csv.DictReader((tmp_path / "l.csv").read_text().splitlines()))
     assert len(rows) == 2 * 2 * 3
-    assert rows[5] == dict(run="a", level="2", block="3", mean_abs_weight="0.7")
-    assert rows[2]["mean_abs_weight"] == ""
-    write_link_csv(tmp_path / "l.csv", dict(a=strength), [(1,), (2,), (3,)], dict(a=2 * strength))
-    rows = list(csv.DictReader((tmp_path / "l.csv").read_text().splitlines()))
-    assert rows[5]["times_its_start"] == "1.4" and rows[2]["times_its_start"] == ""
+    expected = dict(run="a", level="2", block="3", mean_abs_weight="0.7", times_its_start="1.4")
+    assert rows[5] == expected and rows[-1]["times_its_start"] == "2.1"
+    assert rows[2]["mean_abs_weight"] == rows[2]["times_its_start"] == ""

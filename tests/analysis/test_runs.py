@@ -1,10 +1,11 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from aal_plugin.analysis.curves import plot_curves
-from aal_plugin.analysis.runs import epochs_to_reach, mean_curve, read_run
+from aal_plugin.analysis.runs import epochs_to_reach, mean_curve, named_folder, read_run
 
 
 def log(work_dir, run, epochs, loss, top1, per_epoch=2):
@@ -45,9 +46,104 @@ def test_run_begun_anew_replaces_the_earlier_and_empty_logs_are_passed_over(tmp_
     assert read_run(tmp_path).curves["accuracy/top1"][1].tolist() == [51]
 
 
-def test_work_dir_without_a_log_is_told(tmp_path):
-    with pytest.raises(ValueError, match=r"holds no training log"):
+@pytest.mark.parametrize("stamps", [("20260103", "20260101"), ("20260102", "20260101", "20260103")])
+def test_run_resumed_after_the_clock_was_set_back_takes_over(tmp_path, stamps):
+    """The folders' names would put the resumed run first, and its epochs would be lost."""
+    parts = ((1, 2, 3), (3, 4), (5, 6))
+    for number, (stamp, epochs) in enumerate(zip(stamps, parts)):
+        log(tmp_path, f"{stamp}_000000", epochs, loss=2.0, top1=100 * number)
+    run = read_run(tmp_path)
+    expected = {1: 1, 2: 2, 3: 103, 4: 104, 5: 205, 6: 206}
+    epochs, top1 = (values.tolist() for values in run.curves["accuracy/top1"])
+    last = max(parts[len(stamps) - 1])
+    assert dict(zip(epochs, top1)) == {e: v for e, v in expected.items() if e <= last}
+    assert run.folders[-1].name == f"{stamps[-1]}_000000"
+
+
+def test_clock_set_back_by_iterations_that_are_logged_in_steps(tmp_path):
+    for stamp, iters in (("20260102", (10, 20, 30)), ("20260101", (40, 50))):
+        folder = tmp_path / stamp / "vis_data"
+        folder.mkdir(parents=True)
+        lines = [json.dumps(dict(lr=0.1, loss=1.0 / i, iter=i, step=i)) for i in iters]
+        (folder / "scalars.json").write_text("\n".join(lines))
+    run = read_run(tmp_path)
+    assert run.curves["loss"][0].tolist() == [10, 20, 30, 40, 50]
+    assert (run.unit, run.steps) == ("iteration", 50)
+
+
+def test_log_that_continues_nothing_keeps_the_place_of_its_name(tmp_path):
+    log(tmp_path, "20260101_000000", (1, 2), loss=2.0, top1=10)
+    log(tmp_path, "20260102_000000", (6, 7), loss=2.0, top1=50)  # the lines between were lost
+    assert read_run(tmp_path).curves["accuracy/top1"][1].tolist() == [11, 12, 56, 57]
+    log(tmp_path, "20260103_000000", (1,), loss=2.0, top1=90)  # begun anew
+    assert read_run(tmp_path).curves["accuracy/top1"][1].tolist() == [91]
+
+
+@pytest.mark.parametrize("torn", ['{"lr": 0.1, "loss": 9', "\0\0\0", '{"a": 1}', "[1]", "\u00e4"])
+def test_lines_that_a_crash_left_incomplete_are_skipped(tmp_path, torn):
+    log(tmp_path, "20260101_000000", (1, 2), loss=2.0, top1=10)
+    file = tmp_path / "20260101_000000" / "vis_data" / "scalars.json"
+    first, *rest = file.read_text().splitlines()
+    file.write_bytes("\n".join([first, torn, *rest, torn]).encode("latin-1"))
+    assert read_run(tmp_path).curves["loss"][1].tolist() == [2.5, 2.5]
+
+
+HEAD = "epoch,train_loss,train_task_loss,train_link_weight,eval_top1,lr\r\n"
+OTHER = "epoch,train_loss,train_task_loss,train_link_weight,eval_loss,eval_top1,lr\r\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{HEAD}0,9,8,100,1,.1\r\n1,7,6,50,2,.1\r\n{HEAD}1,5,4,50,3,.1\r\n2,3,2,25,4,.1\r\n",
+        f"{HEAD}0,9,8,100,1,.1\r\n{OTHER}1,5,4,50,7,3,.1\r\n2,3,2,25,7,4,.1\r\n",
+        f"{HEAD}0,9,8,100,1,.1\r\n1,5,4,50,3,.1\r\n2,3,2,25,4,.1\r\n3,1,1",
+        f"{HEAD}0,9,8,100,1,.1\r\n\0\0\r\n1,5,4,50,3,.1\r\n2,3,2,25,4,.1\r\n\0\0\0",
+        f"{HEAD}0,0,0,0,0,.1\r\n1,0,0,0,0,.1\r\n2,0,0,0,0,.1\r\n3,0,0,0,0,.1\r\n{HEAD}"
+        "0,9,8,100,1,.1\r\n1,5,4,50,3,.1\r\n2,3,2,25,4,.1\r\n",
+    ],
+    ids=["head repeated", "other columns", "torn row", "zeros of a crash", "begun anew"],
+)
+def test_summary_of_a_resumed_timm_run(tmp_path, text):
+    (tmp_path / "summary.csv").write_bytes(text.encode())
+    curves = read_run(tmp_path).curves
+    assert {key: curves[key][1].tolist() for key in ("loss", "link_weight", "accuracy/top1")} == {
+        "loss": [8, 4, 2],
+        "link_weight": [100, 50, 25],
+        "accuracy/top1": [1, 3, 4],
+    }
+    assert curves["loss_with_links"][0].tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("content", [None, "", HEAD])
+def test_folder_without_a_log_is_told(tmp_path, content):
+    if content is not None:
+        (tmp_path / "summary.csv").write_text(content)
+    with pytest.raises(ValueError, match=r"holds no training run; give a work dir of MMPretrain"):
         read_run(tmp_path)
+    with pytest.raises(ValueError, match=r"nowhere' is not a folder; give a work dir"):
+        read_run("nowhere")
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "folder"),
+    [
+        ("runs/lr=0.1/seed0", "", "runs/lr=0.1/seed0"),
+        ("aal=runs/lr=0.1/seed0", "aal", "runs/lr=0.1/seed0"),
+        ("lr=0.1=plain", "lr=0.1", "plain"),
+        ("aal=plain", "aal", "plain"),
+        ("x=plain", "", "x=plain"),  # both are there
+        ("=plain", "", "plain"),
+        ("plain", "", "plain"),
+        ("a=b=c", "", "a=b=c"),  # none of them is there: the error names all of it
+        ("plain=", "", "plain="),
+    ],
+)
+def test_names_and_paths_may_have_equals_signs(tmp_path, monkeypatch, text, name, folder):
+    monkeypatch.chdir(tmp_path)
+    for made in ("runs/lr=0.1/seed0", "plain", "x=plain"):
+        (tmp_path / made).mkdir(parents=True)
+    assert named_folder(text) == (name, Path(folder))
 
 
 def test_first_epoch_that_reaches_a_value():
@@ -62,13 +158,40 @@ def test_mean_runs_over_the_epochs_that_all_runs_have():
     assert (epochs, mean, low, high) == ([2, 3], [3, 6], [2, 3], [4, 9])
 
 
+def test_mean_takes_a_constant_number_of_comparisons_for_each_epoch():
+    class Counted(int):
+        made = 0
+        __hash__ = int.__hash__
+
+        def __eq__(self, other):
+            Counted.made += 1
+            return int(self) == int(other)
+
+    count = 400
+    curves = []
+    for _ in range(3):
+        epochs = np.empty(count, object)
+        epochs[:] = [Counted(epoch) for epoch in range(count)]
+        curves.append((epochs, np.arange(count, dtype=float)))
+    epochs, mean, _, _ = mean_curve(curves)
+    assert mean.tolist() == list(range(count)) and Counted.made < 20 * count
+
+
+def test_names_are_drawn_as_they_are(tmp_path):
+    """Matplotlib reads $…$ as a formula, and hides what begins with an underscore."""
+    log(tmp_path, "20260101_000000", (1,), loss=2.0, top1=10)
+    figure = plot_curves({name: [read_run(tmp_path)] for name in ("_plain", "$x_{$", "a  b")})
+    assert len(figure.axes[0].get_legend().get_texts()) == 3
+    figure.draw_without_rendering()
+
+
 def test_figure_has_a_panel_for_what_was_logged_and_a_band_for_several_runs(tmp_path):
     for name, loss in (("a", 2.0), ("b", 3.0), ("c", 1.0)):
         log(tmp_path / name, "20260101_000000", (1, 2), loss=loss, top1=10)
     runs = {"plain": [read_run(tmp_path / n) for n in "ab"], "aal": [read_run(tmp_path / "c")]}
     axes = plot_curves(runs).axes
     titles = [panel.get_title() for panel in axes]
-    assert titles == ["validation top-1 (%)", "training loss, without links"]
+    assert titles == ["Validation top-1 (%)", "Training loss of the labels"]
     assert [text.get_text() for text in axes[0].get_legend().get_texts()] == [
         "plain (2 runs)",
         "aal",

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from aal_plugin.cli.configs import description, find, portable, resolve
+from aal_plugin.cli import description, find, portable
 from aal_plugin.files import configs_folder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -14,7 +14,7 @@ def test_every_config_has_a_description_and_parts_are_hidden():
     found = find()
     assert len(found) > 90 and not any(name.startswith("_base_") for name in found)
     for name, path in found.items():
-        text = description(path.read_text(encoding="utf-8"))
+        text = description(path)
         assert len(text) > 5 and "tools/" not in text, name
 
 
@@ -24,32 +24,10 @@ def test_a_pattern_is_a_part_of_a_name_or_a_glob():
     assert "_base_/aal_in1k.py" in find("_base_")
 
 
-def test_a_name_may_be_given_as_the_documentation_writes_it():
-    path = configs_folder() / "shapes" / "swin_shapes.py"
-    for name in ("shapes/swin_shapes.py", "configs/shapes/swin_shapes.py", "shapes/swin_shapes"):
-        assert resolve(name) == path
-    with pytest.raises(FileNotFoundError) as error:
-        resolve("swin_shapes.py")
-    words = str(error.value)
-    assert str(configs_folder()) in words and "shapes/aal_swin_shapes.py" in words
-
-
-# One `_base_`, a list, several lines, of a package, with {{fileDirname}}, with bases' variables.
-COPIED = [
-    "aal_deit-s_in1k-5pct.py",
-    "aal_deit-s_cifar10-hard.py",
-    "shapes/quickstart_aal.py",
-    "shapes/deit_shapes-token-strong.py",
-    "attention_transfer/at_resnet18_cub.py",
-    "folder/deit-s_folder.py",
-    "_base_/wrn_cifar10.py",
-]
-
-
-@pytest.mark.parametrize("name", COPIED)
+@pytest.mark.parametrize("name", [*find(), *find("_base_/*")])
 def test_a_copy_elsewhere_is_the_config(tmp_path, monkeypatch, name):
     monkeypatch.delenv("AAL_CONFIGS", raising=False)
-    source = resolve(name)
+    source = configs_folder() / name
     copy = tmp_path / "mine.py"
     copy.write_text(portable(source, copy))
     ours, theirs = Config.fromfile(source), Config.fromfile(copy)
@@ -71,7 +49,7 @@ def _paths_resolved(part):
 def test_a_copy_follows_the_configs_to_another_folder(tmp_path, monkeypatch):
     """A virtual environment that moved: AAL_CONFIGS names the new place."""
     copy = tmp_path / "mine.py"
-    copy.write_text(portable(resolve("shapes/quickstart_aal.py"), copy))
+    copy.write_text(portable(configs_folder() / "shapes/quickstart_aal.py", copy))
     moved = tmp_path / "moved"
     moved.symlink_to(configs_folder())
     monkeypatch.setenv("AAL_CONFIGS", str(moved))

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from aal_plugin.cli import TOOLS
+
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ["aal_plugin", "configs", "tools", "setup.py", "pyproject.toml", "README.md", "LICENSE"]
 TINY = """
@@ -99,14 +101,25 @@ def test_configs_and_tools_are_inside_the_package(lab):
     assert folder == str(lab.site / "aal_plugin" / "configs")
     assert "shapes/aal_pit_shapes.py" in lab("aal", "configs", "pit")
     assert (lab.site / "aal_plugin" / "py.typed").is_file()
-    for name in ("train", "links plot", "benchmark"):
-        assert "example: aal" in lab("aal", *name.split(), "--help")
+    for name, (tool, _) in TOOLS.items():
+        assert (lab.site / "aal_plugin" / "tools" / tool).is_file()
+        assert f"aal {name}: " in lab("aal", *name.split(), "--help")
+
+
+@pytest.mark.slow
+def test_what_measures_stays_in_the_checkout(lab):
+    """What the wheel has of tools/ is what `aal` runs, and what those import or call."""
+    tools = lab.site / "aal_plugin" / "tools"
+    found = {path.relative_to(tools).as_posix() for path in tools.rglob("*.*")}
+    found = {name for name in found if "__pycache__" not in name}
+    assert found == {tool for tool, _ in TOOLS.values()} | {"__init__.py", "torchrun.sh"}
+    assert not (lab.site / "tools").exists()
 
 
 @pytest.mark.slow
 def test_every_config_reads_from_the_installed_folder(lab):
     code = (
-        "import sys; from mmengine.config import Config; from aal_plugin.cli.configs import find\n"
+        "import sys; from mmengine.config import Config; from aal_plugin.cli import find\n"
         "print(len([Config.fromfile(path) for path in find().values()]))"
     )
     assert int(lab("python", "-W", "ignore", "-c", code).splitlines()[-1]) > 90

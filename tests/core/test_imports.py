@@ -14,12 +14,9 @@ BELOW = {
     "core": set(),
     "data": set(),
     "analysis": {"core"},
-    "bench": {"core", "data", "timm"},
     "timm": {"core", "analysis"},
-    "report": {"core", "analysis", "bench", "timm", "mm"},
-    "studies": {"core", "analysis", "mm"},
+    "report": {"core", "analysis", "timm", "mm"},
     "mm": {"core", "data", "analysis"},
-    "cli": {"data"},
 }
 
 
@@ -77,3 +74,10 @@ def test_rooms_import_downwards_only():
     assert len(files) > 80
     assert {path.relative_to(PACKAGE).parts[0] for path in files} <= set(BELOW)
     assert upward(files, BELOW) == []
+
+
+@pytest.mark.parametrize(("room", "other"), [("teacher", "student"), ("student", "teacher")])
+def test_teacher_and_student_do_not_import_each_other(room, other):
+    files = list((PACKAGE / "core" / room).rglob("*.py"))
+    found = [name for file in files for name, _ in imports_of(file)]
+    assert files and not [n for n in found if n.startswith(f"aal_plugin.core.{other}")]

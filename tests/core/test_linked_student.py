@@ -120,14 +120,52 @@ def test_links_draw_no_random_numbers_of_the_run():
     assert torch.equal(torch.rand(1), first)
 
 
-def test_links_state_goes_into_equal_links_alone():
-    loss, other = (AttentionLinkLoss(student(), [4, 7]) for _ in range(2))
-    other.load_links_state(loss.links_state())
-    assert all(map(torch.equal, loss.links.parameters(), other.links.parameters()))
-    with pytest.raises(ValueError, match=r"links have channels \[4, 7\], this run's have \[4, 8\]"):
-        AttentionLinkLoss(student(), [4, 8]).load_links_state(loss.links_state())
-    with pytest.raises(ValueError, match="not written by AttentionLinkTask"):
-        other.load_links_state(dict(ranges=[]))
+@pytest.mark.parametrize(
+    ("links", "frozen", "warns"),
+    [
+        ("full", ["blocks.0", "blocks.1", "patch_embed", "cls_token", "pos_embed"], True),
+        ("full", ["blocks.0", "patch_embed", "cls_token", "pos_embed"], False),
+        ([(1, 1)], ["blocks.0", "patch_embed", "cls_token", "pos_embed"], True),
+        ([(1, 1)], ["blocks.0", "patch_embed", "pos_embed"], False),  # the class token learns
+    ],
+)
+def test_frozen_blocks_are_reported_where_the_links_alone_can_learn(links, frozen, warns):
+    model = student()
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad = not name.startswith(tuple(frozen))
+    loss = AttentionLinkLoss(model, [4], links=links).double()
+
+    def distance():
+        loss.start((24, 16))
+        model(IMAGES)
+        return loss(levels()[:1])
+
+    model.eval()
+    with torch.no_grad():
+        distance()  # nothing learns here anyway
+    model.train()
+    if warns:
+        with pytest.warns(UserWarning, match="blocks of the student are frozen .* its links only"):
+            distance().backward()
+    else:
+        distance().backward()  # the suite makes any warning an error
+    assert all(p.grad.any() for p in loss.links.parameters() if p.dim() > 1)
+    grads = [p.grad for p in model.parameters() if p.grad is not None]
+    assert any(grad.any() for grad in grads) != warns
+
+
+def test_maps_larger_than_the_images_are_rejected():
+    """A grid of 4000×4000 would fill the memory, with copies of a few positions."""
+    with pytest.raises(
+        ValueError, match=r"map_size=\(4000, 4000\) is larger than the images of 24×16"
+    ):
+        AttentionLinkLoss(student(), [4], map_size=4000)
+    with pytest.raises(ValueError, match=r"map_size=\(2, 17\) is larger .* 24×16 pixels; choose"):
+        AttentionLinkLoss(student(), [4], map_size=(2, 17))
+    loss = AttentionLinkLoss(student(), [4], map_size=(24, 16))
+    loss.start((24, 16))
+    with pytest.raises(ValueError, match="larger than the images of 16×16 pixels"):
+        loss.start((16, 16))
 
 
 def test_a_plain_loop_teaches_student_and_links():

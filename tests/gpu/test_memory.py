@@ -3,8 +3,10 @@
 import pytest
 import torch
 
-from aal_plugin.bench import Setting, Steps, peak_memory
-from aal_plugin.bench.straightforward import distance_of_maps
+from tools.bench.setting import Setting
+from tools.bench.straightforward import distance_of_maps
+from tools.bench.timed_steps import TimedSteps
+from tools.bench.timing import peak_memory
 
 from .steps import CLASSES, batch, models, task
 
@@ -14,7 +16,7 @@ def made(device):
     dtype = "bfloat16" if device == "cuda" else "float32"
     count = 64 if device == "cuda" else 2
     setting = Setting(**models(device), batch=count, classes=CLASSES, dtype=dtype, device=device)
-    return Steps(setting)
+    return TimedSteps(setting)
 
 
 def peak(step, device):

@@ -13,7 +13,9 @@ from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 
 import aal_plugin.mm  # noqa: F401
+from aal_plugin.mm.runs.as_data import guard_loaders
 
+guard_loaders()  # as our launchers do; without it MMEngine cannot read its own checkpoints
 _EXPERIMENTS = itertools.count()
 
 PLAIN = dict(

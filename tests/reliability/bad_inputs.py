@@ -9,6 +9,7 @@ mistake and no traceback, name the mistake, and do so before it trains or writes
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pickle
 import re
@@ -83,10 +84,13 @@ SETTINGS: list[tuple[str, object, tuple[str, ...]]] = [
     ("model.images_rgb", "no", ("images_rgb='no'", "True, False")),
     ("model.images_rgb", 1, ("images_rgb=1", "True, False")),
     ("model.teacher", None, ("no teacher", "TimmTeacher")),
-    ("model.student_layers", ["layers.0"], ("student_layers", "no active loss", "transfer_head")),
-    ("model.attention_layers", ["no.such"], ("attention_layers", "no.such")),
-    ("model.attention_layers", [], ("attention_layers=[]", "attention=[...]")),
-    ("model.attention_layers", ["layers.0.attn"] * 2, ("attention_layers", "more than once")),
+    ("model.link_head.attention_layers", ["no.such"], ("attention_layers", "no.such")),
+    ("model.link_head.attention_layers", [], ("attention_layers=[]", "attention=[...]")),
+    (
+        "model.link_head.attention_layers",
+        ["layers.0.attn"] * 2,
+        ("attention_layers", "more than once"),
+    ),
     ("model.link_head", dict(type="AttentionTransfer"), ("AttentionTransfer",)),
     ("model.transfer_head", dict(type="AttentionLinkHead"), ("transfer_head", "AttentionLinkHead")),
     ("model.data_preprocessor.to_rgb", False, ("to_rgb=False", "images_rgb")),
@@ -255,8 +259,38 @@ SETTINGS: list[tuple[str, object, tuple[str, ...]]] = [
     ("load_from", "{code}", ("{code}", "more than weights")),
     ("load_from", "{html}", ("{html}", "web page")),
     ("load_from", "{lfs}", ("{lfs}", "git lfs pull")),
+    # keys that nothing reads
+    ("optim_wraper", dict(optimizer=dict(lr=1.0)), ("optim_wraper", "'optim_wrapper'")),
+    ("defalt_hooks", dict(), ("defalt_hooks", "'default_hooks'")),
+    ("train_config", dict(max_epochs=9), ("train_config", "'train_cfg'")),
+    # what would fail after an epoch, or do nothing
+    ("train_cfg.max_epochs", 0, ("no step", "max_epochs")),
+    ("train_cfg.val_interval", 0, ("val_interval=0", "1 or more")),
+    ("default_hooks.aal.start_epoch", 9, ("start_epoch=9", "ends after 1 epochs")),
+    (
+        "default_hooks.checkpoint",
+        dict(type="CheckpointHook", save_best="acc"),
+        ("save_best='acc'", "'accuracy/top1'"),
+    ),
+    (
+        "default_hooks.stop",
+        dict(type="EarlyStoppingHook", monitor="acc"),
+        ("monitor='acc'", "'accuracy/top1'"),
+    ),
+    ("val_evaluator.topk", (1, 11), ("val_evaluator", "Top-11")),
+    ("train_dataloader.dataset", "{outsideclasses}", ("label 17", "num_classes=10", "from 0 to 9")),
+    ("train_dataloader.dataset", "{severallabels}", ("ClassBalancedSubset", "labels [0, 1]")),
+    (
+        "several",
+        {"train_dataloader.batch_size": 64, "train_dataloader.drop_last": True},
+        ("no batch", "batch_size=64", "40 or less"),
+    ),
     # several at once
-    ("many", None, ("3 mistakes", "loss_weight=-1", "gammas", "gone.pth")),
+    (
+        "several",
+        {"model.link_head.lambda_": 1, "default_hooks.aal.gama": 1, "load_from": "gone.pth"},
+        ("3 mistakes", "lambda_", "gama", "gone.pth"),
+    ),
     # the runner's own
     ("optim_wrapper.optimizer.type", "AdamX", ("AdamX",)),
     ("optim_wrapper.optimizer.lrr", 1.0, ("lrr",)),
@@ -418,6 +452,11 @@ def make_files(home: Path) -> dict[str, str]:
         (broken / image).write_bytes(b"not an image" if "bad" in image else b"")
     files["badpng"] = str(home / "badimages" / "a" / "bad.png")
     (home / "outside.txt").write_text("../../outside/x.png 0\n")
+    for name, labels in (("classes", [3, 17]), ("several", [[0, 1], [2]])):
+        listed = [
+            dict(img_path=f"{'ab'[i]}/0.png", gt_label=label) for i, label in enumerate(labels)
+        ]
+        (home / f"{name}.json").write_text(json.dumps(dict(metainfo={}, data_list=listed)))
     return files
 
 
@@ -436,6 +475,7 @@ def data_sets(home: Path) -> dict[str, dict]:
         dict(type="PackInputs"),
     ]
     folder = dict(type="CustomDataset", pipeline=pipeline)
+    listed = dict(data_root=str(home / "imagesfolder"), pipeline=pipeline)
     shapes = dict(
         type="ShapesDataset",
         size=24,
@@ -461,6 +501,17 @@ def data_sets(home: Path) -> dict[str, dict]:
                 ann_file=str(home / "outside.txt"),
                 metainfo=dict(classes=["a", "b"]),
             ),
+        ),
+        outsideclasses=dict(
+            listed,
+            type="BaseDataset",
+            ann_file=str(home / "classes.json"),
+            classes=list("abcdefghij"),
+        ),
+        severallabels=dict(
+            type="ClassBalancedSubset",
+            fraction=0.5,
+            dataset=dict(listed, type="MultiLabelDataset", ann_file=str(home / "several.json")),
         ),
         nannedimage=dict(shapes, pipeline=nanned),
         subset0=dict(type="ClassBalancedSubset", fraction=0, dataset=shapes),
@@ -494,12 +545,8 @@ def rows(home: Path) -> Iterator[Row]:
         config = Config.fromfile(files["config"])
         config.work_dir = str(home / f"settings{index}")
         config.experiment_name = f"bad{index}"
-        if key == "many":
-            changes = {
-                "model.link_head.loss_weight": -1,
-                "default_hooks.aal.gammas": (3.0,),
-                "load_from": "gone.pth",
-            }
+        if key == "several":
+            changes = dict(value)
         else:
             given = filled(value)
             whole = isinstance(given, dict)

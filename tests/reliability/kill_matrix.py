@@ -3,15 +3,17 @@
 
     python -m tests.reliability.kill_matrix [CONFIG] --kills 50 --seed 0
 
-An uninterrupted run gives the expected weights. Then runs of the same config are killed at random
-moments, which the seed determines, resumed with `--resume`, killed again, and so on to their end.
-Each process is forked from one that has imported everything, and receives SIGKILL or SIGTERM.
+An uninterrupted run gives the expected end: weights to the bit, files, the best checkpoint and its
+score, the validations' curve. Then runs of the same config are killed at random moments, which the
+seed determines, resumed with `--resume`, killed again, and so on to their end. Each process is
+forked from one that has imported everything, and receives SIGKILL or SIGTERM.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import json
 import os
 import random
 import shutil
@@ -28,24 +30,21 @@ import torch
 from mmengine.config import Config
 from mmengine.fileio import LocalBackend
 from mmengine.hooks import Hook
-from mmengine.runner import CheckpointLoader, Runner
+from mmengine.runner import Runner
 from tqdm import tqdm
 
-import aal_plugin.mm.checkpoints.torch_load  # noqa: F401
 from aal_plugin import files
-from aal_plugin.mm.checkpoints.checkpoint_file import check_checkpoint
-from aal_plugin.mm.runtime.launch import (
-    check_run,
-    keep_checkpoints_whole,
-    resume_exactly,
-    resume_from_whole_checkpoint,
-)
+from aal_plugin.checkpoint_file import check_checkpoint
+from aal_plugin.mm.runs.as_data import guard_loaders, load_as_data
+from aal_plugin.mm.runs.protection import protected, switch_on
 
-# What a process is doing when it is killed. From the fourth on: calls that write a file.
+# What a process is doing when it is killed. From the sixth on: calls that write a file.
 MOMENTS = {
     "at any time, from outside": "time",
     "at any step": "step",
     "SIGTERM at any step": "signal",
+    "SIGTERM to the process group, at any step": "group",
+    "at any batch of a validation, or after its last": "validation",
     "half of the bytes written": "write",
     "written, before they are on the disk": "fsync",
     "on the disk, before the rename": "replace",
@@ -72,13 +71,22 @@ class Deadly(Hook):
                 wrap(os, "remove", self)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        if self.moment in ("step", "signal"):
+        if self.moment in ("step", "signal", "group"):
             self.pass_by(signal.SIGKILL if self.moment == "step" else signal.SIGTERM)
+
+    def before_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        if self.moment == "validation":
+            self.pass_by()
+
+    def after_val_epoch(self, runner: Runner, metrics: Any = None) -> None:
+        if self.moment == "validation":
+            self.pass_by()
 
     def pass_by(self, number: int = signal.SIGKILL) -> None:
         self.count -= 1
         if self.count == 0:
-            os.kill(self.process, number)
+            # A group is a session of its own; its workers receive the signal, too.
+            (os.killpg if self.moment == "group" else os.kill)(self.process, number)
 
 
 def wrap(owner: Any, name: str, deadly: Deadly, before: Any = None) -> None:
@@ -106,11 +114,11 @@ def half_put(backend: LocalBackend, content: bytes, path: str) -> None:
 
 def train(config: Config, deadly: Deadly | None) -> None:
     """As tools/train.py CONFIG --resume does."""
-    if not config.get("mmengine_alone"):
-        resume_from_whole_checkpoint(config)
-        keep_checkpoints_whole(config)
-        check_run(config)
-        resume_exactly(config)
+    if config.get("mmengine_alone"):
+        guard_loaders()  # torch would refuse MMEngine's checkpoints
+    else:
+        switch_on()
+        protected(config)
     runner = Runner.from_cfg(config)
     if deadly is not None:
         runner.register_hook(deadly, priority="VERY_HIGH")
@@ -134,6 +142,7 @@ def run(
     if child == 0:
         status = 1
         try:
+            os.setsid()
             log = os.open(f"{work_dir}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             os.dup2(log, 1), os.dup2(log, 2)
             config.experiment_name = f"kill-{os.getpid()}-{time.time_ns()}"
@@ -164,10 +173,39 @@ def whole_checkpoints(work_dir: Path) -> list[Path]:
     return found
 
 
-def final_weights(work_dir: Path) -> dict[str, torch.Tensor]:
+def ending(work_dir: Path) -> dict[str, Any]:
+    """What a user finds after a run: weights, files, the best score and the validation's curve."""
     # From `last_checkpoint`, as a user finds it.
-    path = (work_dir / "last_checkpoint").read_text().strip()
-    return CheckpointLoader.load_checkpoint(path, map_location="cpu")["state_dict"]
+    last = load_as_data((work_dir / "last_checkpoint").read_text().strip())
+    best = sorted(work_dir.glob("best_*.pth"))
+    return dict(
+        weights=last["state_dict"],
+        step=last["meta"]["iter"],
+        files=sorted(path.name for path in work_dir.glob("*.pth")),
+        best=[load_as_data(str(path))["state_dict"] for path in best],
+        best_score=last["message_hub"]["runtime_info"].get("best_score"),
+        curve=sorted({(p["step"], p["accuracy/top1"]) for p in points(work_dir)}),
+        left=sorted(path.name for path in work_dir.glob(f"{files.PREFIX}*")),
+    )
+
+
+def points(work_dir: Path) -> list[dict]:
+    lines = [
+        line
+        for path in work_dir.glob("*/vis_data/scalars.json")
+        for line in path.read_text().splitlines()
+    ]
+    whole = [line for line in lines if line.endswith("}")]  # a killed process tears its last one
+    return [point for point in map(json.loads, whole) if "accuracy/top1" in point]
+
+
+def same(one: Any, other: Any) -> bool:
+    """Equality of nested values, tensors to the bit."""
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    return torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
 
 
 def matrix(
@@ -179,10 +217,7 @@ def matrix(
     seconds = time.monotonic() - began
     if status:
         sys.exit(f"the uninterrupted run ended with {status}; see {folder}/unbroken.log")
-    wanted = final_weights(folder / "unbroken")
-    steps = CheckpointLoader.load_checkpoint(
-        (folder / "unbroken" / "last_checkpoint").read_text(), map_location="cpu"
-    )["meta"]["iter"]
+    wanted = ending(folder / "unbroken")
     draw = random.Random(seed)
     names = moments or list(MOMENTS)
     rows = {name: dict(moment=name, kills=0, runs=0, lost=0, stuck=0, equal=0) for name in names}
@@ -191,9 +226,7 @@ def matrix(
         while bar.n < kills:
             name = names[attempt % len(names)]
             attempt += 1
-            done = one_run(
-                config, MOMENTS[name], draw, folder / f"run{attempt}", steps, seconds, wanted
-            )
+            done = one_run(config, MOMENTS[name], draw, folder / f"run{attempt}", seconds, wanted)
             for key, value in done.items():
                 rows[name][key] += value
             bar.update(done["kills"])
@@ -208,7 +241,6 @@ def one_run(
     moment: str,
     draw: random.Random,
     work_dir: Path,
-    steps: int,
     seconds: float,
     wanted: dict,
 ) -> dict:
@@ -216,7 +248,7 @@ def one_run(
     row = dict(kills=0, runs=1, lost=0, stuck=0, equal=0)
     for _ in range(1 if moment == "first" else 3):
         # A run's first write is its first save; later writes are counted from there.
-        count = 1 if moment == "first" else draw.randint(2, max(2, steps // 3))
+        count = 1 if moment == "first" else draw.randint(2, max(2, wanted["step"] // 3))
         saved_before = bool(whole_checkpoints(work_dir)) if work_dir.exists() else False
         if moment == "time":
             status = run(config, work_dir, seconds=draw.uniform(0, seconds))
@@ -235,18 +267,16 @@ def one_run(
     if status != 0:
         row["stuck"] += 1
         return row
-    last = final_weights(work_dir)
-    same = last.keys() == wanted.keys() and all(torch.equal(last[k], wanted[k]) for k in wanted)
-    leftovers = list(work_dir.glob(f"{files.PREFIX}*"))
-    row["equal"] += int(same and not leftovers)
-    if same:
+    equal = same(ending(work_dir), wanted)
+    row["equal"] += int(equal)
+    if equal:
         shutil.rmtree(work_dir)
     return row
 
 
 def table(rows: list[dict]) -> str:
     lines = [
-        "| killed | kills | runs | lost | could not resume | final weights bitwise equal |",
+        "| killed | kills | runs | lost | could not resume | equal to the unbroken run |",
         "|---|---|---|---|---|---|",
     ]
     total = {key: sum(row[key] for row in rows) for key in rows[0] if key != "moment"}

@@ -5,16 +5,18 @@ from pathlib import Path
 
 import numpy as np
 
-from aal_plugin.report.runs.recorded_run import RecordedRun
+from aal_plugin.analysis.link_records import LinkHistory
+from aal_plugin.report.runs import RecordedRun
 
 
 def curve(*values, first=1):
     return np.arange(first, first + len(values)), np.array(values, float)
 
 
-def record(curves=None, **fields):
+def record(curves=None, links=None, **fields):
     given = dict(folder=Path("run"), front_end="MMPretrain", settings={}, unit="epoch", facts={})
-    return RecordedRun(curves=curves or {}, **{**given, **fields})
+    links = LinkHistory(links or {}, "size", "a file")
+    return RecordedRun(curves=curves or {}, links=links, **{**given, **fields})
 
 
 def write_work_dir(folder, config="", lines=(), stamp="20260101_000000", log=""):

@@ -57,5 +57,9 @@ class PageParts(HTMLParser):
 
     def curve(self, key):
         """The figure of a logged number."""
-        (found,) = (f for f in self.figures.values() if f["layout"]["meta"].get("key") == key)
+        (found,) = (
+            figure
+            for name, figure in self.figures.items()
+            if name.startswith("curve-") and figure["layout"]["meta"]["key"] == key
+        )
         return found

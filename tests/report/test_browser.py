@@ -30,6 +30,18 @@ def browser():
         browser.close()
 
 
+@pytest.fixture(scope="module")
+def spaced(tmp_path_factory):
+    """The page of a run whose name has two spaces."""
+    from aal_plugin.report import write_report
+
+    from .test_odd_runs import linked_dir
+
+    folder = tmp_path_factory.mktemp("spaced")
+    write_report([f"a  b={linked_dir(folder, 'x=1')}"], folder / "report.html", images=0)
+    return (folder / "report.html").as_uri()
+
+
 class Opened:
     """The page, what the browser's console said, and every address that it asked for."""
 
@@ -69,23 +81,43 @@ def test_page_opens_without_an_error_and_asks_for_nothing(browser, address):
 def test_slider_shows_the_links_of_its_epoch(browser, address):
     with Opened(browser, address) as opened:
         shown = "document.querySelector('.plot.heatmap').data[0].z"
-        frames = "JSON.parse(document.getElementById('links-figure').textContent).frames"
-        by_name = {frame["name"]: frame["data"][0]["z"] for frame in opened.run(frames)}
-        assert opened.run(shown) == by_name["aal, seed 0 · 2"]
+        charts = opened.run("JSON.parse(document.getElementById('links-figure').textContent)")
+        first, second = charts
+        assert opened.run(shown) == first["z"][2]
         opened.page.focus("#link-epoch")
         for epoch in (1, 0):
             opened.page.keyboard.press("ArrowLeft")
-            assert opened.run(shown) == by_name[f"aal, seed 0 · {epoch}"]
+            z = first["z"][epoch]
+            assert opened.run(shown) == z
             cells = opened.run("document.querySelector('.plot.heatmap').layout.annotations")
-            z = by_name[f"aal, seed 0 · {epoch}"]
             assert len(cells) == 4 * 3
             assert all(cell["text"] == f"{z[cell['y']][cell['x']]:.2f}" for cell in cells)
             assert opened.page.inner_text("#link-epoch-shown") == str(epoch)
-        opened.page.select_option("#link-run", "aal, seed 1")
-        assert opened.run(shown) == by_name["aal, seed 1 · 2"]
+        opened.page.select_option("#link-run", label="aal, seed 1")
+        assert opened.run(shown) == second["z"][2]
         label = opened.page.get_attribute(".plot.heatmap", "aria-label")
-        assert label == "Heatmap of the link strengths of aal, seed 1 at epoch 2"
+        assert label == "Heatmap of the links of aal, seed 1 at epoch 2"
         assert opened.said == []
+
+
+def test_links_of_a_run_whose_name_has_two_spaces_are_drawn(browser, spaced):
+    with Opened(browser, spaced) as opened:
+        z = opened.run("document.querySelector('.plot.heatmap').data[0].z")
+        assert z[0][0] == pytest.approx(0.2 * 2 * 6**0.5)
+        assert opened.said == []
+
+
+def test_press_on_a_columns_head_sorts_the_table(browser, address):
+    with Opened(browser, address) as opened:
+        head = opened.page.locator("#runs table.sorts thead button", has_text="runs")
+        names = "[...document.querySelectorAll('#runs table.sorts tbody th')].map(e => e.innerText)"
+        assert opened.run(names) == ["aal", "plain"]
+        head.click()
+        assert opened.run(names) == ["plain", "aal"]  # one run, two runs
+        head.click()
+        assert opened.run(names) == ["aal", "plain"]
+        sorted_by = opened.page.locator("#runs th[aria-sort]")
+        assert sorted_by.get_attribute("aria-sort") == "descending" and opened.said == []
 
 
 def test_click_in_the_legend_hides_a_group_in_all_charts(browser, address):

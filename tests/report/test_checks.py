@@ -1,31 +1,22 @@
 """Each warning on a run that has its fault, and none on a healthy one."""
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from aal_plugin.report.runs.checks import warnings_of
-from aal_plugin.report.runs.recorded_run import RecordedRun
+from aal_plugin.report.checks import warnings_of
 
+from .made_up_runs import curve, record
 
-def curve(*values):
-    return np.arange(1, len(values) + 1), np.array(values, float)
-
-
-HEALTHY = RecordedRun(
-    folder=Path("run"),
-    front_end="MMPretrain",
-    settings={},
-    curves={
+HEALTHY = record(
+    {
         "loss": curve(2, 1, 0.5),
         "link_distance": curve(0.3, 0.2, 0.1),
         "link_weight": curve(2000, 1000, 500),
         "accuracy/top1": curve(10, 30, 60),
         "accuracy/teacher_top1": curve(90, 90, 90),
     },
-    unit="epoch",
     facts={"Teacher": "efficientnet_b3, pretrained weights"},
     planned=3,
     links={0: np.array([[0.1, np.nan], [0.1, 0.2]]), 3: np.array([[0.2, np.nan], [0.1, 0.3]])},
@@ -33,7 +24,9 @@ HEALTHY = RecordedRun(
 )
 
 
-def changed(curves=None, **fields):
+def changed(curves=None, links=None, **fields):
+    if links is not None:
+        fields["links"] = HEALTHY.links._replace(by_epoch=links)
     return dataclasses.replace(HEALTHY, curves={**HEALTHY.curves, **(curves or {})}, **fields)
 
 
@@ -43,7 +36,8 @@ def test_healthy_run_has_no_warnings():
 
 def test_run_without_links_has_no_warnings():
     curves = {key: HEALTHY.curves[key] for key in ("loss", "accuracy/top1")}
-    run = dataclasses.replace(HEALTHY, curves=curves, links={}, facts={}, teacher_own_top1=None)
+    run = dataclasses.replace(HEALTHY, curves=curves, facts={}, teacher_own_top1=None)
+    run = dataclasses.replace(run, links=run.links._replace(by_epoch={}))
     assert warnings_of(run) == []
 
 

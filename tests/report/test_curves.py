@@ -4,8 +4,7 @@ import pytest
 
 pytest.importorskip("plotly", reason="the report needs Plotly: pip install plotly")
 
-from aal_plugin.analysis.curves import COLOURS
-from aal_plugin.report.page.curves import DASHES, MARKERS, curve_panels
+from aal_plugin.report.figures import DASHES, MARKERS, curve_panels
 
 from .made_up_runs import curve, record
 
@@ -58,7 +57,7 @@ def test_one_seed_has_neither_band_nor_range():
     assert (trace.hovertemplate, trace.meta["runs"]) == ("%{y:.4~g}", 1)
 
 
-def test_teachers_line_is_in_the_figure_of_top1_alone_and_in_its_groups_colour():
+def test_teachers_line_is_in_the_figure_of_top1_alone_and_belongs_to_its_group():
     curves = {"accuracy/top1": curve(10, 20), "loss": curve(2, 1)}
     taught = record({**curves, "accuracy/teacher_top1": curve(90, 90)})
     found = figures({"plain": [record(curves)], "aal": [taught, taught]})
@@ -70,11 +69,10 @@ def test_teachers_line_is_in_the_figure_of_top1_alone_and_in_its_groups_colour()
         1,
     )
     assert (teacher.x, teacher.y, teacher.hovertemplate) == ((1, 2), (90, 90), "%{y:.4~g}%")
-    assert teacher.line.color == COLOURS[1]
 
 
-def test_groups_differ_in_colour_dash_and_marker_and_keep_theirs_in_every_figure():
-    names = [f"group {number}" for number in range(len(COLOURS) + 2)]
+def test_groups_differ_in_dash_and_marker_and_keep_theirs_in_every_figure():
+    names = [f"group {number}" for number in range(len(DASHES) + 2)]
     curves = {"loss": curve(2, 1), "accuracy/top1": curve(10, 20)}
     groups = {name: [record(curves)] for name in names}
     groups["group 1"] = [record({"accuracy/top1": curve(10, 20)})]
@@ -83,12 +81,12 @@ def test_groups_differ_in_colour_dash_and_marker_and_keep_theirs_in_every_figure
         for trace in traces(figure):
             number = names.index(trace.name)
             assert trace.meta["group"] == number
-            assert trace.line.color == COLOURS[number % len(COLOURS)]
             assert trace.line.dash == DASHES[number % len(DASHES)]
             assert trace.marker.symbol == MARKERS[number % len(MARKERS)]
     assert len(traces(found["loss"])) == len(names) - 1
-    styles = [(t.line.color, t.line.dash, t.marker.symbol) for t in traces(found["accuracy/top1"])]
-    assert len(set(styles[: len(COLOURS)])) == len(COLOURS)
+    # The page's seven colours follow meta.group, so seven groups differ even in grey.
+    styles = [(t.line.dash, t.marker.symbol) for t in traces(found["accuracy/top1"])]
+    assert len(set(styles[:7])) == 7
 
 
 @pytest.mark.parametrize(("epochs", "mode"), [(60, "lines+markers"), (61, "lines")])

@@ -1,7 +1,7 @@
 import pytest
 from mmengine.config import Config
 
-from aal_plugin.report.runs.literal_config import read_literal_config
+from aal_plugin.report.mmpretrain_run import read_literal_config
 from tests.mm.small import training
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from aal_plugin.report.runs.reading import how_many, read_groups, read_run_of_any_kind
+from aal_plugin.report.runs import how_many, read_groups, read_recorded_run
 
 from .made_up_runs import curve, record, write_timm_dir, write_work_dir
 
@@ -15,12 +15,12 @@ HEAD = "epoch,train_loss,train_task_loss,train_link_weight,eval_top1\n"
 
 def facts(folder, model="dict()", **settings):
     config = "".join(f"{key} = {value}\n" for key, value in dict(model=model, **settings).items())
-    return read_run_of_any_kind(write_work_dir(folder, config)).facts
+    return read_recorded_run(write_work_dir(folder, config)).facts
 
 
 def timm_facts(folder, **options):
     folder = write_timm_dir(folder, HEAD + "0,2,1,5,10\n", json.dumps(options))
-    return read_run_of_any_kind(folder).facts
+    return read_recorded_run(folder).facts
 
 
 @pytest.mark.parametrize(
@@ -80,10 +80,10 @@ def test_training_by_iterations_has_its_length_and_its_newest_checkpoint(tmp_pat
     folder = write_work_dir(tmp_path / "run", config, lines)
     for name in ("iter_900.pth", "iter_1000.pth"):
         (folder / name).touch()
-    run = read_run_of_any_kind(folder)
+    run = read_recorded_run(folder)
     assert (run.unit, run.planned, run.steps) == ("iteration", 1000, 900)
     assert run.checkpoint.name == "iter_1000.pth"  # by its number, not by its name
-    assert (run.links, run.links_from) == ({}, "")
+    assert run.links.by_epoch == {}
 
 
 def test_config_and_versions_are_those_of_the_newest_log(tmp_path):
@@ -91,7 +91,7 @@ def test_config_and_versions_are_those_of_the_newest_log(tmp_path):
     new = "    Python: 3.11.7 (main, Jan 1 2026)\n    PyTorch: 2.9.1\n    GPU 0,1: NVIDIA H100\n"
     folder = write_work_dir(tmp_path / "run", "randomness = dict(seed=1)\n", log=old)
     write_work_dir(folder, "randomness = dict(seed=2)\n", stamp="20260102_000000", log=new)
-    run = read_run_of_any_kind(folder)
+    run = read_recorded_run(folder)
     assert run.seed == 2
     assert run.versions == {"Python": "3.11.7", "PyTorch": "2.9.1", "GPU 0,1": "NVIDIA H100"}
 
@@ -119,7 +119,7 @@ def test_config_and_versions_are_those_of_the_newest_log(tmp_path):
 def test_course_of_lambda_is_that_of_the_hook(tmp_path, settings, scheduled, decay):
     config = "model = dict(link_head=dict(loss_weight=20.))\n"
     config += "".join(f"{key} = {value}\n" for key, value in settings.items())
-    run = read_run_of_any_kind(write_work_dir(tmp_path / "run", config))
+    run = read_recorded_run(write_work_dir(tmp_path / "run", config))
     assert run.scheduled == scheduled
     assert run.facts["λ"] == f"20, {decay}" and run.facts["Links"] == "full"
 
@@ -164,7 +164,7 @@ def test_results_of_the_newest_test_win_and_other_files_are_left_out(tmp_path):
     ):
         (folder / stamp).mkdir()
         (folder / stamp / f"{stamp}.json").write_text(text)
-    assert read_run_of_any_kind(folder).tested == {"accuracy/top1": 40.0}
+    assert read_recorded_run(folder).tested == {"accuracy/top1": 40.0}
 
 
 @pytest.mark.parametrize(
@@ -176,23 +176,23 @@ def test_teachers_own_top1_is_the_best_of_its_log(tmp_path, checkpoint, top1):
     lines += [{"accuracy/top1": value, "step": step} for step, value in ((1, 80.0), (2, 70.0))]
     teacher = write_work_dir(tmp_path / "teacher", lines=lines)
     model = f"model = dict(teacher=dict(checkpoint={checkpoint.format(teacher)}))\n"
-    run = read_run_of_any_kind(write_work_dir(tmp_path / "run", model))
+    run = read_recorded_run(write_work_dir(tmp_path / "run", model))
     assert run.teacher_own_top1 == top1
 
 
 def test_timm_run_without_aal_has_the_loss_of_the_labels(tmp_path):
     folder = write_timm_dir(tmp_path / "run", "epoch,train_loss,eval_top1\n0,2.5,\n1,1.5,20\n")
-    run = read_run_of_any_kind(folder)
+    run = read_recorded_run(folder)
     assert {key: (e.tolist(), v.tolist()) for key, (e, v) in run.curves.items()} == {
         "loss": ([1, 2], [2.5, 1.5]),
         "accuracy/top1": ([2], [20.0]),
     }
-    assert (run.checkpoint, run.links, run.links_from, run.settings) == (None, {}, "", {})
+    assert (run.checkpoint, run.links.by_epoch, run.settings) == (None, {}, {})
 
 
 def test_row_of_a_resumed_timm_run_replaces_the_earlier_one(tmp_path):
     rows = "0,9,8,100,1\n1,7,6,50,2\n1,5,4,50,3\n2,3,2,25,4\n"
-    run = read_run_of_any_kind(write_timm_dir(tmp_path / "run", HEAD + rows))
+    run = read_recorded_run(write_timm_dir(tmp_path / "run", HEAD + rows))
     assert run.curves["loss"][0].tolist() == [1, 2, 3]
     assert run.curves["loss"][1].tolist() == [8, 4, 2]
     assert run.curves["loss_with_links"][1].tolist() == [9, 5, 3]
@@ -239,6 +239,6 @@ def test_checkpoints_without_links_give_none(tmp_path):
     folder = write_timm_dir(tmp_path / "run", HEAD + "0,9,8,100,1\n")
     torch.save(dict(state_dict={}, task_state={}), folder / "checkpoint-0.pth.tar")
     (folder / "last.pth.tar").touch()
-    run = read_run_of_any_kind(folder)
-    assert (run.links, run.links_from) == ({}, "")
+    run = read_recorded_run(folder)
+    assert run.links.by_epoch == {} and "has no attention links" in run.links.source
     assert run.checkpoint == folder / "last.pth.tar"

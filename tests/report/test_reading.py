@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from aal_plugin.report.runs.reading import read_groups, read_run_of_any_kind
+from aal_plugin.report.runs import read_groups, read_recorded_run
 
 
 def test_runs_that_differ_by_their_seed_are_one_group(work_dirs):
@@ -28,7 +28,7 @@ def test_groups_of_one_name_and_other_settings_are_told_apart(work_dirs, tmp_pat
 
 
 def test_facts_of_a_run_are_those_of_its_config(work_dirs):
-    run = read_run_of_any_kind(work_dirs[0])
+    run = read_recorded_run(work_dirs[0])
     assert run.facts == {
         "Student": "VisionTransformer (3 blocks, 2 heads, width 16, 24 px)",
         "Data": "ShapesDataset, 40 images",
@@ -58,27 +58,29 @@ def test_every_kind_of_teacher_has_a_name(work_dirs, tmp_path, teacher, words):
     (config,) = folder.glob("*/vis_data/config.py")
     with open(config, "a") as file:
         file.write(f"\nmodel = dict(teacher={teacher})\n")
-    assert read_run_of_any_kind(folder).facts["Teacher"].startswith(words)
+    assert read_recorded_run(folder).facts["Teacher"].startswith(words)
 
 
 def test_links_of_every_epoch_are_the_hooks_records(work_dirs):
-    run = read_run_of_any_kind(work_dirs[0])
+    run = read_recorded_run(work_dirs[0])
     (file,) = work_dirs[0].glob("*/vis_data/link_strength.json")
     lines = [json.loads(line) for line in file.read_text().splitlines()]
-    assert sorted(run.links) == [line["epoch"] for line in lines] == [0, 1, 2]
-    for line in lines:
-        np.testing.assert_array_equal(run.links[line["epoch"]], line["strength"])
+    assert sorted(run.links.by_epoch) == [line["epoch"] for line in lines] == [0, 1, 2]
+    for line in lines:  # six linked heads: 1 / (2 √6) at the start
+        expected = np.array(line["strength"]) * 2 * 6**0.5
+        np.testing.assert_allclose(run.links.by_epoch[line["epoch"]], expected)
 
 
 def test_links_come_from_checkpoints_where_no_hook_recorded_them(work_dirs, tmp_path):
     folder = shutil.copytree(work_dirs[0], tmp_path / "run")
     for file in folder.glob("*/vis_data/link_strength.json"):
         file.unlink()
-    run = read_run_of_any_kind(folder)
-    assert sorted(run.links) == [1, 2] and "checkpoints" in run.links_from
-    recorded = read_run_of_any_kind(work_dirs[0]).links
-    for epoch, strength in run.links.items():
-        np.testing.assert_allclose(strength, recorded[epoch], atol=1e-6)
+    run = read_recorded_run(folder)
+    assert sorted(run.links.by_epoch) == [1, 2] and "checkpoints" in run.links.source
+    recorded = read_recorded_run(work_dirs[0]).links
+    assert recorded.label == run.links.label and recorded.source != run.links.source
+    for epoch, strength in run.links.by_epoch.items():
+        np.testing.assert_allclose(strength, recorded.by_epoch[epoch], atol=1e-5)
 
 
 def test_results_of_a_test_and_the_clock_are_read(work_dirs, tmp_path):
@@ -87,7 +89,7 @@ def test_results_of_a_test_and_the_clock_are_read(work_dirs, tmp_path):
     tested.mkdir()
     (tested / "20260101_000000.json").write_text('{"localization/maxboxacc": 41.5}')
     (folder / "result.json").write_text('{"seconds": 12.5, "top1": 3.0}')
-    run = read_run_of_any_kind(folder)
+    run = read_recorded_run(folder)
     assert run.tested["localization/maxboxacc"] == 41.5 and run.seconds == 12.5
 
 
@@ -99,11 +101,11 @@ def test_teacher_that_was_trained_here_has_a_top1_of_its_own(work_dirs, tmp_path
     (log,) = work_dirs[0].glob("*/vis_data/scalars.json")
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     best = max(line["accuracy/top1"] for line in lines if "accuracy/top1" in line)
-    assert read_run_of_any_kind(folder).teacher_own_top1 == best
+    assert read_recorded_run(folder).teacher_own_top1 == best
 
 
 def test_timm_run_has_the_numbers_of_its_summary(timm_dir):
-    run = read_run_of_any_kind(timm_dir)
+    run = read_recorded_run(timm_dir)
     with open(timm_dir / "summary.csv") as file:
         rows = list(csv.DictReader(file))
     assert [int(row["epoch"]) for row in rows] == [0, 1, 2]
@@ -123,15 +125,15 @@ def test_timm_run_has_the_numbers_of_its_summary(timm_dir):
 
 
 def test_links_of_a_timm_run_are_those_of_its_checkpoints(timm_dir):
-    run = read_run_of_any_kind(timm_dir)
-    assert sorted(run.links) == [1, 2, 3]
-    for epoch, strength in run.links.items():
+    run = read_recorded_run(timm_dir)
+    assert sorted(run.links.by_epoch) == [1, 2, 3]
+    for epoch, strength in run.links.by_epoch.items():
         saved = torch.load(timm_dir / f"checkpoint-{epoch - 1}.pth.tar", weights_only=True)
         weights = saved["task_state"]["links"]["state_dict"]
         for level, row in enumerate(strength):
             weight = weights[f"links.{level}.weight"]  # three blocks of two heads
             expected = [weight[:, 2 * b : 2 * b + 2].abs().mean().item() for b in range(3)]
-            assert row.tolist() == pytest.approx(expected, rel=1e-5)
+            assert (row / (2 * 6**0.5)).tolist() == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("there", [True, False])

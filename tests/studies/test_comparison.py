@@ -3,17 +3,17 @@
 import numpy as np
 import pytest
 
-from aal_plugin.studies.comparison import (
+from tools.studies.comparison import (
     difference_of,
     mean_and_spread,
     measures,
     paired_difference,
 )
-from aal_plugin.studies.records import Record
+from tools.studies.records import Record
 
 
-def run(seed, top1, arm="a"):
-    return Record(arm, {}, seed, "hash", {}, "", {}, "cpu", 1.0, {"accuracy/top1": top1})
+def run(seed, top1, processor="cpu", **weights):
+    return Record("a", {}, seed, "hash", weights, "", {}, processor, 1.0, {"accuracy/top1": top1})
 
 
 def test_interval_is_scipys_paired_t_interval():
@@ -35,6 +35,30 @@ def test_only_common_seeds_are_paired():
     )
     assert (found.mean, found.pairs, str(found)) == (3.0, 1, "+3.0")
     assert paired_difference([run(0, 5.0)], [run(1, 6.0)], "accuracy/top1") is None
+
+
+@pytest.mark.parametrize(
+    ("others", "paired"),
+    [
+        (dict(), True),  # no teacher of its own
+        (dict(cnn="A"), True),
+        (dict(another="C"), True),  # the teachers are what is compared
+        (dict(processor="another kind"), False),
+        (dict(cnn="B"), False),  # trained anew
+        (dict(another="C", cnn="B"), False),
+    ],
+)
+def test_runs_of_other_processors_or_of_a_teacher_trained_anew_are_no_pairs(others, paired):
+    """Neither way round, and one such seed is enough."""
+    runs = [run(seed, 5.0 + seed, cnn="A") for seed in range(3)]
+    plain = [run(0, 1.0, cnn="A"), run(1, 2.0, **others), run(2, 3.0)]
+    there, back = (
+        paired_difference(*sides, "accuracy/top1") for sides in ((runs, plain), (plain, runs))
+    )
+    assert (there is not None, back is not None) == (paired, paired)
+    if paired:
+        pytest.importorskip("scipy")
+        assert (there.mean, back.mean, there.pairs) == (4.0, -4.0, 3)
 
 
 def test_measures_of_the_validation_curve():

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aal_plugin.studies.figures import figure
-from aal_plugin.studies.pages import fill_in, write_page
-from aal_plugin.studies.records import Record, Records
-from aal_plugin.studies.study import read_study
-from aal_plugin.studies.tables import answer, table
+from tools.studies.figures import figure
+from tools.studies.pages import fill_in, write_page
+from tools.studies.records import Record, Records
+from tools.studies.study import read_study
+from tools.studies.tables import answer, table
 
 pytest.importorskip("scipy")
 
@@ -70,6 +70,19 @@ def test_table_has_the_chosen_runs_and_paired_differences(study):
         "| plain | 500: a; 2000: b | 13.0 ± 1.4 |  | 33.0 ± 2.8 |  |",
         "| AAL | b | 52.0 ± 2.8 | +39.0 (+26.3 to +51.7) | 81.0 (1) | +50.0 |",
     ]
+
+
+def test_without_pairs_there_is_no_difference(study):
+    """Neither in the table nor in the sentence, which has to give both means then."""
+    shown, records = study
+    for run in [run for run in records if run.arm == "AAL" and run.values["images"] == "2000"]:
+        records.add(replace(run, processor="cpu Y"), "text")
+    lines = table(shown, records)
+    assert lines[0] == "|  | chosen lr | images 500 | minus plain | images 2000 |"
+    assert lines[3] == "| AAL | b | 52.0 ± 2.8 | +39.0 (+26.3 to +51.7) | 81.0 (1) |"
+    few = "{AAL, images 2000 - plain, images 2000}"
+    with pytest.raises(ValueError, match="another kind of processor .*give both means"):
+        answer(replace(shown, answer=few), records)
 
 
 def test_several_chosen_settings_are_named_in_each_row(study, tmp_path):

@@ -5,10 +5,10 @@ import sys
 
 import pytest
 
-from aal_plugin.studies.choosing import chosen_points, runs_of
-from aal_plugin.studies.records import Records
-from aal_plugin.studies.running import run_study
-from aal_plugin.studies.study import Point, read_study
+from tools.studies.choosing import chosen_points, runs_of
+from tools.studies.records import Records
+from tools.studies.running import run_study
+from tools.studies.study import Point, read_study
 
 # Stands in for tools/train.py: logs what the config tells, and the test split with --test.
 TRAIN = r"""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from aal_plugin.studies.study import Point, read_study
+from tools.studies.study import Point, read_study
 
 
 @pytest.fixture

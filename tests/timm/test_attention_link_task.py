@@ -1,7 +1,10 @@
 import copy
+import math
 
 import pytest
+import timm.task
 import torch
+from timm.data.loader import PrefetchLoader
 from timm.optim import create_optimizer_v2
 from timm.task import ClassificationTask
 from torch import nn
@@ -10,7 +13,7 @@ from aal_plugin.core import AttentionRecorder, TimmTeacher, link_distance, link_
 from aal_plugin.core.student.recorder import Recorder
 from aal_plugin.timm import AttentionLinkTask, TimmLinkedStudent
 
-from .small import CLASSES, PIT, SMALL, SWIN, batch, gradients, student, task, teacher
+from .small import CLASSES, PIT, SIZE, SMALL, SWIN, batch, gradients, student, task, teacher
 
 
 def steps(one, count=3, seed=7):
@@ -125,6 +128,30 @@ def test_epoch_metrics_average_the_distance_since_the_epoch_began():
     assert metrics["link_distance"] == pytest.approx(sum(distances) / 2)
 
 
+def test_epoch_metrics_count_training_steps_alone():
+    """Of a validation with the task, or of train.py, which sets the trainable module's mode."""
+    ours = task()
+    assert math.isnan(ours.epoch_metrics()["task_loss"])
+    ours(*batch(seed=1))
+    expected = ours.epoch_metrics()
+    for module in (ours, ours.get_trainable_module()):
+        module.eval()
+        ours(*batch(seed=2))
+        ours.train()
+    assert ours.epoch_metrics() == expected
+
+
+def test_sums_of_an_epoch_share_no_memory_with_a_steps_outputs_and_keep_no_graph():
+    """A CUDA graph overwrites its outputs in the next step."""
+    ours = task(loss_weight=0.0)
+    first = ours(*batch(seed=1))["task_loss"]
+    expected = ours.epoch_metrics()["task_loss"]
+    with torch.no_grad():
+        first.zero_()
+    assert ours.epoch_metrics()["task_loss"] == expected > 0
+    assert not any(total.requires_grad for total, _ in ours._sums.values())
+
+
 def test_teacher_is_in_no_state_and_stays_in_eval():
     ours = task()
     ours.setup_ema()
@@ -163,16 +190,82 @@ def test_images_are_renormalised_for_the_teacher():
     ours.teacher.model.conv1.register_forward_pre_hook(
         lambda module, inputs: seen.append(inputs[0])
     )
-    images, target = batch()
-    ours(images, target)
 
     def channels(values):
         return torch.tensor(values).view(1, 3, 1, 1)
 
+    noise, target = batch()
+    pixels = noise.sigmoid()
+    ours((pixels - channels((0.1, 0.2, 0.3))) / channels((0.5, 0.6, 0.7)), target)
     own = ours.teacher.model.pretrained_cfg
-    pixels = images * channels((0.5, 0.6, 0.7)) + channels((0.1, 0.2, 0.3))
     expected = (pixels - channels(own["mean"])) / channels(own["std"])
-    torch.testing.assert_close(seen[0], expected)
+    torch.testing.assert_close(seen[0], expected, rtol=1e-4, atol=1e-5)
+
+
+class RepeatingTeacher(nn.Module):
+    """Stands for a teacher of three channels: two levels, and what it was told of the images."""
+
+    channels = (2, 3)
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 5, 3, stride=8, padding=1).requires_grad_(False)
+
+    def match_input(self, mean, std, rgb):
+        self.mean, self.std = mean, std
+
+    def forward(self, images, with_logits=False):
+        shape = (1, len(self.mean), 1, 1)
+        pixels = images * torch.tensor(self.std).view(shape) + torch.tensor(self.mean).view(shape)
+        return list(self.conv(pixels[:, :1].expand(-1, 3, -1, -1)).split((2, 3), dim=1)), None
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_images_of_other_channels_have_one_mean_each_as_in_timms_loader(channels):
+    """Timm's configs always have three values; its loader normalises with their average."""
+    model = student(in_chans=channels)
+    mean, std = (0.1, 0.2, 0.6), (0.5, 0.6, 0.7)
+    model.pretrained_cfg = dict(model.pretrained_cfg, mean=mean, std=std)
+    cnn = RepeatingTeacher()
+    ours = AttentionLinkTask(model, cnn, nn.CrossEntropyLoss(), verbose=False)
+
+    pixels = torch.randint(256, (4, channels, SIZE, SIZE)).to(torch.uint8)
+    loaded = [(pixels, batch()[1])]
+    loader = PrefetchLoader(
+        loaded, mean, std, channels=channels, device=torch.device("cpu"), img_dtype=torch.float32
+    )
+    images, target = next(iter(loader))
+    shape = (1, channels, 1, 1)
+    seen = images * torch.tensor(cnn.std).view(shape) + torch.tensor(cnn.mean).view(shape)
+    torch.testing.assert_close(seen, pixels.float(), rtol=0, atol=1e-3)
+    result = ours(images, target)
+    result["loss"].backward()
+    assert result["link_loss"].isfinite() and result["link_loss"] > 0
+
+
+def test_many_labels_train_with_links():
+    """Multi-hot targets: the criterion's loss, by torch's function, and λ·L_att beside it."""
+    ours = task(criterion=nn.BCEWithLogitsLoss(), loss_weight=10.0)
+    images, _ = batch()
+    target = (torch.arange(4 * CLASSES).view(4, CLASSES) % 3 > 0).float()
+    result = ours(images, target)
+    scores = student()(images).double().sigmoid()
+    expected = -(target * scores.log() + (1 - target) * (1 - scores).log()).mean()
+    torch.testing.assert_close(result["task_loss"].double(), expected, rtol=1e-5, atol=1e-6)
+    result["loss"].backward()
+    assert all(g.abs().sum() > 0 for g in gradients(ours.get_trainable_module().links).values())
+
+
+@pytest.mark.skipif(not hasattr(timm.task, "MultiLabelClassificationTask"), reason="older timm")
+def test_class_indices_are_no_targets_of_a_multi_label_task():
+    class Many(AttentionLinkTask, timm.task.MultiLabelClassificationTask):
+        pass
+
+    ours = Many(student(), teacher(), verbose=False)
+    with pytest.raises(
+        ValueError, match=r"targets of shape \(4,\) and type torch.int64; multi-lab"
+    ):
+        ours(*batch())
 
 
 def test_eval_model_is_the_plain_student_also_of_the_ema_copy():
@@ -208,7 +301,15 @@ def test_ema_copy_reads_its_own_attention():
 
 
 @pytest.mark.parametrize("layer_decay", [None, 0.5])
-def test_optimizer_groups_of_the_student_are_those_of_the_plain_student(layer_decay):
+@pytest.mark.parametrize(
+    "name, shape",
+    [
+        ("deit_tiny_distilled_patch16_224", SMALL),
+        ("pit_ti_224", PIT),  # has no group_matcher
+        ("swin_tiny_patch4_window7_224", SWIN),
+    ],
+)
+def test_optimizer_groups_of_the_student_are_those_of_the_plain_student(name, shape, layer_decay):
     options = dict(opt="adamw", lr=1.0, weight_decay=0.1, layer_decay=layer_decay)
 
     def groups(module, prefix):
@@ -223,12 +324,25 @@ def test_optimizer_groups_of_the_student_are_those_of_the_plain_student(layer_de
                 )
         return settings
 
-    model = student("deit_tiny_distilled_patch16_224")
+    model = student(name, shape=shape)
     expected = groups(model, "")
+    assert len({scale for _, scale in expected.values()}) == 1 or layer_decay
+    assert len({scale for _, scale in expected.values()}) > 4 or not layer_decay
     ours = groups(task(model).get_trainable_module(), "student.")
     assert {name: ours[name] for name in expected} == expected
-    assert ours["pos_embed"][0] == 0.0
-    assert ours["link_loss.links.0.weight"] == expected["head.weight"]  # the last layer's
+    last = max(expected.values(), key=lambda group: (group[1] or 0, group[0]))
+    assert ours["link_loss.links.0.weight"] == last
+
+
+def test_the_trainable_module_answers_as_the_student_does():
+    model = student()
+    linked = task(model).get_trainable_module()
+    assert linked.num_classes == CLASSES and linked.pretrained_cfg is model.pretrained_cfg
+    assert linked.get_classifier() is model.head
+    linked.set_grad_checkpointing()
+    assert model.grad_checkpointing
+    with pytest.raises(AttributeError, match="VisionTransformer.*no_such_thing"):
+        linked.no_such_thing  # noqa: B018
 
 
 def test_clip_parameters_are_student_and_links_and_without_head_as_timm_has_it():
@@ -342,8 +456,6 @@ def test_settings_out_of_range_are_named(settings, words):
 
 
 def test_a_cnn_is_no_student():
-    import timm
-
     with pytest.raises(ValueError, match="ResNet: AAL does not know how to read its attention"):
         task(timm.create_model("test_resnet"))
 

@@ -59,11 +59,12 @@ def read(folder, name, count=2):
     return reader, list(reader.dataset(count))
 
 
-def images_of_timm(folder):
+def images_of_timm(folder, channels=3, mean=(0.5, 0.4, 0.3), std=(0.2, 0.25, 0.3)):
     data = resolve_data_config(
-        dict(img_size=48, crop_pct=1.0, mean=[0.5, 0.4, 0.3], std=[0.2, 0.25, 0.3])
+        dict(img_size=48, in_chans=channels, crop_pct=1.0, mean=list(mean), std=list(std))
     )
-    dataset = create_dataset("", root=str(folder / "shapes"), split="validation")
+    mode = "RGB" if channels == 3 else "L"
+    dataset = create_dataset("", str(folder / "shapes"), split="validation", input_img_mode=mode)
     loader = create_loader(
         dataset, batch_size=2, use_prefetcher=False, num_workers=0, device="cpu",
         **{key: data[key] for key in ("input_size", "mean", "std", "crop_pct", "interpolation")},
@@ -92,6 +93,24 @@ def test_images_predictions_and_maps_are_those_of_timms_own_loader(folder, name)
         mean, std = torch.tensor([0.5, 0.4, 0.3]), torch.tensor([0.2, 0.25, 0.3])
         pixels = 255 * (images[index].permute(1, 2, 0) * std + mean)
         assert (torch.tensor(one.image) - pixels).abs().max() <= 0.51
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # timm's open files
+def test_a_student_of_grey_images_sees_them_as_timms_own_loader_reads_them(folder, tmp_path):
+    home, _, _ = folder
+    options = yaml.safe_load((home / "plain" / "args.yaml").read_text())
+    options.update(in_chans=1, mean=[0.4], std=[0.25])
+    (tmp_path / "args.yaml").write_text(yaml.safe_dump(options))
+    grey = timm.create_model(options["model"], img_size=48, num_classes=10, in_chans=1, **STUDENT)
+    torch.save(dict(state_dict=grey.state_dict()), tmp_path / "last.pth.tar")
+    (shown,) = TimmAttentionReader(tmp_path / "args.yaml", tmp_path / "last.pth.tar").dataset(1)
+    images, _ = images_of_timm(home, channels=1, mean=[0.4], std=[0.25])
+    recorder = AttentionRecorder(grey.eval())
+    recorder.start((48, 48))
+    grey(images)
+    torch.testing.assert_close(shown.maps[-1], recorder.stop()[-1][0], rtol=1e-4, atol=1e-6)
+    pixels = 255 * (images[0, 0] * 0.25 + 0.4)
+    assert (torch.tensor(shown.image) - pixels[..., None]).abs().max() <= 0.51
 
 
 def test_augmented_maps_are_the_saved_links_of_the_maps(folder):

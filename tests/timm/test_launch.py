@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,8 @@ import torch
 import yaml
 
 from aal_plugin.core import link_weight
-from aal_plugin.timm.from_options import build_teacher, check_options, task_settings
+from aal_plugin.timm import from_options
+from aal_plugin.timm.from_options import build_teacher, task_settings
 from aal_plugin.timm.launch import load_script, missing_parts, put_task_in
 from aal_plugin.timm.options import add_options
 
@@ -116,7 +118,7 @@ def test_compiled_run_ends_as_the_eager_one(tmp_path):
 
 def test_images_are_renormalised_from_the_means_of_the_command_line(tmp_path):
     one = run(tmp_path / "one", *AAL)
-    other = run(tmp_path / "other", *AAL, "--mean", "0.9", "0.9", "0.9")
+    other = run(tmp_path / "other", *AAL, "--mean", "0.6", "0.6", "0.6")
     one, other = (each["state_dict"]["blocks.0.attn.qkv.weight"] for each in (one, other))
     assert not torch.equal(one, other)
 
@@ -125,23 +127,22 @@ def test_images_are_renormalised_from_the_means_of_the_command_line(tmp_path):
     "options, words",
     [
         ([], "--aal-teacher is missing; give a timm model"),
-        (AAL[:2], "the teacher has no weights"),
-        ([*AAL, "--aal-teacher-pretrained"], "--aal-random-teacher, but weights are given"),
-        ([*AAL, "--aal-gammas", "0.9", "0.8"], "--aal-gammas (0.9, 0.8), --aal-milestones ()"),
-        ([*AAL[:3], "--aal-milestones", "9"], "--aal-milestones [9] without --aal-gammas"),
-        ([*AAL, "--aal-stop-epoch", "-1"], "--aal-stop-epoch -1; "),
         (
-            [*AAL, "--aal-loss-weight", "-1"],
-            "--aal-loss-weight -1.0; choose a finite number, 0 or more",
+            AAL[:2],
+            "the teacher has no weights and would teach noise; give --aal-teacher-checkpoint",
         ),
-        ([*AAL, "--aal-links", "gamma"], "--aal-links='gamma'; choose 'full', 'alpha', 'beta'"),
-        ([*AAL, "--aal-links", "1-2,3"], "--aal-links '1-2,3'; choose"),
+        (
+            [*AAL[:2], "--aal-teacher-checkpoint", "no.pth"],
+            "--aal-teacher-checkpoint: checkpoint 'no.",
+        ),
+        ([*AAL, "--aal-teacher", "test_resnex"], "--aal-teacher 'test_resnex' is not a timm model"),
+        ([*AAL, "--resume", "no.pth"], "--resume: checkpoint 'no.pth': no such file in "),
+        ([*AAL, "--aal-teacher-pretrained"], "--aal-random-teacher, but weights are given"),
+        ([*AAL[:3], "--aal-milestones", "9"], "--aal-milestones [9] without --aal-gammas"),
         ([*AAL, "--aal-distill", "warm"], "--aal-distill 'warm'; choose one of ['soft', 'hard']"),
         ([*AAL, "--aal-distill-token"], "--aal-distill is missing; choose soft or hard"),
         ([*AAL, "--kd-model-name", "resnet18"], "--kd-model-name does not go with AAL"),
         ([*AAL, "--aal-attention-layers", "class_token=1"], "--aal-attention-layers class_token=1"),
-        ([*AAL, "--aal-attention-layers", "class_token=true"], "names no attention module"),
-        ([*AAL, "--aal-start-epoch", "-1"], "--aal-start-epoch -1; "),
         ([*AAL, "--aal-final", "0.02"], "--aal-final and --aal-gammas both lower λ"),
         ([*AAL[:3], "--aal-final", "2"], "--aal-final 2.0; choose a number above 0"),
         ([*AAL, "--aal-gama", "1"], "--aal-gama is not an option; did you mean --aal-gammas?"),
@@ -186,6 +187,86 @@ def test_the_papers_course_is_stretched_over_the_epochs(tmp_path, capsys):
     assert recorded["aal_final"] == 0.02 and recorded["aal_gammas"] is None
 
 
+def test_the_course_ends_at_final_also_with_cooldown_epochs_after_it(tmp_path, capsys):
+    """train.py has --cooldown-epochs, and cycles of the learning rate, after --epochs."""
+    options = ["--aal-final", "0.02", "--epochs", "3", "--cooldown-epochs", "2"]
+    run(tmp_path, *AAL[:3], *options)
+    found = lambdas(capsys.readouterr().out)
+    assert found[3:] == pytest.approx([2000 * 0.02] * 2)
+    assert found == sorted(found, reverse=True)
+
+
+needs_multilabel = pytest.mark.skipif(
+    not hasattr(timm.task, "MultiLabelClassificationTask"), reason="timm before 1.0.30"
+)
+
+
+@pytest.mark.parametrize(
+    "labels", ["--bce-loss", pytest.param("--task=multilabel", marks=needs_multilabel)]
+)
+def test_binary_losses_train_as_in_the_script_alone(tmp_path, capsys, labels):
+    """To the bit at λ = 0; with links the weights of the student are others."""
+    trained = {}
+    for name, options in (("zero", ["--aal-loss-weight", "0"]), ("links", [])):
+        trained[name] = run(tmp_path / name, *AAL, *options, labels, "--epochs", "1")
+    assert len(re.findall(r"'task_loss': \d", capsys.readouterr().out)) == 2
+    expected = plain(tmp_path / "plain", labels, "--epochs", "1")["state_dict"]
+    torch.testing.assert_close(trained["zero"]["state_dict"], expected, rtol=0, atol=0)
+    links = trained["links"]["state_dict"]
+    assert not torch.equal(links["blocks.0.attn.qkv.weight"], expected["blocks.0.attn.qkv.weight"])
+
+
+@needs_multilabel
+def test_distillation_of_many_labels_is_refused_before_training(tmp_path):
+    options = ["--task", "multilabel", "--aal-distill", "soft", "--aal-teacher-num-classes", "5"]
+    with pytest.raises(
+        ValueError, match="^--aal-distill 'soft' compares classes of which an image"
+    ):
+        run(tmp_path, *AAL, *options)
+    assert not list(tmp_path.rglob("*.pth.tar"))
+
+
+def flipped(path, copy):
+    """A copy with one bit of its largest tensor flipped."""
+    content = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        tensors = [entry for entry in archive.infolist() if "/data/" in entry.filename]
+    largest = max(tensors, key=lambda entry: entry.file_size)
+    content[largest.header_offset + 200 + largest.file_size // 2] ^= 16
+    copy.write_bytes(content)
+    torch.load(copy)  # torch itself says nothing
+    return copy
+
+
+@pytest.mark.parametrize("option", ["--resume", "--initial-checkpoint", "--aal-teacher-checkpoint"])
+def test_a_damaged_checkpoint_is_refused_before_training(tmp_path, capsys, option):
+    run(tmp_path / "whole", *AAL, "--epochs", "1")
+    path = flipped(tmp_path / "whole" / "last.pth.tar", tmp_path / "flipped.pth.tar")
+    said = refused(capsys, tmp_path / "rest", *AAL, option, str(path))
+    assert said.startswith(f"train.py: error: {option}: checkpoint ") and said.count("\n") == 1
+    assert "is damaged: " in said and "does not match its checksum" in said
+
+
+def test_a_damaged_file_that_the_script_finds_itself_is_refused(tmp_path):
+    """As --resume auto does: the option names no file."""
+    run(tmp_path / "whole", *AAL, "--epochs", "1")
+    path = flipped(tmp_path / "whole" / "last.pth.tar", tmp_path / "flipped.pth.tar")
+    source = SCRIPT.read_text()
+    found = source.replace("    args_text", f"    args.resume = {str(path)!r}\n    args_text", 1)
+    (tmp_path / "auto.py").write_text(found)
+    with pytest.raises(ValueError, match="flipped.pth.tar' is damaged"):
+        run(tmp_path, *AAL, "--resume", "auto", script=tmp_path / "auto.py")
+
+
+def test_the_teachers_channels_are_passed_on(tmp_path, monkeypatch):
+    given = {}
+    monkeypatch.setattr(from_options, "TimmTeacher", lambda **settings: given.update(settings))
+    parser = argparse.ArgumentParser()
+    add_options(parser)
+    build_teacher(parser.parse_args([*AAL[:3], "--aal-teacher-image-channels", "3", "2", "1"]))
+    assert given["image_channels"] == [3, 2, 1]
+
+
 def test_a_teacher_may_see_images_of_another_size(tmp_path):
     plain = run(tmp_path / "plain", *AAL)
     resized = run(tmp_path / "resized", *AAL, "--aal-teacher-image-size", "96")
@@ -227,20 +308,24 @@ def test_metrics_of_every_epoch_have_the_parts_of_the_loss(tmp_path, capsys):
     "options, words",
     [
         (["--aal-links", "1-3,1-2"], r"--aal-links has 2 \(first, last\) pairs"),
-        (["--aal-teacher", "test_resnex"], "--aal-teacher 'test_resnex' is not a timm model"),
+        (["--aal-links", "gamma"], "--aal-links 'gamma'; choose 'full', 'alpha', 'beta'"),
+        (["--aal-links", "1-2,3"], "--aal-links '1-2,3'; choose"),
         (["--aal-distill", "soft"], "the student has 5 classes and the teacher 1000"),
+        (
+            ["--aal-distill", "soft", "--aal-distill-token", "--aal-teacher-num-classes", "5"],
+            "^--aal-distill-token, but Vision.* has no .*, or no --aal-distill-token",
+        ),
         (["--aal-map-size", "0"], "--aal-map-size 0; choose a positive side"),
+        (["--aal-loss-weight", "-1"], "--aal-loss-weight -1.0; choose a finite number, 0 or more"),
+        (["--aal-gammas", "0.9", "0.8"], r"--aal-gammas \(0.9, 0.8\), --aal-milestones \(\): 0 m"),
+        (["--aal-stop-epoch", "-1"], "--aal-stop-epoch -1; "),
+        (["--aal-start-epoch", "-1"], "--aal-start-epoch -1; "),
+        (["--aal-attention-layers", "class_token=true"], r"--aal-attention-layers \{.*: set atten"),
     ],
 )
 def test_errors_of_the_task_name_options_too(tmp_path, options, words):
     with pytest.raises(ValueError, match=words):
         run(tmp_path, *AAL, *options)
-
-
-def test_missing_teacher_checkpoint_is_named(tmp_path):
-    options = ["--aal-teacher", "test_resnet", "--aal-teacher-checkpoint", "none.pth"]
-    with pytest.raises(FileNotFoundError, match="--aal-teacher-checkpoint 'none.pth': no such"):
-        run(tmp_path, *options)
 
 
 def test_options_become_settings_of_the_task():
@@ -253,7 +338,6 @@ def test_options_become_settings_of_the_task():
     given += " --aal-distill-reduction elements --aal-teacher-layers layer2 layer4"
     given += " --aal-attention-layers body.*.attn num_prefix_tokens=0 class_token=False"
     args = parser.parse_args([*AAL[:3], *given.split()])
-    check_options(args)
     settings = task_settings(args)
     assert settings["links"] == [(1, 2), (2, 3)]
     assert (settings["gammas"], settings["milestones"]) == ([0.99, 0.98], [200])

@@ -8,9 +8,15 @@ import timm
 import torch
 import yaml
 from timm import utils
+from timm.loss import BinaryCrossEntropy
 from timm.optim import create_optimizer_v2
 from timm.task import ClassificationTask, load_task_ema_checkpoint, resume_task_checkpoint
 from torch import nn
+
+try:
+    from timm.task import MultiLabelClassificationTask
+except ImportError:  # timm before 1.0.30
+    MultiLabelClassificationTask = None
 
 parser = argparse.ArgumentParser(description="Training on noise")
 parser.add_argument("--output", default=".")
@@ -25,6 +31,11 @@ parser.add_argument("--kd-model-name", default=None)
 parser.add_argument("--model-ema", action="store_true")
 parser.add_argument("--channels-last", action="store_true")
 parser.add_argument("--torchcompile", default=None)
+parser.add_argument("--in-chans", type=int, default=3)
+parser.add_argument("--cooldown-epochs", type=int, default=0)
+parser.add_argument("--bce-loss", action="store_true")
+parser.add_argument("--task", default="classification")
+parser.add_argument("--initial-checkpoint", default="")
 parser.add_argument("--grad-accum-steps", type=int, default=1)
 
 
@@ -42,11 +53,19 @@ def main():
         num_heads=2,
         num_classes=5,
         proj_drop_rate=args.drop,
+        in_chans=args.in_chans,
+        checkpoint_path=args.initial_checkpoint,
     ).to(device)
     nn.init.normal_(model.head.weight)
-    task = ClassificationTask(
-        model=model, criterion=nn.CrossEntropyLoss(), device=device, dtype=None, verbose=False
-    )
+    loss = BinaryCrossEntropy(smoothing=0.1) if args.bce_loss else nn.CrossEntropyLoss()
+    if args.task == "multilabel":
+        task = MultiLabelClassificationTask(
+            model=model, criterion_kwargs=dict(smoothing=0.1), threshold=0.4, verbose=False
+        )
+    else:
+        task = ClassificationTask(
+            model=model, criterion=loss, device=device, dtype=None, verbose=False
+        )
     # SGD: its step is the gradient itself, where Adam's hides the scale.
     optimizer = create_optimizer_v2(task.get_trainable_module(), "sgd", lr=1e-2)
     first = resume_task_checkpoint(task, args.resume, optimizer) if args.resume else 0
@@ -71,7 +90,7 @@ def main():
             recovery_dir=args.output,
             task=task,
         )
-    for epoch in range(first, args.epochs):
+    for epoch in range(first, args.epochs + args.cooldown_epochs):
         metrics = train_one_epoch(epoch, task.get_trainable_module(), optimizer, args, task=task)
         if saver is not None:
             print(f"epoch {epoch}", dict(metrics), flush=True)
@@ -88,8 +107,10 @@ def train_one_epoch(epoch, model, optimizer, args, task=None):
     optimizer.zero_grad()
     for step in range(2 * accumulated):
         generator = torch.Generator().manual_seed(100 * epoch + step)
-        images = torch.randn(args.batch_size, 3, 32, 32, generator=generator)
+        images = torch.randn(args.batch_size, args.in_chans, 32, 32, generator=generator)
         target = torch.randint(5, (args.batch_size,), generator=generator)
+        if args.task == "multilabel":
+            target = (torch.rand(args.batch_size, 5, generator=generator) < 0.4).float()
         mine = slice(args.rank * share, (args.rank + 1) * share)
         update = (step + 1) % accumulated == 0
         with nullcontext() if update else task.no_sync():

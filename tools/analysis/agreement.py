@@ -9,16 +9,9 @@ The images come from each config's `test_dataloader`, which must list the same i
 import argparse
 from pathlib import Path
 
-import torch
-from mmengine.registry import init_default_scope
-from mmengine.runner import Runner
 from tqdm import tqdm
 
-from aal_plugin.analysis.agreement import disagreement, format_disagreement, plot_disagreement
 from aal_plugin.files import save_figure
-from aal_plugin.mm.checkpoints.export import student_of
-from aal_plugin.mm.checkpoints.reading import read_checkpoint, saved_weights
-from aal_plugin.mm.configs.reading import read_config
 from aal_plugin.process import plain_errors
 
 
@@ -28,17 +21,23 @@ def main() -> None:
     )
     parser.add_argument("out", help="the picture to write")
     parser.add_argument("pairs", nargs="+", metavar="CONFIG CHECKPOINT")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--device", help="default: cuda, or cpu where there is none")
     parser.add_argument(
         "--ema", action="store_true", help="use the averaged weights of EMAHook, not the raw ones"
     )
     args = parser.parse_args()
     if len(args.pairs) % 2:
         parser.error("give a checkpoint after each config")
+    # After the arguments: these imports take seconds.
+    import torch
+
+    from aal_plugin.analysis.agreement import disagreement, format_disagreement, plot_disagreement
+
+    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
     pairs = list(zip(args.pairs[::2], args.pairs[1::2]))
     names, rows = ["labels"], []
     for config, checkpoint in pairs:
-        truth, predicted = predict(config, checkpoint, args.device, args.ema)
+        truth, predicted = predict(config, checkpoint, device, args.ema)
         rows = rows or [truth]
         if truth != rows[0]:
             raise ValueError(
@@ -57,11 +56,19 @@ def name_of(config: str, checkpoint: str, pairs: list) -> str:
     return Path(config).stem + ("" if alone else f" {Path(checkpoint).parent.name}")
 
 
-@torch.no_grad()
 def predict(
     config: str, checkpoint: str, device: str, ema: bool = False
 ) -> tuple[list[int], list[int]]:
     """Labels and predictions for the images of the config's test_dataloader."""
+    import torch
+    from mmengine.registry import init_default_scope
+    from mmengine.runner import Runner
+
+    from aal_plugin.analysis.saved_links import saved_weights
+    from aal_plugin.mm.configs.reading import read_config
+    from aal_plugin.mm.evaluation.trained_weights import read_checkpoint
+    from aal_plugin.mm.export import student_of
+
     cfg = read_config(config)
     init_default_scope(cfg.get("default_scope", "mmpretrain"))
     weights = saved_weights(read_checkpoint(checkpoint), ema, checkpoint)
@@ -69,7 +76,8 @@ def predict(
     truth: list[int] = []
     predicted: list[int] = []
     for data in tqdm(Runner.build_dataloader(cfg.test_dataloader), desc=Path(config).stem):
-        samples = model.test_step(data)
+        with torch.no_grad():
+            samples = model.test_step(data)
         truth += [int(sample.gt_label) for sample in samples]
         predicted += [int(sample.pred_label) for sample in samples]
     return truth, predicted

@@ -8,17 +8,19 @@ student's threshold is the one with most right boxes on --threshold-images valid
 --threshold sets it, one value per student. The box cut there is dashed, the true box is full.
 """
 
+from __future__ import annotations
+
 import argparse
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from aal_plugin.analysis.attention_rows import attention_rows
-from aal_plugin.analysis.localization import find_threshold, pick_map, threshold_boxes
-from aal_plugin.analysis.shown import Shown
 from aal_plugin.files import save_figure
-from aal_plugin.mm.evaluation.attention_maps import AttentionReader, image_files
 from aal_plugin.process import plain_errors
+
+if TYPE_CHECKING:
+    from aal_plugin.analysis.shown import Shown
 
 
 def main() -> None:
@@ -40,6 +42,11 @@ def main() -> None:
     args = parser.parse_args()
     if args.threshold and len(args.threshold) != len(args.student):
         parser.error(f"--threshold: give {len(args.student)} values, one for each --student")
+
+    # After the arguments: these imports take seconds.
+    from aal_plugin.analysis.attention_rows import attention_rows
+    from aal_plugin.analysis.localization import pick_map, threshold_boxes
+    from aal_plugin.mm.evaluation.attention_maps import AttentionReader, image_files
 
     files = image_files(args.images)
     students, predictions, shown = {}, {}, []
@@ -67,6 +74,8 @@ def main() -> None:
 
 def found_threshold(images: Iterable[Shown]) -> float:
     """The threshold with most right boxes on the images that have one."""
+    from aal_plugin.analysis.localization import find_threshold, pick_map
+
     boxed = [(pick_map(i.maps), i.image.shape[:2], i.box) for i in images if i.box is not None]
     return find_threshold(
         [attention for attention, _, _ in boxed],

@@ -3,19 +3,15 @@
 
     tools/analysis/compare_runs.py WORK_DIR... OUT [--reach VALUE...]
 
-A WORK_DIR may be NAME=WORK_DIR; runs of the same name are seeds of one recipe, drawn as their mean
-in a band from the lowest to the highest. The tool also prints the best accuracy, the last, and the
-first validated epoch that reached the accuracies of --reach (default: the best of the first run).
+A WORK_DIR is MMPretrain's, or an output folder of timm's train.py, and may be NAME=WORK_DIR. Runs
+of the same name are seeds of one recipe, drawn as their mean in a band from the lowest to the
+highest. The tool also prints the best accuracy, the last, and the first validated epoch that
+reached the accuracies of --reach (default: the best of the first run).
 """
 
 import argparse
 from collections import defaultdict
-from pathlib import Path
 
-import numpy as np
-
-from aal_plugin.analysis.curves import PANELS, plot_curves
-from aal_plugin.analysis.runs import epochs_to_reach, read_run
 from aal_plugin.files import save_figure
 from aal_plugin.process import plain_errors
 
@@ -29,11 +25,16 @@ def main() -> None:
     parser.add_argument("--reach", type=float, nargs="+", help="values of --metric to reach")
     parser.add_argument("--metric", default="accuracy/top1", help="key in the log")
     args = parser.parse_args()
+    # After the arguments: these imports take seconds.
+    import numpy as np
+
+    from aal_plugin.analysis.curves import PANELS, plot_curves
+    from aal_plugin.analysis.runs import named_folder, read_run
 
     runs = defaultdict(list)
     for run in args.runs:
-        name, _, work_dir = run.rpartition("=")
-        runs[name or Path(work_dir).name].append(read_run(work_dir))
+        name, work_dir = named_folder(run)
+        runs[name or work_dir.resolve().name].append(read_run(work_dir))
     for name, same in runs.items():
         for run in same:
             if args.metric not in run.curves:
@@ -52,18 +53,18 @@ def main() -> None:
     if len(args.runs) > len(runs):
         print("\nmeans over the runs of a name; n/m: n of m runs reached the value")
 
-    panels = dict(PANELS)
-    panels.setdefault(args.metric, args.metric)
-    out = Path(args.out)
-    save_figure(plot_curves(runs, panels), out, dpi=130)
-    print(f"\nwrote {out}")
+    panels = {args.metric: (args.metric, ""), **PANELS}
+    save_figure(plot_curves(runs, panels), args.out, dpi=130)
+    print(f"\nwrote {args.out}")
 
 
 def epochs_cell(curves: list, value: float) -> str:
+    from aal_plugin.analysis.runs import epochs_to_reach
+
     reached = [epochs_to_reach(curve, value) for curve in curves]
     met = [epoch for epoch in reached if epoch is not None]
     if len(met) == len(curves):
-        return f"{np.mean(met):.4g}"
+        return f"{sum(met) / len(met):.4g}"
     return "never" if len(curves) == 1 else f"{len(met)}/{len(curves)}"
 
 

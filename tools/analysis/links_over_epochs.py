@@ -4,22 +4,16 @@
     tools/analysis/links_over_epochs.py WORK_DIR OUT
 
 OUT.gif is an animation; with another ending OUT is a strip of a few epochs side by side. The epochs
-are those that LinkHeatmapHook recorded in the work dir, or without the hook those of epoch_*.pth.
+are those that LinkHeatmapHook recorded in the work dir, or without the hook those of epoch_*.pth,
+or of the checkpoint-*.pth.tar of timm's train.py.
 A value of 1 means that the links are as large as before training; --absolute draws magnitudes.
 """
 
 import argparse
-import re
 from pathlib import Path
 
-from tqdm import tqdm
-
-from aal_plugin.analysis import link_growth, link_strength
-from aal_plugin.analysis.heatmap import GROWTH, LABEL, animate, strip
-from aal_plugin.analysis.link_records import read_records
 from aal_plugin.files import save_figure
 from aal_plugin.process import plain_errors
-from aal_plugin.saved_links import read_links
 
 
 def main() -> None:
@@ -34,15 +28,11 @@ def main() -> None:
         "--absolute", action="store_true", help="draw magnitudes, not their growth since the start"
     )
     args = parser.parse_args()
-    by_epoch = read_records(args.work_dir)
-    label = LABEL
-    if 0 in by_epoch and not args.absolute:  # the records have the start itself
-        start = by_epoch[0]
-        by_epoch = {epoch: strength / start for epoch, strength in by_epoch.items()}
-        label = GROWTH
-    if not by_epoch:
-        label = LABEL if args.absolute else GROWTH
-        by_epoch = from_checkpoints(Path(args.work_dir), args.absolute)
+    # After the arguments: these imports take seconds.
+    from aal_plugin.analysis.heatmap import animate, strip
+    from aal_plugin.analysis.link_records import link_history
+
+    by_epoch, label, _ = link_history(args.work_dir, args.absolute)
     if not by_epoch:
         raise ValueError(
             f"{args.work_dir} has neither records of LinkHeatmapHook nor epoch_*.pth; train with "
@@ -55,17 +45,6 @@ def main() -> None:
     else:
         save_figure(strip(by_epoch, args.epochs, label), out, dpi=150)
     print(f"wrote {out}: epochs {', '.join(map(str, sorted(by_epoch)))}")
-
-
-def from_checkpoints(work_dir: Path, absolute: bool) -> dict:
-    files = {
-        int(found.group(1)): path
-        for path in work_dir.glob("epoch_*.pth")
-        if (found := re.fullmatch(r"epoch_(\d+)", path.stem))
-    }
-    reading = tqdm(sorted(files.items()), desc="checkpoints", disable=len(files) < 5)
-    measure = link_strength if absolute else link_growth
-    return {epoch: measure(*read_links(str(path))) for epoch, path in reading}
 
 
 if __name__ == "__main__":

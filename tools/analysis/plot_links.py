@@ -13,20 +13,8 @@ OUT is a PNG (or PDF, SVG); a CSV with both numbers is written beside it. No mod
 import argparse
 from pathlib import Path
 
-from aal_plugin.analysis import (
-    head_growth,
-    head_strength,
-    link_growth,
-    link_share,
-    link_strength,
-    plot_link_strengths,
-    select_ranges,
-)
-from aal_plugin.analysis.heatmap import GROWTH, LABEL
-from aal_plugin.analysis.links import write_link_csv
 from aal_plugin.files import save_figure
 from aal_plugin.process import plain_errors
-from aal_plugin.saved_links import read_links
 
 
 def main() -> None:
@@ -55,6 +43,18 @@ def main() -> None:
     names = args.names or [f"{Path(c).parent.name}/{Path(c).stem}" for c in args.checkpoints]
     if len(set(names)) != len(args.checkpoints):
         parser.error(f"--names: {len(args.checkpoints)} checkpoints need as many different names")
+    # After the arguments: these imports take seconds.
+    from aal_plugin.analysis import (
+        head_growth,
+        head_strength,
+        link_growth,
+        link_share,
+        link_strength,
+        plot_link_strengths,
+        select_ranges,
+    )
+    from aal_plugin.analysis.links import GROWTH, LABEL, write_link_csv
+    from aal_plugin.analysis.saved_links import read_links
 
     saved = {name: read_links(path, args.ema) for name, path in zip(names, args.checkpoints)}
     heads = next(iter(saved.values())).heads

@@ -11,17 +11,18 @@ preferred no block. alpha and beta are the paper's Table 1. FILE.py is a config;
 be trained as it is.
 """
 
+from __future__ import annotations
+
 import argparse
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from aal_plugin.analysis import held_share, link_growth, link_share, select_ranges
-from aal_plugin.core import link_ranges
 from aal_plugin.files import write_whole
 from aal_plugin.process import plain_errors
-from aal_plugin.saved_links import read_links
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def main() -> None:
@@ -36,6 +37,11 @@ def main() -> None:
         "--ema", action="store_true", help="use the averaged links, not the raw ones"
     )
     args = parser.parse_args()
+    # After the arguments: these imports take seconds.
+    from aal_plugin.analysis import held_share, link_growth, link_share, select_ranges
+    from aal_plugin.analysis.saved_links import read_links
+    from aal_plugin.core import link_ranges
+
     links = read_links(args.checkpoint, args.ema)
     share = link_share(*links)
     levels, blocks = share.shape
@@ -80,6 +86,8 @@ def show(pair: tuple) -> str:
 
 def grown(growth: np.ndarray, heads: list[int], first: int, last: int) -> str:
     """Mean growth of the blocks from first to last, and of a level's other linked blocks."""
+    import numpy as np
+
     chosen = np.zeros(len(heads), bool)
     chosen[first - 1 : last] = True
     linked = ~np.isnan(growth)

@@ -11,12 +11,9 @@ import argparse
 import sys
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
-from aal_plugin.analysis.attention_sheet import attention_sheet, strongest_pairs
 from aal_plugin.files import save_figure
-from aal_plugin.mm.evaluation.attention_maps import AttentionReader, image_files
 from aal_plugin.process import plain_errors
 
 
@@ -39,6 +36,12 @@ def main() -> None:
         "--ema", action="store_true", help="use the averaged weights of EMAHook, not the raw ones"
     )
     args = parser.parse_args()
+    # After the arguments: these imports take seconds.
+    import numpy as np
+
+    from aal_plugin.analysis.attention_sheet import attention_sheet, strongest_pairs
+    from aal_plugin.mm.evaluation.attention_maps import AttentionReader, image_files
+
     files = image_files(args.images)
     reader = AttentionReader(args.config, args.checkpoint, args.ema)
     total = len(reader.recorder.heads)

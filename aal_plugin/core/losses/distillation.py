@@ -114,9 +114,7 @@ def check_distillation(
     """
     check_choice(f"{key}.kind", kind, list(DISTILLATIONS))
     check_flag(f"{key}.token", token)
-    check_number(f"{key}.temperature", temperature, "a number above 0")
-    if temperature <= 0:
-        raise ValueError(f"{key}.temperature={temperature!r}; choose a number above 0")
+    check_number(f"{key}.temperature", temperature, "a number above 0", above=0)
     check_choice(f"{key}.reduction", reduction, REDUCTIONS)
     if reduction != "batch" and kind != "soft":
         raise ValueError(

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate
-from typing import cast
+from numbers import Integral
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +15,17 @@ from torch import Tensor, nn
 from aal_plugin.core.precision import wide_dtype
 
 from .link_distance import augmented_gap
-from .link_ranges import Range
-from .map_grid import map_grid
 from .resize import resize_maps
+
+Range = tuple[int, int]
+Links = str | Sequence[Range]
+
+# AAL, Table 1: (first, last) student block, 1-based and inclusive, for each of the seven levels
+# of EfficientNet-B3, on a student of twelve blocks.
+TABLE_1 = {
+    "alpha": ((1, 3), (1, 5), (3, 5), (4, 6), (4, 6), (6, 11), (7, 12)),
+    "beta": ((1, 2), (1, 5), (3, 5), (4, 6), (4, 7), (6, 10), (7, 10)),
+}
 
 
 class AttentionLinks(nn.ModuleList):
@@ -63,8 +71,7 @@ class AttentionLinks(nn.ModuleList):
         Args:
             maps: attention maps of every student block, (B, M, h, w) each.
             activations: teacher maps of every level, (B, C, H, W) each.
-            size: the common grid (h, w). Default: the student's, or 14×14 if its blocks have
-                several grids.
+            size: the common grid (h, w); by default that of `map_grid`.
             antialias: smooth before a teacher map is made smaller.
 
         Raises:
@@ -78,34 +85,122 @@ class AttentionLinks(nn.ModuleList):
             )
         dtype = torch.promote_types(maps[0].dtype, torch.float32)
         convs = cast("list[nn.Conv2d]", list(self))
+        # Levels that are linked to the same blocks share one product.
+        groups: dict[Range, list[int]] = {}
+        for level, linked in enumerate(self.ranges):
+            groups.setdefault(linked, []).append(level)
         with torch.autocast(maps[0].device.type, enabled=False):
             blocks = [resize_maps(block.to(wide_dtype(block)), size) for block in maps]
             stack = torch.cat(blocks, dim=1).flatten(2)
             total = stack.new_zeros((), dtype=dtype)
-            for (first, last), levels in self._groups():
-                heads = slice(sum(self.heads[: first - 1]), sum(self.heads[:last]))
+            for linked, levels in groups.items():
                 weight = torch.cat([convs[level].weight.flatten(1) for level in levels])
                 bias = torch.cat([cast(Tensor, convs[level].bias) for level in levels])
                 resized = [resize_maps(activations[i], size, antialias) for i in levels]
                 activation = torch.cat(resized, dim=1).flatten(2).to(dtype)
-                gaps = augmented_gap(weight.to(dtype), bias.to(dtype), stack[:, heads], activation)
-                total = total + gaps.sum()
+                heads = stack[:, self._heads_of(linked)]
+                total = (
+                    total + augmented_gap(weight.to(dtype), bias.to(dtype), heads, activation).sum()
+                )
             channels = sum(conv.out_channels for conv in convs)
             return total / (len(stack) * channels * size[0] * size[1])
-
-    def _groups(self) -> list[tuple[Range, list[int]]]:
-        """Levels that are linked to the same blocks share one product."""
-        groups: dict[Range, list[int]] = {}
-        for level, linked in enumerate(self.ranges):
-            groups.setdefault(linked, []).append(level)
-        return list(groups.items())
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """Attention maps of every block, (B, M, h, w) each → augmented maps, (B, C, h, w) each."""
         # One concatenation: a range of blocks is a slice of it, not a copy.
         stack = torch.cat(list(maps), dim=1)
-        offsets = [0, *accumulate(block.shape[1] for block in maps)]
+        return [link(stack[:, self._heads_of(linked)]) for link, linked in zip(self, self.ranges)]
+
+    def _heads_of(self, blocks: Range) -> slice:
+        first, last = blocks
+        return slice(sum(self.heads[: first - 1]), sum(self.heads[:last]))
+
+
+def link_ranges(links: Links, num_levels: int, num_blocks: int) -> list[Range]:
+    """(first, last) student block of every teacher level, 1-based and inclusive (AAL, Table 1).
+
+    Args:
+        links: 'full' links every block to every level. 'alpha' and 'beta' are the paper's
+            selective links, stretched over other depths: level l of L uses Table 1's level
+            round((l-1)/(L-1)·6)+1, and its range a–b becomes floor((a-1)·N/12)+1 – ceil(b·N/12).
+            Or one (first, last) pair per level.
+        num_levels: L.
+        num_blocks: N.
+
+    Raises:
+        ValueError: an unknown name, a pair outside 1–num_blocks, or not one pair per level.
+
+    Example:
+        >>> link_ranges("alpha", num_levels=4, num_blocks=12)
+        [(1, 3), (3, 5), (4, 6), (7, 12)]
+    """
+    if isinstance(links, str) and links == "full":
+        return [(1, num_blocks)] * num_levels
+    if isinstance(links, str) and links in TABLE_1:
+        top = num_levels - 1
+        levels = [round(level / top * 6) if top else 6 for level in range(num_levels)]
         return [
-            link(stack[:, offsets[first - 1] : offsets[last]])
-            for link, (first, last) in zip(self, self.ranges)
+            ((first - 1) * num_blocks // 12 + 1, -(-last * num_blocks // 12))
+            for first, last in (TABLE_1[links][level] for level in levels)
         ]
+    if isinstance(links, str) or not isinstance(links, Sequence):
+        raise ValueError(
+            f"link_head.links={links!r}; choose 'full', 'alpha', 'beta' or one (first, last) pair "
+            "per teacher level"
+        )
+    for pair in links:
+        if not isinstance(pair, (list, tuple)) or len(pair) != 2 or not all(map(_whole, pair)):
+            raise ValueError(
+                f"link_head.links: {pair!r} is not a (first, last) pair of block numbers, such as "
+                "(1, 3); choose whole numbers"
+            )
+    ranges = [(int(first), int(last)) for first, last in cast("Sequence[Range]", links)]
+    if len(ranges) != num_levels:
+        raise ValueError(
+            f"link_head.links has {len(ranges)} (first, last) pairs, but the teacher has "
+            f"{num_levels} levels; give one pair per level"
+        )
+    for level, (first, last) in enumerate(ranges, start=1):
+        if not 1 <= first <= last <= num_blocks:
+            raise ValueError(
+                f"link_head.links: level {level} has ({first}, {last}); "
+                f"choose 1 <= first <= last <= {num_blocks}, the student's blocks"
+            )
+    return ranges
+
+
+def as_grid(size: int | Sequence[int] | None, key: str = "map_size") -> tuple[int, int] | None:
+    """The grid (h, w) of a setting: a side, (h, w) or None.
+
+    Raises:
+        ValueError: not a grid, or a grid of one position: a map of one number, divided by its
+            norm, is always 1 or -1.
+
+    Example:
+        >>> as_grid(14), as_grid((7, 14)), as_grid(None)
+        ((14, 14), (7, 14), None)
+    """
+    if size is None:
+        return None
+    grid = tuple(size) if isinstance(size, Sequence) else (size, size)
+    if len(grid) != 2 or not all(map(_whole, grid)) or min(grid) < 1 or grid[0] * grid[1] < 2:
+        raise ValueError(
+            f"{key}={size!r}; choose a positive side, (h, w), or None; a grid needs at least two "
+            "positions"
+        )
+    return int(grid[0]), int(grid[1])
+
+
+def map_grid(maps: Sequence[Tensor]) -> tuple[int, int]:
+    """The grid that the maps of all blocks share, or 14×14, the paper's, if they have several.
+
+    Example:
+        >>> map_grid([torch.rand(1, 3, 7, 7)] * 2)
+        (7, 7)
+    """
+    grids = {(block.shape[-2], block.shape[-1]) for block in maps}
+    return grids.pop() if len(grids) == 1 else (14, 14)
+
+
+def _whole(number: Any) -> bool:
+    return isinstance(number, Integral) and not isinstance(number, bool)

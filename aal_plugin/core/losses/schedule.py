@@ -73,8 +73,8 @@ def paper_course(
 
     The first gamma applies to two thirds of the run, rounded to whole epochs, and lowers λ by the
     same factor as the paper's 200 epochs. The second gamma applies to the rest. Another `final`
-    raises both factors to one power, so the course keeps its shape. A run of one epoch or less
-    has one gamma.
+    raises both factors to one power, so the course keeps its shape. After the run λ stays: epochs
+    that come on top, such as a cool-down, have `final` of its start.
 
     Args:
         epochs: length of the run. Loops by iteration may have a fraction of an epoch.
@@ -89,25 +89,28 @@ def paper_course(
 
     Example:
         >>> paper_course(300)
-        ((0.99, 0.98), (200,))
-        >>> gammas, milestones = paper_course(20, final=0.02)
-        >>> milestones, round(link_weight(20, 1.0, gammas, milestones), 6)
-        ((13,), 0.02)
+        ((0.99, 0.98, 1.0), (200, 300))
+        >>> course = paper_course(20, final=0.02)
+        >>> [round(link_weight(epoch, 1.0, *course), 3) for epoch in (0, 13, 20, 30)]
+        [1.0, 0.142, 0.02, 0.02]
     """
-    check_number("epochs", epochs, "a number above 0")
-    if epochs <= 0:
-        raise ValueError(f"epochs={epochs!r}; choose a number above 0")
+    check_number("epochs", epochs, "a number above 0", above=0)
     check_final(final)
-    power = math.log(final) / math.log(PAPER_FINAL)
     if epochs <= 1:
-        return (final ** (1 / epochs),), ()
+        return (final, 1.0), (1,)
+    power = math.log(final) / math.log(PAPER_FINAL)
     milestone = round(epochs * _PAPER_PHASES[0][1] / _PAPER_EPOCHS)
     lengths = (milestone, epochs - milestone)
-    gammas = tuple(
+    first, second = (
         gamma ** (power * paper_length / length)
         for (gamma, paper_length), length in zip(_PAPER_PHASES, lengths)
     )
-    return gammas, (milestone,)
+    # λ is set at whole epochs, so the part of an epoch at the end has a gamma of its own.
+    whole = math.floor(epochs)
+    phases = [(first, milestone), (second, whole), (second ** (epochs - whole), math.ceil(epochs))]
+    starts = (0, milestone, whole)
+    used = [(gamma, end) for (gamma, end), start in zip(phases, starts) if end > start]
+    return (*(gamma for gamma, _ in used), 1.0), tuple(end for _, end in used)
 
 
 def check_final(final: float) -> None:
@@ -117,9 +120,7 @@ def check_final(final: float) -> None:
         >>> check_final(0.02)
     """
     allowed = "a number above 0 and at most 1; for λ = 0 set stop_epoch"
-    check_number("final", final, allowed, 0, 1)
-    if final == 0:
-        raise ValueError(f"final={final!r}; choose {allowed}")
+    check_number("final", final, allowed, high=1, above=0)
 
 
 def check_schedule(

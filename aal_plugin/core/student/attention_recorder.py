@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from .by_name import AttentionLayers, reader_by_name
 from .families import find_reader
 from .readers import Read
-from .recorder import Recorder
-from .sources import Source
+from .recorder import Places, Recorder, Source
 
 
 class AttentionRecorder:
@@ -34,7 +33,7 @@ class AttentionRecorder:
         image_size: (H, W) that the student was built for, or None if it accepts any.
 
     Raises:
-        ValueError: no known family; image and patch or window sizes that do not fit.
+        ValueError: no known family; image and patch sizes that do not fit.
 
     Example:
         >>> import timm, torch
@@ -52,7 +51,7 @@ class AttentionRecorder:
         reader = find_reader(student) if layers is None else reader_by_name(student, layers)
         self.heads = [block.num_heads for block in reader.blocks]
         self.image_size = reader.image_size
-        self._check = reader.check
+        self._patch = reader.patch
         if self.image_size is not None:
             self._check(*self.image_size)
         # Blocks share the source of their grid: it is recorded once.
@@ -68,13 +67,16 @@ class AttentionRecorder:
             self._blocks.append((block.read, recorders, grids[block.grid]))
         self._recorders = [one for _, several, _ in self._blocks for one in several]
         self._recorders += grids.values()
+        self._places = Places(student, [module for b in reader.blocks for module in b.modules])
 
     def start(self, image_size: tuple[int, int]) -> None:
         """Start to record, before a forward pass on images of (H, W) pixels.
 
         Raises:
-            ValueError: the student's patches or windows do not fit this size.
+            ValueError: the student's patches do not divide this size; a module that AAL
+                records was replaced since (LoRA).
         """
+        self._places.check()
         self._check(*image_size)
         for recorder in self._recorders:
             recorder.start()
@@ -106,3 +108,17 @@ class AttentionRecorder:
                 "no attention of them"
             )
         return [read(*block_values, grid=grid) for read, block_values, grid in found]
+
+    def _check(self, height: int, width: int) -> None:
+        if self._patch is None:
+            return
+        patch_h, patch_w = self._patch
+        if height % patch_h or width % patch_w:
+            near = [
+                max(1, round(n / patch)) * patch for n, patch in zip((height, width), self._patch)
+            ]
+            raise ValueError(
+                f"images of {height}×{width} pixels: the student's patch of {patch_h}×{patch_w} "
+                "does not divide them, so attention maps and activation maps would not line up; "
+                f"choose multiples, such as {near[0]}×{near[1]}"
+            )

@@ -10,9 +10,9 @@ from typing import Any
 from torch import nn
 
 from .readers import BlockReader, StudentReader, matrix_reader, projections_reader, qkv_reader
-from .reading_check import first_right, noisy_copy
-from .recognise import any_size, is_a, own_scale
-from .sources import Foreign, Source, output_grid
+from .reading_check import first_right
+from .recognise import is_a, own_scale
+from .recorder import Foreign, Source, output_grid
 
 AttentionLayers = str | Sequence[str] | dict[str, Any]
 
@@ -22,20 +22,11 @@ HEADS = ("num_heads", "num_attention_heads", "heads", "n_heads")
 
 
 def reader_by_name(student: nn.Module, layers: AttentionLayers) -> StudentReader:
-    """The reader of a ViT whose attention modules are named.
+    """The reader of a ViT whose attention modules are named; see "A ViT of your own" in the docs.
 
-    An attention module has its number of heads, in `num_heads`, `num_attention_heads`, `heads` or
-    `n_heads`, and one of these:
-
-    - `qkv`, a module that is called and returns (B, T, 3·M·D), queries before keys before values;
-    - separate query and key projections that are called and return (B, T, M·D) each, named q and
-      k, q_proj and k_proj, query and key, or to_q and to_k;
-    - `attn_drop`, a module that receives the softmax weights (B, M, T, T), queries before keys.
-
-    The first of these that gives the right maps is used. The factor on the product of queries and
-    keys is the attention module's `scale` or `scaling`, or 1/√D if it has neither; `q_norm` and
-    `k_norm` are applied. The result is checked, see `reading_check`: rotary and relative-position
-    terms, talking heads and the like are read at `attn_drop`, or rejected by name.
+    An attention module has its number of heads and `qkv`, separate query and key projections, or
+    `attn_drop`; the first of these that gives the right maps is used, see `reading_check`. The
+    factor on the product is its `scale` or `scaling`, or 1/√D; `q_norm` and `k_norm` are applied.
 
     Args:
         student: the ViT, or a module that contains it.
@@ -75,45 +66,44 @@ def reader_by_name(student: nn.Module, layers: AttentionLayers) -> StudentReader
             f"{num_prefix_tokens}"
         )
     modules = dict(student.named_modules())
-    patch_name = _matching([patch_name or _first_conv(modules)], modules)[0]
+    if patch_name is None:
+        patch_name = next((n for n, m in modules.items() if isinstance(m, nn.Conv2d)), None)
+    if patch_name is None:
+        raise ValueError(
+            "attention_layers: the student has no convolution; set attention_layers.patch_embed"
+        )
+    grid = Source(modules[_matching([patch_name], modules)[0]], output_grid)
     names = _matching([patterns] if isinstance(patterns, str) else patterns, modules)
-
-    def candidates(owner: nn.Module) -> list[list[BlockReader]]:
-        own = dict(owner.named_modules())
-        grid = Source(own[patch_name], output_grid)
-        return [
-            _candidates(name, own[name], grid, num_prefix_tokens, class_token) for name in names
-        ]
-
-    twin = noisy_copy(student)
-    right = first_right(twin, names, candidates(twin), class_token)
-    blocks = [readers[number] for readers, number in zip(candidates(student), right)]
-    return StudentReader(blocks, None, any_size)
+    candidates = [
+        _candidates(name, modules[name], grid, num_prefix_tokens, class_token) for name in names
+    ]
+    return StudentReader(first_right(student, names, candidates, class_token))
 
 
 def _candidates(
     name: str, attn: Foreign, grid: Source, num_prefix_tokens: int, class_token: bool
 ) -> list[BlockReader]:
     """The readers that may fit an attention module, the cheapest first."""
-    num_heads = next((getattr(attn, heads) for heads in HEADS if hasattr(attn, heads)), None)
+    num_heads: Any = next((getattr(attn, heads) for heads in HEADS if hasattr(attn, heads)), None)
+    # Without its number of heads, no part of it can be read.
+    parts = {} if num_heads is None else {n: m for n, m in attn._modules.items() if m is not None}
     norms: dict[str, Any] = dict(
         query_norm=getattr(attn, "q_norm", None), key_norm=getattr(attn, "k_norm", None)
     )
     readers: list[BlockReader] = []
-    if num_heads is not None and _has(attn, "qkv"):
+    if "qkv" in parts:
         scale = _scale(name, attn, attn.qkv, 3 * num_heads)
         readers.append(qkv_reader(attn, grid, num_prefix_tokens, scale, class_token, **norms))
     for query, key in SEPARATE:
-        if num_heads is not None and _has(attn, query) and _has(attn, key):
-            projections = getattr(attn, query), getattr(attn, key)
-            scale = _scale(name, attn, projections[0], num_heads)
+        if query in parts and key in parts:
+            scale = _scale(name, attn, parts[query], num_heads)
+            both = parts[query], parts[key], num_heads
             readers.append(
                 projections_reader(
-                    attn, *projections, num_heads, grid, num_prefix_tokens, scale, class_token,
-                    **norms,
+                    attn, *both, grid, num_prefix_tokens, scale, class_token, **norms
                 )
-            )  # fmt: skip
-    if num_heads is not None and _has(attn, "attn_drop"):
+            )
+    if "attn_drop" in parts:
         readers.append(matrix_reader(attn, grid, num_prefix_tokens, class_token))
     if readers:
         return readers
@@ -125,10 +115,6 @@ def _candidates(
     )
 
 
-def _has(attn: Foreign, name: str) -> bool:
-    return isinstance(getattr(attn, name, None), nn.Module)
-
-
 def _scale(name: str, attn: Foreign, projection: nn.Module, parts: int) -> float:
     if is_a(attn, "mmpretrain.models.utils.attention.MultiheadAttention"):
         return own_scale(attn)
@@ -136,13 +122,14 @@ def _scale(name: str, attn: Foreign, projection: nn.Module, parts: int) -> float
         scale = getattr(attn, attribute, None)
         if isinstance(scale, (int, float)):
             return scale
-    if not isinstance(projection, nn.Linear):
+    width = getattr(projection, "out_features", None)  # of nn.Linear, LoRA and quantised layers
+    if not isinstance(width, int):
         raise ValueError(
             f"attention_layers: {name!r} ({type(attn).__name__}) needs an attribute `scale`, the "
             f"factor on the product of queries and keys, since its projection is a "
             f"{type(projection).__name__}, whose width AAL does not know"
         )
-    return float((projection.out_features // parts) ** -0.5)
+    return float((width // parts) ** -0.5)
 
 
 def _matching(patterns: Sequence[str], modules: dict[str, nn.Module]) -> list[str]:
@@ -165,12 +152,3 @@ def _matching(patterns: Sequence[str], modules: dict[str, nn.Module]) -> list[st
             "once"
         )
     return found
-
-
-def _first_conv(modules: dict[str, nn.Module]) -> str:
-    for name, module in modules.items():
-        if isinstance(module, nn.Conv2d):
-            return name
-    raise ValueError(
-        "attention_layers: the student has no convolution; set attention_layers.patch_embed"
-    )

@@ -11,14 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from aal_plugin.core.teacher.layer_names import named_modules_of, split_item
-from aal_plugin.core.teacher.layer_output import as_map, item_of
-from aal_plugin.core.teacher.levels import output_formats
-from aal_plugin.core.teacher.stages import default_layers
+from aal_plugin.core.images import image_channels_of
+from aal_plugin.core.layer_maps import as_map, item_of
+from aal_plugin.core.layer_names import default_layers, named_modules_of, nearest, split_item
 
 from .families import known_reader
-from .recorder import Recorder
-from .sources import output_of
+from .recorder import Places, Recorder, output_of
 
 
 class FeatureRecorder:
@@ -54,24 +52,33 @@ class FeatureRecorder:
         self._items: list[str | None] = []
         self._formats: list[str] = []
         self._image_size = (1, 1)
+        recorded: list[nn.Module] = []
         # The tokens of a block whose order is not that of its grid cannot become a map.
         if reader is not None and all(block.block is not None for block in reader.blocks):
             for block in reader.blocks:
                 if block.block is not None:
                     tokens, grid = Recorder(block.block, output_of), Recorder(*block.grid)
                     self._levels.append((tokens, grid, block.num_prefix_tokens))
+                    recorded += [block.block, block.grid.module]
+            self._places = Places(student, recorded)
             return
-        key = "model.student_layers"
+        key = "transfer_head.student_layers"
         layers = layers if layers is not None else default_layers(student, "student", key)
-        for module in named_modules_of(student, layers, key):
-            self._levels.append((Recorder(module, output_of), None, 0))
+        recorded += named_modules_of(student, layers, key)
+        self._levels += [(Recorder(module, output_of), None, 0) for module in recorded]
+        self._places = Places(student, recorded)
         whose = f"of {type(student).__name__}"
         self._names = [f"{key}: {layer!r} {whose}" for layer in layers]
         self._items = [split_item(layer)[1] for layer in layers]
-        self._formats = output_formats(student, layers)
+        self._formats = [str(nearest(student, n, "output_fmt") or "NCHW") for n in layers]
 
     def start(self, image_size: tuple[int, int]) -> None:
-        """Start to record, before a forward pass on images of (H, W) pixels."""
+        """Start to record, before a forward pass on images of (H, W) pixels.
+
+        Raises:
+            ValueError: a module that AAL records was replaced since.
+        """
+        self._places.check()
         height, width = image_size
         self._image_size = (height, width)
         for recorder in self._recorders():
@@ -123,7 +130,8 @@ class FeatureRecorder:
         student.eval()
         self.start(image_size)
         try:
-            student(next(student.parameters()).new_zeros(1, 3, *image_size))
+            weights, colours = next(student.parameters()), image_channels_of(student)
+            student(weights.new_zeros(1, colours, *image_size))
         except BaseException:
             self.discard()
             raise

@@ -11,6 +11,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from aal_plugin.core.precision import at_least_float32
+
 Norm = Callable[[Tensor], Tensor]
 
 
@@ -127,6 +129,41 @@ def token_attention(
         row = None if bias is None else bias[..., 0, :]
         return class_token_attention(query[:, 0], key, grid, scale, row)
     return attention_received(query, key, grid, scale, bias)
+
+
+def attention_from_weights(
+    weights: Tensor, grid: tuple[int, int], num_prefix_tokens: int, class_token: bool
+) -> Tensor:
+    """Maps from a block's own softmax weights.
+
+    Args:
+        weights: (B, M, T, T), queries before keys, rows summing to one.
+        grid: (h, w).
+        num_prefix_tokens: tokens before the patches.
+        class_token: whether the first token is a class token. If so, its row over the patches is
+            scaled to a sum of one (AAL, Eq. 3); if not, the rows of the patches are averaged.
+
+    Returns:
+        (B, M, h, w), float32 or wider.
+
+    Raises:
+        ValueError: the number of patch tokens is not h * w.
+
+    Example:
+        >>> weights = torch.rand(1, 2, 7, 7).softmax(-1)
+        >>> attention_from_weights(weights, (2, 3), num_prefix_tokens=1, class_token=True).shape
+        torch.Size([1, 2, 2, 3])
+    """
+    patches = slice(num_prefix_tokens, None)
+    check_fills(weights.shape[-1] - num_prefix_tokens, grid)
+    weights = at_least_float32(weights[:, :, 0 : 1 if class_token else None, patches])
+    if not class_token:
+        weights = weights[:, :, patches]
+    if num_prefix_tokens:
+        # The floor keeps a row finite that has all its weight on the prefix tokens.
+        weights = weights / weights.sum(dim=-1, keepdim=True).clamp_min(1e-12)
+    maps: Tensor = weights.mean(dim=-2).unflatten(-1, grid)
+    return maps
 
 
 def check_fills(num_patches: int, grid: tuple[int, int]) -> None:

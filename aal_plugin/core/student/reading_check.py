@@ -1,11 +1,11 @@
-"""Checks by a trial run that a reader returns the weights that a block puts on its values.
+"""Checks a reader against the weights that a block puts on its values.
 
 # B batch, T tokens, M heads, D head channels, N patch tokens, h w patch grid (N = h*w)
 
 An attention module of an unknown class may rotate its queries, add a position bias, mix its heads
 or scale its logits, and its names need not say so. A copy of the student, with noise on all
-parameters (a bias that starts at zero would hide), runs on random images. The factors of the
-products with the values are intercepted, and compared with the maps of each reader.
+parameters (a bias that starts at zero would hide), runs on random images. Then each attention
+module runs once more, and what it multiplies with its values is compared with each reader's maps.
 """
 
 from __future__ import annotations
@@ -13,33 +13,74 @@ from __future__ import annotations
 import copy
 import inspect
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from .intercept import IMAGES, Trial, run_trial
+from aal_plugin.core.images import image_channels_of
+
+from .maps import attention_from_weights
 from .readers import BlockReader
-from .windows import attention_from_weights
+from .recorder import Recorder
 
+_IMAGES = 2
 # float32 on both sides; a reader that leaves something out is wrong by far more.
 _TOLERANCE = 1e-3
 # The parts of a plain attention module, and those that a reader takes into account.
 _PLAIN = {"qkv", "q_norm", "k_norm", "attn_drop", "proj", "proj_drop", "norm", "gate", "softmax"}
-_PLAIN |= {"gamma1", "out_drop"}  # MMPretrain's
 _PLAIN |= {"q", "k", "v", "q_proj", "k_proj", "v_proj", "o_proj", "query", "key", "value"}
-_PLAIN |= {"to_q", "to_k", "to_v", "to_out", "out_proj"}
+_PLAIN |= {"to_q", "to_k", "to_v", "to_out", "out_proj", "gamma1", "out_drop"}
 
 
-def noisy_copy(student: nn.Module) -> nn.Module:
-    """A copy in float32 and eval mode, with no parameter at its neutral start.
+def first_right(
+    student: nn.Module,
+    names: Sequence[str],
+    candidates: Sequence[list[BlockReader]],
+    class_token: bool,
+) -> list[BlockReader]:
+    """The first right reader of each attention module; `candidates` has the best first.
+
+    Raises:
+        ValueError: none is right; the parts of `names` that AAL cannot read are named.
 
     Example:
-        >>> noisy_copy(nn.LayerNorm(2, dtype=torch.float64)).weight.dtype
-        torch.float32
+        >>> import timm
+        >>> from aal_plugin.core.student.families import find_reader
+        >>> student = timm.create_model("test_vit")
+        >>> blocks = find_reader(student).blocks
+        >>> first_right(student, ["block"] * 6, [[block] for block in blocks], True) == blocks
+        True
     """
-    twin = copy.deepcopy(student).float().requires_grad_(False)
+    twin, of_twin = copy.deepcopy((student, candidates))  # the copy's readers read the copy
+    _add_noise(twin)
+    calls = [Recorder(readers[0].attention, _call) for readers in of_twin]
+    grid = Recorder(*of_twin[0][0].grid)
+    if not _runs(twin, [grid, *calls]):
+        warnings.warn(
+            "attention_layers: the student does not run on images of any common size, so AAL could "
+            f"not check that it reads the attention of {names[0]!r}",
+            stacklevel=3,
+        )
+        return [readers[0] for readers in candidates]
+    size = grid.stop()
+    if size is None:
+        raise ValueError(
+            "attention_layers.patch_embed: the convolution that it names, or else the student's "
+            "first one, does not run; name the one that makes the patches"
+        )
+    return [
+        readers[_first_right(name, twins, class_token, size, call.stop())]
+        for name, readers, twins, call in zip(names, candidates, of_twin, calls)
+    ]
+
+
+def _add_noise(twin: nn.Module) -> None:
+    """Float32 and eval mode, with no parameter at its neutral start."""
+    twin.float().requires_grad_(False)
     twin.eval()  # not chained: MMPretrain's backbones return None
     generator = torch.Generator().manual_seed(0)
     for module in twin.modules():
@@ -48,111 +89,113 @@ def noisy_copy(student: nn.Module) -> nn.Module:
             std = 0.5 * parameter[0].numel() ** -0.5 if weighs and parameter.dim() > 1 else 0.3
             noise = torch.randn(parameter.shape, generator=generator) * std
             parameter.add_(noise.to(parameter.device))
-    return twin
 
 
-def first_right(
-    twin: nn.Module,
-    names: Sequence[str],
-    candidates: Sequence[list[BlockReader]],
-    class_token: bool,
-) -> list[int]:
-    """The index of the first right reader of each attention module.
+def _call(args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+    return args, kwargs
 
-    Args:
-        twin: a `noisy_copy`.
-        names: names of its attention modules, for the error.
-        candidates: the readers that may fit each of them, the best first.
-        class_token: whether they read a class token's row.
 
-    Raises:
-        ValueError: none is right; the parts that AAL cannot read are named.
-
-    Example:
-        >>> import timm
-        >>> from aal_plugin.core.student.families import find_reader
-        >>> twin = noisy_copy(timm.create_model("test_vit"))
-        >>> blocks = find_reader(twin).blocks
-        >>> first_right(twin, ["block"] * 6, [[block] for block in blocks], class_token=True)
-        [0, 0, 0, 0, 0, 0]
-    """
-    trials = run_trial(twin, candidates)
-    if trials is None:
-        warnings.warn(
-            "attention_layers: the student does not run on images of any common size, so AAL could "
-            f"not check that it reads the attention of {names[0]!r}",
-            stacklevel=2,
-        )
-        return [0] * len(names)
-    return [
-        _first_right(name, readers, class_token, trial)
-        for name, readers, trial in zip(names, candidates, trials)
+def _runs(twin: nn.Module, recorders: Sequence[Recorder]) -> bool:
+    """Record a run on random images, of a size that the student may have been built for."""
+    sizes = [
+        (size, size) if isinstance(size, int) else tuple(size)
+        for module in twin.modules()
+        for name in ("img_size", "image_size")
+        if isinstance(size := getattr(module, name, None), (int, tuple, list))
     ]
+    generator = torch.Generator().manual_seed(1)
+    for size in (*sizes, (64, 64), (224, 224), (256, 256), (384, 384)):
+        for recorder in recorders:
+            recorder.start()
+        try:
+            images = torch.randn(_IMAGES, image_channels_of(twin), *size, generator=generator)
+            with torch.no_grad():
+                twin(images.to(next(twin.parameters()).device))
+            return True
+        except Exception:  # a size may be wrong for a student, each in a way of its own
+            continue
+    return False
 
 
-def _first_right(name: str, readers: list[BlockReader], class_token: bool, trial: Trial) -> int:
+class _Weights(TorchDispatchMode):
+    """Stores the left factor of every batched product that is square or has one row."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[Tensor] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.aten.bmm.default and args[0].shape[-2] in (1, args[0].shape[-1]):
+            self.found.append(args[0])
+        return func(*args, **(kwargs or {}))
+
+
+def _first_right(
+    name: str,
+    readers: list[BlockReader],
+    class_token: bool,
+    grid: tuple[int, int],
+    call: tuple[tuple[Any, ...], dict[str, Any]] | None,
+) -> int:
     attn, num_heads = readers[0].attention, readers[0].num_heads
     who = f"attention_layers: {name!r} ({type(attn).__name__})"
-    if not trial.products:
+    recorders = [[Recorder(*source) for source in reader.sources] for reader in readers]
+    for recorder in (one for several in recorders for one in several):
+        recorder.start()
+    # Fused attention would hide its product with the values.
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), _Weights() as products:
+        if call is not None:
+            attn(*call[0], **call[1])
+    if not products.found:
         warnings.warn(
             f"{who} multiplies no weights with values that AAL can see, so AAL could not check "
             "how it computes its attention",
-            stacklevel=3,
+            stacklevel=4,
         )
         return 0
-    grids = [grid for _, grid in trial.values if grid is not None]
-    tokens = grids[0][0] * grids[0][1] + readers[0].num_prefix_tokens if grids else None
+    prefix = readers[0].num_prefix_tokens
+    tokens = grid[0] * grid[1] + prefix
     # A class-attention block has the class token's row alone.
     rows_allowed = (1, tokens) if class_token else (tokens,)
     whole = [
         weights
-        for weights in trial.products
+        for weights in products.found
         if weights.shape[-1] == tokens
         and weights.shape[-2] in rows_allowed
-        and weights.numel() == IMAGES * num_heads * weights.shape[-2] * weights.shape[-1]
+        and weights.numel() == _IMAGES * num_heads * weights.shape[-2] * weights.shape[-1]
     ]
     if not whole:
-        sides = {weights.shape[-1] for weights in trial.products}
+        sides = sorted({weights.shape[-1] for weights in products.found})
         raise ValueError(
-            f"{who} weighs {_or(sides)} values at a time, not all {tokens} tokens "
-            f"(num_prefix_tokens={readers[0].num_prefix_tokens} and the patches of the grid); AAL "
-            "reads only attention of every token to every token"
+            f"{who} weighs {' or '.join(map(str, sides))} values at a time, not all {tokens} "
+            f"tokens (num_prefix_tokens={prefix} and the patches of the grid); AAL reads only "
+            "attention of every token to every token"
         )
-    weights = whole[-1].reshape(IMAGES, num_heads, -1, whole[-1].shape[-1])
+    weights = whole[-1].reshape(_IMAGES, num_heads, -1, whole[-1].shape[-1])
     sums = weights.sum(-1)
     if weights.min() < -_TOLERANCE or (sums - 1).abs().max() > _TOLERANCE:
         raise ValueError(
             f"{who} does not weigh its values with a softmax: the weights of a token sum to "
             f"{sums.min():.2f}…{sums.max():.2f}, not 1; AAL cannot read {_unknown(attn)}"
         )
-    for number, (reader, (values, grid)) in enumerate(zip(readers, trial.values)):
-        if grid is None or any(value is None for value in values):
-            continue
-        expected = attention_from_weights(weights, grid, reader.num_prefix_tokens, class_token)
-        if _agrees(reader, values, grid, expected):
+    expected = attention_from_weights(weights, grid, prefix, class_token)
+    for number, (reader, several) in enumerate(zip(readers, recorders)):
+        try:
+            maps = reader.read(*(recorder.stop() for recorder in several), grid=grid)
+        except (AttributeError, RuntimeError, TypeError, ValueError):
+            continue  # a source that did not run is None
+        limit = _TOLERANCE * float(expected.max())
+        if maps.shape == expected.shape and torch.allclose(maps, expected, rtol=0, atol=limit):
             return number
-    fused = getattr(attn, "fused_attn", False) and hasattr(attn, "attn_drop")
-    raise ValueError(
-        f"{who} computes its attention in another way than the softmax of its queries times its "
-        f"keys; AAL cannot read {_unknown(attn)}"
-        + (
+    hint = ""
+    if getattr(attn, "fused_attn", False) and hasattr(attn, "attn_drop"):
+        hint = (
             "; without fused attention (environment variable TIMM_FUSED_ATTN=0) its weights pass "
             "through attn_drop, where AAL can read them"
-            if fused
-            else ""
         )
-    )
-
-
-def _agrees(
-    reader: BlockReader, values: list[Any], grid: tuple[int, int], expected: Tensor
-) -> bool:
-    try:
-        maps = reader.read(*values, grid=grid)
-    except (RuntimeError, ValueError):
-        return False
-    return maps.shape == expected.shape and bool(
-        (maps - expected).abs().max() < _TOLERANCE * expected.max()
+    raise ValueError(
+        f"{who} computes its attention in another way than the softmax of its queries times its "
+        f"keys; AAL cannot read {_unknown(attn)}{hint}"
     )
 
 
@@ -164,7 +207,3 @@ def _unknown(attn: nn.Module) -> str:
     extra = [name for name in own if name not in _PLAIN]
     extra += [f"{name} (an input)" for name in inputs if name not in ("args", "kwargs")]
     return ", ".join(extra) or "its forward method"
-
-
-def _or(sides: Iterable[int]) -> str:
-    return " or ".join(map(str, sorted(sides)))

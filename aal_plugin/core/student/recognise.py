@@ -1,42 +1,62 @@
-"""Recognises modules by their classes, and checks image sizes, for the families."""
+"""The families that AAL knows, and how they recognise modules by their classes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
-from .sources import Foreign
+from .readers import StudentReader
+from .recorder import Foreign
+
+Family = Callable[[Foreign], StudentReader]
+
+
+class OtherAttention(Exception):
+    """A module is of a family, and its blocks compute their attention in another way."""
+
+
+# Names of families for people; and by dotted class path, the functions that read such a module.
+NAMES: list[str] = []
+READERS: dict[str, Family] = {}
+
+
+def family(name: str, *class_paths: str) -> Callable[[Family], Family]:
+    """Decorate the function that reads a family's modules: those of such classes or subclasses.
+
+    The function raises `OtherAttention` for a module whose blocks compute theirs in another way.
+
+    Example:
+        >>> @family("my ViT", "lab.models.MyViT")
+        ... def my_vit(module):
+        ...     raise OtherAttention
+        >>> NAMES.remove("my ViT"), READERS.pop("lab.models.MyViT") is my_vit
+        (None, True)
+    """
+
+    def register(read: Family) -> Family:
+        NAMES.append(name)
+        READERS.update(dict.fromkeys(class_paths, read))
+        return read
+
+    return register
+
+
+def class_paths_of(module: Foreign) -> list[str]:
+    """The dotted paths of a module's classes, its own first; no package is imported for them.
+
+    Example:
+        >>> class_paths_of(nn.Conv2d(1, 1, 1))[1]
+        'torch.nn.modules.conv._ConvNd'
+    """
+    return [f"{kind.__module__}.{kind.__qualname__}" for kind in type(module).__mro__]
 
 
 def is_a(module: Foreign, *class_paths: str) -> bool:
-    """Whether one of the module's classes has such a dotted path, without importing its package.
-
-    Example:
-        >>> is_a(nn.Conv2d(1, 1, 1), "torch.nn.modules.conv._ConvNd")
-        True
-    """
-    return any(f"{c.__module__}.{c.__qualname__}" in class_paths for c in type(module).__mro__)
-
-
-def attentions_of(
-    blocks: Iterable[nn.Module], *class_paths: str, name: str = "attn"
-) -> list[Foreign] | None:
-    """The modules `name` of the blocks, or None if one is of another class.
-
-    A subclass counts only if its forward method is that of the class.
-
-    Example:
-        >>> block = nn.ModuleDict(dict(attn=nn.Linear(2, 2)))
-        >>> attentions_of([block], "torch.nn.modules.linear.Linear")
-        [Linear(in_features=2, out_features=2, bias=True)]
-    """
-    attentions = [getattr(block, name, None) for block in blocks]
-    found = [attn for attn in attentions if attn is not None and computes_as(attn, *class_paths)]
-    return found if found and len(found) == len(attentions) else None
+    """Whether one of the module's classes has such a dotted path."""
+    return any(path in class_paths for path in class_paths_of(module))
 
 
 def computes_as(module: Foreign, *class_paths: str) -> bool:
@@ -46,10 +66,38 @@ def computes_as(module: Foreign, *class_paths: str) -> bool:
         >>> computes_as(nn.Linear(2, 2), "torch.nn.modules.linear.Linear")
         True
     """
-    for kind in type(module).__mro__:
-        if f"{kind.__module__}.{kind.__qualname__}" in class_paths:
+    for kind, path in zip(type(module).__mro__, class_paths_of(module)):
+        if path in class_paths:
             return getattr(type(module), "forward", None) is getattr(kind, "forward", None)
     return False
+
+
+def attentions_of(blocks: Iterable[nn.Module], *class_paths: str) -> list[Foreign]:
+    """The modules `attn` of the blocks.
+
+    Raises:
+        OtherAttention: one of them does not compute as such a class does.
+
+    Example:
+        >>> block = nn.ModuleDict(dict(attn=nn.Linear(2, 2)))
+        >>> attentions_of([block], "torch.nn.modules.linear.Linear")
+        [Linear(in_features=2, out_features=2, bias=True)]
+    """
+    attentions = [getattr(block, "attn", None) for block in blocks]
+    if not all(computes_as(attn, *class_paths) for attn in attentions):
+        raise OtherAttention
+    return attentions
+
+
+def patch_of(conv: nn.Conv2d) -> tuple[int, int] | None:
+    """The (h, w) in pixels of a convolution's patches; None if they overlap, as any size fits then.
+
+    Example:
+        >>> patch_of(nn.Conv2d(3, 8, 4, 4)), patch_of(nn.Conv2d(3, 8, 3, 2))
+        ((4, 4), None)
+    """
+    height, width = conv.kernel_size
+    return (height, width) if conv.stride == conv.kernel_size else None
 
 
 @torch.no_grad()
@@ -74,53 +122,3 @@ def own_scale(attn: Foreign) -> float:
     values = torch.eye(2, **kind)[None, None]
     weights = attn.scaled_dot_product_attention(query, key, values, dropout_p=0.0).flatten()
     return float((weights[1] / weights[0]).log() * width**0.5)
-
-
-def any_size(height: int, width: int) -> None:
-    """The check of a student that accepts images of any size.
-
-    Example:
-        >>> any_size(17, 23)
-    """
-
-
-def divides(patch_conv: nn.Conv2d) -> Callable[[int, int], None]:
-    """The check that a convolution's patches divide an image of (H, W) pixels.
-
-    Example:
-        >>> divides(nn.Conv2d(3, 8, 4, 4))(16, 24)
-    """
-    return partial(check_divides, patch_conv)
-
-
-def check_divides(patch_conv: nn.Conv2d, height: int, width: int) -> None:
-    """As `check_patch`, for the patches of a convolution; overlapping patches fit any image.
-
-    Example:
-        >>> check_divides(nn.Conv2d(3, 8, 4, 4), 16, 24)
-    """
-    if patch_conv.stride == patch_conv.kernel_size:
-        patch_h, patch_w = patch_conv.kernel_size
-        check_patch((patch_h, patch_w), height, width)
-
-
-def check_patch(patch: tuple[int, int], height: int, width: int) -> None:
-    """Check that patches divide an image of (H, W) pixels.
-
-    Raises:
-        ValueError: they do not; sizes nearby are named.
-
-    Example:
-        >>> check_patch((4, 4), 16, 24)
-    """
-    patch_h, patch_w = patch
-    if height % patch_h or width % patch_w:
-        raise ValueError(
-            f"images of {height}×{width} pixels: the student's patch of {patch_h}×{patch_w} "
-            "does not divide them, so attention maps and activation maps would not line up; "
-            f"choose multiples, such as {_nearest(height, patch_h)}×{_nearest(width, patch_w)}"
-        )
-
-
-def _nearest(length: int, patch: int) -> int:
-    return max(1, round(length / patch)) * patch

@@ -1,13 +1,97 @@
-"""`Recorder`: stores one value of a module's call while recording."""
+"""What to record of a module's call, the hook that does it, and whether the module is still there.
+
+# B batch, C channels, h w grid
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, NamedTuple
 
+import torch
 from torch import nn
 
+# A module of a library that gives its attributes no types.
+Foreign = Any
+# Chooses a value of a call: `select(args, kwargs, output)`.
 Select = Callable[[tuple[Any, ...], dict[str, Any], Any], Any]
+
+
+class Source(NamedTuple):
+    """A module, and the value of its call to record.
+
+    Example:
+        >>> Source(nn.Linear(2, 3), output_of).module
+        Linear(in_features=2, out_features=3, bias=True)
+    """
+
+    module: nn.Module
+    select: Select
+
+
+def output_of(args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+    """The output."""
+    return output
+
+
+def first_input(args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+    """The first positional argument."""
+    return args[0]
+
+
+def second_input(args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+    """The second positional argument."""
+    return args[1]
+
+
+def keyword(name: str) -> Select:
+    """The keyword argument of this name."""
+    return partial(_keyword, name=name)
+
+
+def constant(grid: tuple[int, int]) -> Select:
+    """A fixed grid (h, w), of a student that is built for one image size."""
+    return partial(_constant, grid=grid)
+
+
+def output_grid(args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> tuple[int, int]:
+    """(h, w) of an output (B, C, h, w)."""
+    return tuple(output.shape[-2:])
+
+
+def input_grid(args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> tuple[int, int]:
+    """(h, w) of an input (B, h, w, C)."""
+    return tuple(args[0].shape[1:3])
+
+
+def second_output_grid(
+    args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
+) -> tuple[int, int]:
+    """(h, w), the second of two outputs.
+
+    Raises:
+        ValueError: it is None: the images of the batch have grids of their own.
+
+    Example:
+        >>> second_output_grid((), {}, (None, (2, 3)))
+        (2, 3)
+    """
+    if output[1] is None:
+        raise ValueError(
+            "the batch holds images with patch grids of their own (NaFlex mode); AAL needs one "
+            "grid for all images: give the student a tensor (B, 3, H, W)"
+        )
+    height, width = output[1]
+    return height, width
+
+
+def _keyword(args: tuple[Any, ...], kwargs: dict[str, Any], output: Any, name: str) -> Any:
+    return kwargs.get(name)
+
+
+def _constant(args: Any, kwargs: Any, output: Any, grid: tuple[int, int]) -> tuple[int, int]:
+    return grid
 
 
 class Recorder:
@@ -61,17 +145,17 @@ class Recorder:
         value, self._value = self._value, None
         return value
 
-    def __call__(
-        self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
-    ) -> None:
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], *rest: Any) -> None:
+        # rest: kwargs and output; quantisation moves hooks to its own modules without kwargs.
         if not self._recording:
             return
-        value = self._select(args, kwargs, output)
+        value = self._select(args, rest[0], rest[-1])
         attention = self._attention
         if (
             attention is not None
             and attention.training
             and not value.requires_grad
+            and not torch.is_grad_enabled()  # if it is, nothing before this value trains
             and any(parameter.requires_grad for parameter in attention.parameters())
         ):
             raise ValueError(
@@ -81,3 +165,68 @@ class Recorder:
                 "MMPretrain's RevVisionTransformer needs no_custom_backward=True"
             )
         self._value = value
+
+
+# The attributes in which torch's own wrappers hold a module: its hooks still see the same calls.
+_WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
+
+
+class Places:
+    """Where a student has the modules that AAL records, to notice that they were replaced.
+
+    LoRA, quantisation, fusion and SyncBatchNorm put another module where one was. A hook stays on
+    the old module, which then computes something else, or is not called.
+
+    Args:
+        student: the model that contains the modules.
+        modules: modules that are recorded.
+
+    Example:
+        >>> student = nn.Sequential(nn.Linear(2, 3))
+        >>> places = Places(student, [student[0]])
+        >>> student[0] = nn.Bilinear(2, 2, 3)
+        >>> try:
+        ...     places.check()
+        ... except ValueError as error:
+        ...     print(str(error)[:62])
+        the student's '0' is a torch.nn.modules.linear.Bilinear now, n
+    """
+
+    def __init__(self, student: nn.Module, modules: Iterable[nn.Module]) -> None:
+        names = {module: name for name, module in student.named_modules()}
+        # Every step of the path to such a module: its name, its owner, its own name, what is there.
+        self._steps: dict[str, tuple[nn.Module, str, nn.Module]] = {}
+        for module in dict.fromkeys(modules):
+            path, found = "", student
+            for part in filter(None, names[module].split(".")):
+                path = f"{path}.{part}".lstrip(".")
+                owner, found = found, getattr(found, part)
+                self._steps[path] = (owner, part, found)
+
+    def check(self) -> None:
+        """Check that every module is where it was.
+
+        Raises:
+            ValueError: one was replaced; it is named.
+        """
+        for path, (owner, part, module) in self._steps.items():
+            found = owner._modules.get(part)
+            if found is module or _unwrapped(found) is _unwrapped(module):
+                continue
+            now = "missing" if found is None else f"a {_class_of(found)}"
+            raise ValueError(
+                f"the student's {path!r} is {now} now, not the {_class_of(module)} that "
+                "AAL records: link after LoRA. Replace modules first (LoRA, quantisation, fusion, "
+                "SyncBatchNorm), then create LinkedStudent, AttentionRecorder or FeatureRecorder"
+            )
+
+
+def _unwrapped(module: nn.Module | None) -> nn.Module | None:
+    for name in _WRAPPERS:
+        if module is not None and name in module._modules:
+            return _unwrapped(module._modules[name])
+    return module
+
+
+def _class_of(module: nn.Module) -> str:
+    return f"{type(module).__module__}.{type(module).__qualname__}"

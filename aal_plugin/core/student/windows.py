@@ -1,6 +1,6 @@
-"""Attention maps from the softmax weights of a block, and windows back on their grid.
+"""Attention within windows, and the maps of windows back on the grid of their stage.
 
-# B batch, T tokens, M heads, h w patch grid or grid of a stage
+# B batch, M heads, D channels of a head, h w grid of a stage
 # W windows of an image, S positions of a window, Q queries of a window
 """
 
@@ -12,43 +12,7 @@ from torch import Tensor
 
 from aal_plugin.core.precision import at_least_float32
 
-from .maps import check_fills
-
-
-def attention_from_weights(
-    weights: Tensor, grid: tuple[int, int], num_prefix_tokens: int, class_token: bool
-) -> Tensor:
-    """Maps from a block's own softmax weights.
-
-    Args:
-        weights: (B, M, T, T), queries before keys, rows summing to one.
-        grid: (h, w).
-        num_prefix_tokens: tokens before the patches.
-        class_token: whether the first token is a class token. If so, its row over the patches is
-            scaled to a sum of one (AAL, Eq. 3); if not, the rows of the patches are averaged.
-
-    Returns:
-        (B, M, h, w), float32 or wider.
-
-    Raises:
-        ValueError: the number of patch tokens is not h * w.
-
-    Example:
-        >>> import torch
-        >>> weights = torch.rand(1, 2, 7, 7).softmax(-1)
-        >>> attention_from_weights(weights, (2, 3), num_prefix_tokens=1, class_token=True).shape
-        torch.Size([1, 2, 2, 3])
-    """
-    patches = slice(num_prefix_tokens, None)
-    check_fills(weights.shape[-1] - num_prefix_tokens, grid)
-    weights = at_least_float32(weights[:, :, 0 : 1 if class_token else None, patches])
-    if not class_token:
-        weights = weights[:, :, patches]
-    if num_prefix_tokens:
-        # The floor keeps a row finite that has all its weight on the prefix tokens.
-        weights = weights / weights.sum(dim=-1, keepdim=True).clamp_min(1e-12)
-    maps: Tensor = weights.mean(dim=-2).unflatten(-1, grid)
-    return maps
+from .maps import attention_received
 
 
 class Windows(NamedTuple):
@@ -94,6 +58,25 @@ def window_attention_received(weights: Tensor, windows: Windows) -> Tensor:
         torch.Size([1, 2, 4, 4])
     """
     return windows_to_grid(at_least_float32(weights).mean(dim=-2), windows)
+
+
+def attention_within(
+    query: Tensor,
+    key: Tensor,
+    windows: Windows,
+    scale: float | Tensor,
+    bias: Tensor | None = None,
+) -> Tensor:
+    """As `attention_received`, for queries and keys of windows, (B·W, S, M, D) each.
+
+    Example:
+        >>> import torch
+        >>> tokens = torch.rand(4, 4, 2, 8)  # 4 windows of 2×2 positions
+        >>> attention_within(tokens, tokens, Windows((4, 4), (2, 2)), scale=8**-0.5).shape
+        torch.Size([1, 2, 4, 4])
+    """
+    maps = attention_received(query, key, windows.size, scale, bias)
+    return windows_to_grid(maps.flatten(-2), windows)
 
 
 def windows_to_grid(maps: Tensor, windows: Windows) -> Tensor:

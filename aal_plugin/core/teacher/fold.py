@@ -16,7 +16,7 @@ _PLAIN = (nn.BatchNorm2d, nn.SyncBatchNorm)
 
 
 def fold_batch_norms(model: nn.Module, run: Callable[[], list[Tensor]]) -> int:
-    """Scale the weights of convolutions so that the batch norms after them can be removed.
+    """Scale convolutions so that the batch norms after them can be removed; how many were.
 
     A norm is folded if it is the only operation that reads the output of one convolution; in eval
     mode the result is equal up to rounding. An identity, or the norm's activation function, takes
@@ -26,9 +26,6 @@ def fold_batch_norms(model: nn.Module, run: Callable[[], list[Tensor]]) -> int:
         model: in eval mode; it is changed.
         run: infers with the model on some images and returns every tensor that is used
             afterwards: a convolution whose output is among them keeps its norm.
-
-    Returns:
-        The number of folded norms.
 
     Example:
         >>> model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)).eval()
@@ -62,15 +59,9 @@ class _Source(TorchDispatchMode):
         self._calls: Counter[nn.Module] = Counter()
         self._pairs: list[tuple[nn.Conv2d, nn.Module, int]] = []
         self._alive: list[Tensor] = []  # so that no later tensor reuses their memory
-        self._hooks = [
-            hook
-            for module in model.modules()
-            if _foldable_conv(module) or _foldable_norm(module)
-            for hook in (
-                module.register_forward_pre_hook(self._before),
-                module.register_forward_hook(self._after),
-            )
-        ]
+        found = [m for m in model.modules() if _foldable_conv(m) or _foldable_norm(m)]
+        self._hooks = [m.register_forward_pre_hook(self._before) for m in found]
+        self._hooks += [m.register_forward_hook(self._after) for m in found]
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None

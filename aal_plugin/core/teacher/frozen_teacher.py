@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
@@ -12,13 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from aal_plugin.core.images import image_channels_of
+from aal_plugin.core.layer_names import check_names
 from aal_plugin.core.settings import check_choice
 
 from .fold import fold_batch_norms
-from .layer_names import check_names
-from .level_recorder import LevelRecorder
-from .levels import read_levels
-from .stages import chosen_levels, default_layers
+from .levels import Levels
 from .teacher_images import TeacherImages, checked_size
 from .weights import check_finite
 
@@ -33,13 +33,13 @@ class FrozenTeacher(nn.Module):
     transposed, patch tokens return to their grid without class token and registers.
 
     Args:
-        model: a CNN or a transformer, such as a timm, torchvision or MMPretrain model.
+        model: a CNN or a transformer, such as a timm, torchvision or MMPretrain model. The teacher
+            works on a copy of it, see `copy_model`.
         layers: dotted names of the modules whose outputs are the levels, in order; `name[item]`
             is one entry of a list, tuple or dict. None: the stages of a CNN or a hierarchical
-            transformer, and four evenly spaced blocks of a ViT, see `default_layers` and
-            `chosen_levels`.
+            transformer, and four evenly spaced blocks of a ViT.
         features: runs the model without its classifier, used when no logits are needed; by
-            default the whole model runs.
+            default the whole model runs. A method of the model, or a partial of one.
         mean, std: normalisation that the model was trained with, in pixel values (0–255), one
             number per channel in the order of `rgb`. None: it receives the student's images.
         rgb: whether the model was trained on RGB images (else BGR).
@@ -47,19 +47,19 @@ class FrozenTeacher(nn.Module):
         fold_norms: fold batch norms into convolutions; maps are equal up to rounding.
         dtype: 'bfloat16' or 'float16': infer in it. None: in float32, or as autocast says.
         compile: `torch.compile` the inference.
-        name: the teacher's name in error messages; by default the model's class.
-        input_size: (H, W) of the images that the model was built for; one such image is tried.
-        image_size: one number or (H, W): images are resized to it for the teacher alone, bicubic
-            with antialiasing. None: the teacher receives images of the student's size.
-        num_prefix_tokens: tokens ahead of the patches of a transformer. None: as the model
-            states it, or as few as leave a full grid.
+        name: the teacher's, for error messages; by default the model's class.
+        input_size: (H, W), or (C, H, W), of the images that the model was built for; one such
+            image is tried. C is by default that of the model's first convolution.
+        image_size: one number or (H, W): images are resized to it for the teacher alone.
+        num_prefix_tokens: tokens ahead of a transformer's patches, see `Levels`.
+        image_channels: which of the student's channels the teacher receives, see `TeacherImages`.
+        copy_model: False saves memory: `model` itself is frozen, and its norms are folded for good.
 
     In float16, values beyond its range become its largest, so that one map that overflows does
     not make the whole loss NaN; bfloat16 has the range of float32.
 
     Attributes:
-        layers: names of the levels.
-        channels: channels of each level.
+        layers, channels: names and channels of the levels.
 
     Raises:
         ValueError: the model has no such layer, or one returns no map; a setting is not one of
@@ -88,9 +88,11 @@ class FrozenTeacher(nn.Module):
         dtype: str | None = None,
         compile: bool = False,
         name: str | None = None,
-        input_size: tuple[int, int] = (224, 224),
+        input_size: tuple[int, ...] = (224, 224),
         image_size: int | Sequence[int] | None = None,
         num_prefix_tokens: int | None = None,
+        image_channels: Sequence[int] | None = None,
+        copy_model: bool = True,
     ) -> None:
         super().__init__()
         self.name = name or type(model).__name__
@@ -99,19 +101,30 @@ class FrozenTeacher(nn.Module):
         if layers is not None:
             check_names(layers, "teacher.layers")
         resized = checked_size("teacher.image_size", image_size)
-        self._input_size = resized or (input_size[0], input_size[1])
-        self.images = TeacherImages(mean, std, rgb, resized)
+        self._input_size = resized or (input_size[-2], input_size[-1])
+        colours = input_size[0] if len(input_size) == 3 else image_channels_of(model)
+        self.images = TeacherImages(mean, std, rgb, resized, image_channels, colours, self.name)
         check_finite(model, f"teacher {self.name}")
+        if copy_model:
+            try:  # in one call: a method goes with its model
+                model, features = copy.deepcopy((model, features))
+            except RuntimeError as error:
+                raise ValueError(
+                    f"teacher {self.name} cannot be copied ({error}); give copy_model=False, "
+                    "which changes the model itself"
+                ) from error
         self.model = model.requires_grad_(False)
         self._features = features or model
         self._dtype: torch.dtype | None = None
         self._channels_last = False  # no torch.memory_format: torch.save could not pickle it
         self._run = self._infer
         self.train(False)
-        levels = self._set_levels(layers, num_prefix_tokens)
-        if fold_norms:
-            fold_batch_norms(model, self._probe)
-        self.channels = [level.shape[1] for level in levels]
+        self._levels = self._tried(
+            lambda: Levels(model, layers, self._blank(), self.name, num_prefix_tokens)
+        )
+        self.layers, self.channels = self._levels.layers, self._levels.channels
+        if fold_norms:  # the whole model runs: what reads a convolution must all run
+            fold_batch_norms(model, lambda: self._infer(self._blank(), with_logits=True)[0])
         if dtype is not None:
             self._dtype = getattr(torch, dtype)
             model.to(self._dtype)
@@ -122,44 +135,39 @@ class FrozenTeacher(nn.Module):
         if compile:
             self._run = torch.compile(self._infer)
 
-    @property
-    def normalises(self) -> bool:
-        """Whether the model was trained with a mean and std of its own."""
-        return self.images.mean is not None
-
-    @property
-    def rgb(self) -> bool:
-        """Whether the model was trained on RGB images."""
-        return self.images.rgb
-
     def match_input(
-        self, mean: Sequence[float] | None, std: Sequence[float] | None, rgb: bool
+        self, mean: Sequence[float] | None, std: Sequence[float] | None, rgb: bool, **advice: str
     ) -> None:
         """Set how the student's images are normalised, in pixel values; None: not at all.
 
-        From then on they are re-normalised to the teacher's own mean, std and channel order.
+        They are re-normalised to the teacher's own mean, std and channel order from then on. It is
+        an error if the next batch contradicts this, see `TeacherImages`.
         """
-        self.images.match(mean, std, rgb, next(self.model.parameters()).device)
+        self.images.match(mean, std, rgb, next(self.model.parameters()).device, **advice)
 
     def forward(
         self, images: Tensor, with_logits: bool = False, with_gradient: bool = False
     ) -> tuple[list[Tensor], Tensor | None]:
-        """Maps of each level, and logits.
+        """Images (B, S, H, W) as the student sees them → maps (B, C, h, w) and logits (B, K).
 
         Args:
-            images: (B, 3, H, W), as the student sees them.
-            with_logits: run the classifier too.
+            with_logits: run the classifier too; the logits are None otherwise.
             with_gradient: make the logits differentiable with respect to the images.
-
-        Returns:
-            A list of maps (B, C, h, w), and logits (B, K) or None.
         """
+        weights = next(self.model.parameters())
+        if images.device != weights.device:
+            raise ValueError(
+                f"teacher {self.name} is on {weights.device} and the images on {images.device}; "
+                "move one: teacher.to(images.device)"
+            )
+        wide = torch.promote_types(images.dtype, weights.dtype)
         with torch.set_grad_enabled(with_gradient):
-            images = self.images(images)
+            # A student in half precision or float64 changes nothing about its teacher.
+            images = self.images(images.to(wide)).to(weights.dtype)
             if self._dtype is None:
                 return self._run(images, with_logits)
             with torch.autocast(images.device.type, enabled=False):
-                maps, logits = self._run(images.to(self._dtype), with_logits)
+                maps, logits = self._run(images, with_logits)
             if self._dtype == torch.float16:  # see the class
                 maps = [torch.nan_to_num(level) for level in maps]
                 logits = logits if logits is None else torch.nan_to_num(logits)
@@ -168,7 +176,8 @@ class FrozenTeacher(nn.Module):
     @cached_property
     def num_classes(self) -> int:
         """Number of classes, from the shape of the model's logits."""
-        _, logits = self(self._blank(), with_logits=True)
+        with torch.no_grad():
+            _, logits = self._infer(self._blank(), with_logits=True)
         if not isinstance(logits, Tensor) or logits.dim() != 2:
             raise ValueError(
                 f"teacher: {self.name} has no classifier; the loss on its logits needs one"
@@ -189,26 +198,6 @@ class FrozenTeacher(nn.Module):
     def __deepcopy__(self, memo: dict[int, Any]) -> FrozenTeacher:
         return self
 
-    def _set_levels(self, layers: Sequence[str] | None, num_prefix: int | None) -> list[Tensor]:
-        """Choose the levels and how to read them, and return their maps of one image."""
-        names = list(layers) if layers is not None else default_layers(self.model)
-        self._recorder = LevelRecorder(self.model, names, self.name)
-        images = self._blank()
-        # The whole model runs: what reads a convolution must all run.
-        outputs = self._tried(lambda: self._recorder.run(lambda: self.model(images))[0])
-        levels = read_levels(
-            self.model, names, outputs, self._input_size, self._recorder.whose, num_prefix
-        )
-        maps = [level.map_of(out, tuple(images.shape)) for level, out in zip(levels, outputs)]
-        if layers is None:
-            chosen = chosen_levels(maps, any(level.is_transformers for level in levels))
-            names, levels = [names[i] for i in chosen], [levels[i] for i in chosen]
-            maps = [maps[i] for i in chosen]
-            self._recorder.remove()
-            self._recorder = LevelRecorder(self.model, names, self.name)
-        self.layers, self._levels = names, levels
-        return maps
-
     def _infer(self, images: Tensor, with_logits: bool) -> tuple[list[Tensor], Tensor | None]:
         if self._channels_last:
             images = images.to(memory_format=torch.channels_last)
@@ -216,35 +205,46 @@ class FrozenTeacher(nn.Module):
         whole = with_logits or torch.compiler.is_compiling()
         forward = self.model if with_logits else self._features
         try:
-            outputs, logits = self._recorder.run(lambda: forward(images), stop=not whole)
+            maps, logits = self._levels.run(
+                lambda: forward(images), tuple(images.shape), stop=not whole
+            )
         except (AssertionError, RuntimeError) as error:
-            height, width = images.shape[-2:]
-            built = self._input_size
-            if (height, width) == built or isinstance(error, torch.cuda.OutOfMemoryError):
-                raise
-            raise ValueError(
-                f"teacher {self.name} does not accept images of {height}×{width} pixels, but "
-                f"accepts {built[0]}×{built[1]}; set teacher.image_size=({built[0]}, {built[1]}) "
-                f"to resize images for the teacher alone ({type(error).__name__}: {error})"
-            ) from error
-        shape = tuple(images.shape)
-        maps = [level.map_of(out, shape).detach() for level, out in zip(self._levels, outputs)]
-        return maps, logits if with_logits else None
+            self._explain(error, images)
+            raise
+        return [level.detach() for level in maps], logits if with_logits else None
 
-    def _probe(self) -> list[Tensor]:
-        return self._tried(lambda: self(self._blank(), with_logits=True)[0])
+    def _explain(self, error: Exception, images: Tensor) -> None:
+        """Raise ValueError if an error of the model comes from the images' size."""
+        given, built = tuple(images.shape[-2:]), self._input_size
+        out_of_memory = isinstance(error, torch.cuda.OutOfMemoryError)
+        if torch.compiler.is_compiling() or out_of_memory or given == built:
+            return
+        try:
+            with torch.no_grad():
+                own = images.new_zeros(1, images.shape[1], *built)
+                self._levels.run(lambda: self.model(own), tuple(own.shape))
+        except (AssertionError, RuntimeError):
+            return  # an image of its own size fails as well, so the size is not the cause
+        raise ValueError(
+            f"teacher {self.name} does not accept images of {given[0]}×{given[1]} pixels, but "
+            f"accepts {built[0]}×{built[1]}; set teacher.image_size=({built[0]}, {built[1]}) "
+            f"to resize images for the teacher alone ({type(error).__name__}: {error})"
+        ) from error
 
-    def _tried(self, run: Callable[[], list[Any]]) -> list[Any]:
+    def _tried(self, run: Callable[[], Any]) -> Any:
         height, width = self._input_size
         try:
             with torch.no_grad():
                 return run()
         except (AssertionError, RuntimeError) as error:
             raise ValueError(
-                f"teacher {self.name} does not accept an image of {height}×{width} pixels "
-                f"({type(error).__name__}: {error}); set teacher.image_size to a size that it "
-                "accepts, or build it for this size (a ViT of timm: teacher.img_size)"
+                f"teacher {self.name} does not accept an image of {height}×{width} pixels and "
+                f"{self.images.channels} channels ({type(error).__name__}: {error}); if it was "
+                "built for another size or number of channels, set teacher.image_size to a size "
+                "that it accepts, build it for this size (a ViT of timm: teacher.img_size), or "
+                "give teacher.input_size=(channels, height, width)"
             ) from error
 
     def _blank(self) -> Tensor:
-        return next(self.model.parameters()).new_zeros(1, 3, *self._input_size)
+        weights = next(self.model.parameters())
+        return weights.new_zeros(1, self.images.channels, *self._input_size)

@@ -1,171 +1,189 @@
-"""How each level is read from the output of its layer.
+"""A teacher's levels: which layers they are, and their maps in a forward pass.
 
 # B batch, T tokens, C channels, h w grid of a layer, H W image size
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 from torch import Tensor, nn
 
-from aal_plugin.core.student.families import known_reader
+from aal_plugin.core.layer_maps import as_map, has_channels_last, item_of, prefix_tokens
+from aal_plugin.core.layer_names import default_layers, named_modules_of, nearest, split_item
 
-from .layer_names import split_item
-from .layer_output import as_map, has_channels_last, prefix_tokens
+_SPACED = 4  # levels of a transformer whose blocks all have one grid
 
 
-class Level(NamedTuple):
-    """A level of a teacher: what its layer returns, found with one image.
+class Levels:
+    """Forward hooks on a network's layers; `run` returns what they return, as maps.
 
-    layer: name in error messages. fmt: 'NCHW' or 'NHWC'. num_prefix_tokens: tokens ahead of the
-    patches, or None for a layer that returns maps.
+    How to read each layer is found with one forward pass of the whole network.
+
+    Args:
+        model: the owner of the layers, in eval mode.
+        layers: dotted names, see `split_item`; None: of the `default_layers` the `chosen_levels`.
+        images: (1, C, H, W), one image that the model accepts.
+        name: the model's name in error messages.
+        num_prefix_tokens: tokens ahead of the patches; None: as the model states it
+            (`num_prefix_tokens` of timm, `num_extra_tokens` of MMPretrain), or as few as leave a
+            full grid.
+
+    Attributes:
+        layers: names of the levels.
+        channels: channels of each level.
+
+    Raises:
+        ValueError: the model has no such layer, or a layer did not run or returns no map.
 
     Example:
         >>> import torch
-        >>> level = Level("layer4", "NHWC", None)
-        >>> level.map_of(torch.zeros(1, 7, 7, 32), (1, 3, 224, 224)).shape
-        torch.Size([1, 32, 7, 7])
+        >>> model = nn.ModuleDict(dict(layer1=nn.Conv2d(3, 8, 2, 2), layer2=nn.Conv2d(8, 4, 2, 2)))
+        >>> model.forward = lambda images: model["layer2"](model["layer1"](images))
+        >>> levels = Levels(model, None, torch.zeros(1, 3, 8, 8))
+        >>> maps, _ = levels.run(lambda: model(torch.zeros(2, 3, 16, 16)), (2, 3, 16, 16))
+        >>> levels.layers, [tuple(level.shape) for level in maps]
+        (['layer1', 'layer2'], [(2, 8, 8, 8), (2, 4, 4, 4)])
     """
 
-    layer: str
-    fmt: str
-    num_prefix_tokens: int | None
+    def __init__(
+        self,
+        model: nn.Module,
+        layers: Sequence[str] | None,
+        images: Tensor,
+        name: str = "the model",
+        num_prefix_tokens: int | None = None,
+    ) -> None:
+        self._name = name
+        self._recorded: list[tuple[int, Any]] = []
+        self._stops = False
+        self._record_at(model, list(layers) if layers is not None else default_layers(model))
+        outputs, _ = self._recorded_in(lambda: model(images), stop=False)
+        shape = tuple(images.shape)
+        self._read_as = self._how_to_read(model, outputs, (shape[-2], shape[-1]), num_prefix_tokens)
+        maps = self._maps(outputs, shape)
+        if layers is None:
+            tokens = any(fmt == "NHWC" or prefix is not None for fmt, prefix in self._read_as)
+            chosen = chosen_levels(maps, tokens)
+            maps, self._read_as = [maps[i] for i in chosen], [self._read_as[i] for i in chosen]
+            for hook in self._hooks:
+                hook.remove()
+            self._record_at(model, [self.layers[i] for i in chosen])
+        self.channels = [level.shape[1] for level in maps]
 
-    @property
-    def is_transformers(self) -> bool:
-        """Whether the layer returns tokens, or maps with channels last."""
-        return self.fmt == "NHWC" or self.num_prefix_tokens is not None
+    def run(
+        self, forward: Callable[[], Any], images: tuple[int, ...], stop: bool = False
+    ) -> tuple[list[Tensor], Any]:
+        """Run a forward pass on images of shape (B, C, H, W).
 
-    def map_of(self, output: Any, images: tuple[int, ...]) -> Tensor:
-        """The map (B, C, h, w) in an output for images of shape (B, 3, H, W).
+        Args:
+            forward: runs the model.
+            images: the shape of its images.
+            stop: end the pass after the last level, as soon as an earlier pass has shown which
+                level that is.
+
+        Returns:
+            A map (B, C, h, w) for each level, and what `forward` returned or None if it was ended.
 
         Raises:
-            ValueError: the output is no map.
+            ValueError: a layer did not run or returned no map.
         """
-        height, width = images[-2:]
-        level = as_map(output, self.fmt, (height, width), self.layer, self.num_prefix_tokens)
-        if level.shape[0] != images[0]:
+        outputs, result = self._recorded_in(forward, stop)
+        return self._maps(outputs, images), result
+
+    def _record_at(self, model: nn.Module, layers: list[str]) -> None:
+        self.layers = layers
+        self._whose = [f"teacher.layers: {layer!r} of {self._name}" for layer in layers]
+        self._items = [split_item(layer)[1] for layer in layers]
+        self._order: list[int] = []  # of the levels in a forward pass, after the first one
+        self._hooks = [
+            module.register_forward_hook(partial(self._record, level))
+            for level, module in enumerate(named_modules_of(model, layers, "teacher.layers"))
+        ]
+
+    def _record(self, level: int, module: nn.Module, inputs: Any, output: Any) -> None:
+        self._recorded.append((level, output))
+        if self._stops and level == self._order[-1]:
+            raise _LastLevel
+
+    def _recorded_in(self, forward: Callable[[], Any], stop: bool) -> tuple[list[Any], Any]:
+        self._stops = stop and len(self._order) == len(self.layers)
+        result = None
+        try:
+            result = forward()
+        except _LastLevel:
+            pass
+        finally:
+            self._stops = False
+            recorded, self._recorded = self._recorded, []
+        self._order = self._order or [level for level, _ in recorded]
+        outputs = dict(recorded)
+        idle = [layer for level, layer in enumerate(self.layers) if level not in outputs]
+        if idle:
             raise ValueError(
-                f"{self.layer} returns {level.shape[0]} maps for {images[0]} images; expected the "
-                "batch as the first axis. Choose a layer outside of windows, and a transformer "
-                "whose tokens are (B, T, C)"
+                f"teacher.layers: {idle} did not run in the forward pass of {self._name}; choose "
+                "other layers, or for a timm model features_only=True"
             )
-        return level
+        found = zip(sorted(outputs), self._items, self._whose)
+        return [item_of(outputs[level], item, whose) for level, item, whose in found], result
+
+    def _maps(self, outputs: Sequence[Any], images: tuple[int, ...]) -> list[Tensor]:
+        maps = []
+        for output, (fmt, prefix), whose in zip(outputs, self._read_as, self._whose):
+            level = as_map(output, fmt, (images[-2], images[-1]), whose, prefix)
+            if level.shape[0] != images[0]:
+                raise ValueError(
+                    f"{whose} returns {level.shape[0]} maps for {images[0]} images; expected the "
+                    "batch as the first axis. Choose a layer outside of windows, and a transformer "
+                    "whose tokens are (B, T, C)"
+                )
+            maps.append(level)
+        return maps
+
+    def _how_to_read(
+        self, model: nn.Module, outputs: Sequence[Any], size: tuple[int, int], given: int | None
+    ) -> list[tuple[str, int | None]]:
+        """'NCHW' or 'NHWC' and the prefix tokens of each layer, None for a layer of maps."""
+        found = []
+        for layer, output, whose in zip(self.layers, outputs, self._whose):
+            stated = given
+            for attribute in ("num_prefix_tokens", "num_extra_tokens"):
+                stated = nearest(model, layer, attribute) if stated is None else stated
+            prefix = prefix_tokens(output, size, stated if isinstance(stated, int) else None)
+            if prefix is not None and given is not None:
+                prefix = given
+            if prefix is not None and nearest(model, layer, "reroll") is not None:
+                raise ValueError(
+                    f"{whose} returns tokens that are not in the order of their grid (Hiera); set "
+                    "features_only=True for the maps that timm makes of them"
+                )
+            fmt = str(nearest(model, layer, "output_fmt") or "NCHW")  # timm's
+            found.append(("NHWC" if has_channels_last(output, size) else fmt, prefix))
+        return found
 
 
-def read_levels(
-    model: nn.Module,
-    layers: Sequence[str],
-    outputs: Sequence[Any],
-    image_size: tuple[int, int],
-    whose: Sequence[str],
-    num_prefix_tokens: int | None = None,
-) -> list[Level]:
-    """Find out how to read each layer's output, from one forward pass.
-
-    Args:
-        model: the owner of the layers.
-        layers: their dotted names.
-        outputs: what they returned for images of `image_size`.
-        image_size: (H, W).
-        whose: the layers' names in error messages.
-        num_prefix_tokens: tokens ahead of the patches; None: as the model states it, or as few
-            as leave a full grid.
-
-    Raises:
-        ValueError: a model whose tokens are not in the order of its grid.
-
-    Example:
-        >>> import timm, torch
-        >>> model = timm.create_model("test_vit")
-        >>> read_levels(model, ["blocks.0"], [torch.zeros(1, 101, 64)], (160, 160), ["blocks.0"])
-        [Level(layer='blocks.0', fmt='NCHW', num_prefix_tokens=1)]
-    """
-    levels = []
-    stated = [num_prefix_tokens] * len(layers)
-    if num_prefix_tokens is None and any(prefix_tokens(o, image_size) is not None for o in outputs):
-        stated = stated_prefix_tokens(model, layers)
-    for layer, fmt, output, number, name in zip(
-        layers, output_formats(model, layers), outputs, stated, whose
-    ):
-        number = prefix_tokens(output, image_size, number)
-        if number is not None and num_prefix_tokens is not None:
-            number = num_prefix_tokens
-        if number is not None and _nearest(model, layer, "reroll") is not None:
-            raise ValueError(
-                f"{name} returns tokens that are not in the order of their grid (Hiera); set "
-                "features_only=True for the maps that timm makes of them"
-            )
-        last = has_channels_last(output, image_size)
-        levels.append(Level(name, "NHWC" if last else fmt, number))
-    return levels
+class _LastLevel(Exception):
+    """Ends a forward pass whose remainder nobody needs."""
 
 
-def output_formats(model: nn.Module, names: Sequence[str]) -> list[str]:
-    """The format of each layer's output, from the nearest `output_fmt` (timm) above the layer.
+def chosen_levels(maps: Sequence[Tensor], transformer: bool) -> list[int]:
+    """Which of a network's default layers become levels, as indices into their maps (B, C, h, w).
 
-    Args:
-        model: the owner of the layers.
-        names: their dotted names.
-
-    Returns:
-        'NHWC' or 'NCHW' for each name; 'NCHW' if nothing states it.
+    All stages of a CNN. Of a transformer's blocks the last one of each grid and width, which are
+    its stages. Where all layers have one grid and width (ViT, Mixer, ConvMixer), four evenly
+    spaced ones: of 12 blocks the 3rd, 6th, 9th and 12th.
 
     Example:
-        >>> import timm
-        >>> output_formats(timm.create_model("mambaout_femto"), ["stages.0"])
-        ['NHWC']
+        >>> import torch
+        >>> chosen_levels([torch.zeros(1, 8, 4, 4)] * 12, transformer=True)
+        [2, 5, 8, 11]
     """
-    return [str(_nearest(model, name, "output_fmt") or "NCHW") for name in names]
-
-
-def stated_prefix_tokens(model: nn.Module, names: Sequence[str]) -> list[int | None]:
-    """The prefix tokens of each layer as its model states them.
-
-    A block of a known family (`core.student.families`) has the number of its reader; otherwise
-    the nearest `num_prefix_tokens` (timm) or `num_extra_tokens` (MMPretrain) above the layer.
-
-    Args:
-        model: the owner of the layers.
-        names: their dotted names.
-
-    Returns:
-        A number for each name, or None if nothing states it.
-
-    Example:
-        >>> import timm
-        >>> stated_prefix_tokens(timm.create_model("test_vit"), ["blocks.0"])
-        [1]
-    """
-    reader = known_reader(model)
-    of_block = {id(b.block): b.num_prefix_tokens for b in reader.blocks} if reader else {}
-    stated = []
-    for name in names:
-        number = of_block.get(id(inside(model, split_item(name)[0])))
-        for attribute in ("num_prefix_tokens", "num_extra_tokens"):
-            number = _nearest(model, name, attribute) if number is None else number
-        stated.append(number if isinstance(number, int) else None)
-    return stated
-
-
-def _nearest(model: nn.Module, layer: str, attribute: str) -> Any:
-    """An attribute of the nearest module that has it, from the layer upwards."""
-    parts, found = [part for part in split_item(layer)[0].split(".") if part], None
-    for end in range(len(parts) + 1):
-        found = getattr(inside(model, ".".join(parts[:end])), attribute, found)
-    return getattr(found, "value", found)
-
-
-def inside(model: nn.Module, prefix: str) -> Any:
-    """The module of a dotted name, which may end with a dot, or None.
-
-    Example:
-        >>> inside(nn.Sequential(nn.ReLU()), "0"), inside(nn.ReLU(), "0")
-        (ReLU(), None)
-    """
-    found: Any = model
-    for name in filter(None, prefix.split(".")):
-        found = getattr(found, name, None)
-    return found
+    shapes = [tuple(level.shape) for level in maps]
+    count = len(shapes)
+    ends = [i for i in range(count) if i == count - 1 or shapes[i] != shapes[i + 1]]
+    if len(ends) == 1 and count > _SPACED:
+        return [math.ceil(part * count / _SPACED) - 1 for part in range(1, _SPACED + 1)]
+    return ends if transformer and len(ends) > 1 else list(range(count))

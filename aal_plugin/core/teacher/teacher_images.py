@@ -1,11 +1,12 @@
 """The student's images as a teacher expects them.
 
-# B batch, H W image size
+# B batch, S channels of the student's images, C channels of the teacher's, H W image size
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,19 +14,33 @@ from torch import Tensor, nn
 
 from aal_plugin.core.settings import check_number, check_whole
 
+from .first_batch import contradiction
+
+_ADVICE = (
+    "teacher.match_input(mean, std, rgb) says how your images are normalised, in pixel values "
+    "(0–255); without it the teacher expects its own mean and std"
+)
+
 
 class TeacherImages(nn.Module):
-    """Resizes images, reverses their channels and normalises them for a teacher.
+    """Chooses a teacher's channels of the student's images, normalises and resizes them.
+
+    One channel is repeated for a teacher of several. The first batch is compared with
+    the normalisation that the images are said to have.
 
     Args:
         mean, std: normalisation that the teacher was trained with, in pixel values (0–255), one
-            number per channel in the order of `rgb`. None: images pass as they are.
+            number per channel in the order of `rgb`. None: values pass as they are.
         rgb: whether the teacher was trained on RGB images (else BGR).
         image_size: (H, W) that the teacher receives, by bicubic interpolation with antialiasing;
             None: the size of the student's images.
+        image_channels: which of the student's channels the teacher receives, in the teacher's
+            order, counted from 1; (3, 2, 1) of blue, green, red and infrared are RGB.
+        channels: C, how many the teacher has.
+        name: the teacher's name in error messages.
 
     Raises:
-        ValueError: a mean or std that is not three numbers in pixel values.
+        ValueError: a mean or std that is not C numbers in pixel values; channels that do not fit.
 
     Example:
         >>> images = TeacherImages((120, 110, 100), (60, 60, 60), image_size=(8, 8))
@@ -43,12 +58,16 @@ class TeacherImages(nn.Module):
         std: Sequence[float] | None = None,
         rgb: bool = True,
         image_size: tuple[int, int] | None = None,
+        image_channels: Sequence[int] | None = None,
+        channels: int = 3,
+        name: str = "",
     ) -> None:
         super().__init__()
         if (mean is None) != (std is None):
             raise ValueError(f"teacher.mean={mean!r} and teacher.std={std!r}; give both or none")
-        self.mean = None if mean is None else _three("teacher.mean", mean)
-        self.std = None if std is None else _three("teacher.std", std)
+        self._whose, self.channels = f"teacher {name}".strip(), channels
+        self.mean = None if mean is None else self._numbers("teacher.mean", mean)
+        self.std = None if std is None else self._numbers("teacher.std", std)
         if self.std is not None and min(self.std) <= 0:
             raise ValueError(f"teacher.std={std!r}; choose numbers above 0")
         if self.mean is not None and 0 < max(self.mean) <= 1:
@@ -58,9 +77,12 @@ class TeacherImages(nn.Module):
             )
         self.rgb = rgb
         self.image_size = image_size
+        self._picked = None if image_channels is None else self._indices(image_channels)
         self._flip = False
         self.register_buffer("scale", None)
         self.register_buffer("shift", None)
+        self._said: tuple[Any, Any, str] = (self.mean, self.std, _ADVICE)
+        self._unchecked = self.std is not None and max(self.std) != 1
 
     def match(
         self,
@@ -68,31 +90,35 @@ class TeacherImages(nn.Module):
         std: Sequence[float] | None,
         rgb: bool,
         device: torch.device | None = None,
+        advice: str = _ADVICE,
     ) -> None:
         """Set how the images that follow are normalised.
 
         Args:
-            mean, std: in pixel values, in the order of `rgb`; None: not normalised.
+            mean, std: in pixel values, one number or one per channel, in the order of `rgb`; None:
+                not normalised.
             rgb: whether they are RGB.
             device: of the images.
+            advice: what to do about a first batch that contradicts this, for the error.
         """
-        self._flip = rgb != self.rgb
+        self._flip = self.channels == 3 and rgb != self.rgb
         if self.mean is None or self.std is None:
             return
         own_mean, own_std = _channelwise(self.mean), _channelwise(self.std)
-        given_mean = _channelwise(mean if mean is not None else (0.0, 0.0, 0.0))
-        given_std = _channelwise(std if std is not None else (1.0, 1.0, 1.0))
-        if self._flip:
-            given_mean, given_std = given_mean.flip(1), given_std.flip(1)
+        given_mean = self._of_teacher(_channelwise((0.0,) if mean is None else mean))
+        given_std = self._of_teacher(_channelwise((1.0,) if std is None else std))
         scale, shift = given_std / own_std, (given_mean - own_mean) / own_std
         same = torch.allclose(scale, torch.ones(1)) and torch.allclose(shift, torch.zeros(1))
         self.scale = None if same else scale.to(device)
         self.shift = None if same else shift.to(device)
+        self._said = (given_mean.flatten().tolist(), given_std.flatten().tolist(), advice)
+        # Two networks without any normalisation may share any unit.
+        self._unchecked = not (same and max(self.std) == 1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images (B, 3, H, W) as the student sees them → as the teacher expects them."""
-        if self._flip:
-            images = images.flip(1)
+        """Images (B, S, H, W) as the student sees them → (B, C, h, w) as the teacher expects."""
+        self.check(images)
+        images = self._of_teacher(images)
         if self.scale is not None and self.shift is not None:
             images = images * self.scale + self.shift
         if self.image_size is not None and tuple(images.shape[-2:]) != self.image_size:
@@ -101,6 +127,60 @@ class TeacherImages(nn.Module):
             resized = F.interpolate(wide, self.image_size, mode="bicubic", antialias=True)
             images = resized.to(images.dtype)
         return images
+
+    def check(self, images: Tensor) -> None:
+        """Hold the first batch (B, S, H, W) against what `match` said of it; later ones are free.
+
+        Raises:
+            ValueError: values that images of this mean and std cannot have.
+        """
+        if not self._unchecked or torch.compiler.is_compiling() or images.is_meta:
+            return
+        self._unchecked = False
+        mean, std, advice = self._said
+        words = contradiction(self._of_teacher(images.detach()), mean, std)
+        if words:
+            raise ValueError(f"{self._whose} would see wrong pixels: {words}; {advice}")
+
+    def _of_teacher(self, values: Tensor) -> Tensor:
+        """Of (B, S, …) the channels that the teacher receives, (B, C, …)."""
+        given = values.shape[1]
+        if given == 1:
+            return values.expand(-1, self.channels, -1, -1)
+        if self._picked is not None:
+            if max(self._picked) >= given:
+                raise ValueError(
+                    f"teacher.image_channels={[1 + c for c in self._picked]!r}, but the student's "
+                    f"images have {given} channels; choose from 1 to {given}"
+                )
+            return values[:, self._picked]
+        if given != self.channels:
+            raise ValueError(
+                f"{self._whose} takes images of {self.channels} channels, and the student's have "
+                f"{given}; set teacher.image_channels to {self.channels} of 1 to {given}, in the "
+                "teacher's order, such as (3, 2, 1)"
+            )
+        return values.flip(1) if self._flip else values
+
+    def _numbers(self, key: str, values: Sequence[float]) -> tuple[float, ...]:
+        allowed = f"{self.channels} numbers in pixel values (0–255), one for each channel"
+        several = isinstance(values, Sequence) and not isinstance(values, str)
+        if not several or len(values) not in (1, self.channels):
+            raise ValueError(f"{key}={values!r}; choose {allowed}")
+        for value in values:
+            check_number(key, value, allowed)
+        return tuple(float(value) for value in values) * (self.channels // len(values))
+
+    def _indices(self, numbers: Sequence[int]) -> list[int]:
+        key = "teacher.image_channels"
+        if not isinstance(numbers, Sequence) or len(numbers) != self.channels:
+            raise ValueError(
+                f"{key}={numbers!r}; choose {self.channels} channels of the student's images, "
+                "counted from 1"
+            )
+        for number in numbers:
+            check_whole(key, number, 1)
+        return [number - 1 for number in numbers]
 
 
 def checked_size(key: str, size: int | Sequence[int] | None) -> tuple[int, int] | None:
@@ -125,14 +205,6 @@ def checked_size(key: str, size: int | Sequence[int] | None) -> tuple[int, int] 
     for side in sides:
         check_whole(key, side, 1)
     return int(sides[0]), int(sides[-1])
-
-
-def _three(key: str, values: Sequence[float]) -> tuple[float, ...]:
-    if isinstance(values, str) or not isinstance(values, Sequence) or len(values) != 3:
-        raise ValueError(f"{key}={values!r}; choose three numbers in pixel values (0–255)")
-    for value in values:
-        check_number(key, value, "three numbers in pixel values (0–255)")
-    return tuple(float(value) for value in values)
 
 
 def _channelwise(values: Sequence[float]) -> Tensor:

@@ -10,10 +10,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from aal_plugin.core.layer_names import near_names
 from aal_plugin.core.settings import check_flag, check_whole
 
 from .frozen_teacher import FrozenTeacher
-from .layer_names import near_names
 from .teacher_images import checked_size
 from .weights import check_weights, load_weights
 
@@ -30,13 +30,14 @@ class TimmTeacher(FrozenTeacher):
         checkpoint: or a file of weights (.pth, .safetensors).
         use_ema: load the averaged weights of a timm run with --model-ema, as timm does for its own
             models; False: the raw ones. The log states which were loaded.
-        layers, image_size: see `FrozenTeacher`.
+        layers, image_size, image_channels: see `FrozenTeacher`.
         num_classes: the checkpoint's, if it differs from the model's own; 0: no classifier.
         allow_random_weights: for trials. A random teacher trains without an error and teaches
             noise, so weights are required otherwise.
         channels_last, fold_norms, dtype, compile: see `FrozenTeacher`.
         **model_kwargs: passed to `timm.create_model`, such as `img_size` of a ViT, or
-            `features_only=True` for the maps that timm itself extracts.
+            `features_only=True` for the maps that timm itself extracts. Other than three `in_chans`
+            need `pretrained_cfg_overlay=dict(mean=..., std=...)`, in pixel values of 0 to 1.
 
     Raises:
         ValueError: an unknown model, no weights, two sources of weights, weights that do not fit,
@@ -65,6 +66,7 @@ class TimmTeacher(FrozenTeacher):
         compile: bool = False,
         use_ema: bool = True,
         image_size: int | Sequence[int] | None = None,
+        image_channels: Sequence[int] | None = None,
         **model_kwargs: Any,
     ) -> None:
         import timm
@@ -85,6 +87,14 @@ class TimmTeacher(FrozenTeacher):
             model = _loaded(model_name, checkpoint, use_ema, model_kwargs)
         data: dict[str, Any] = getattr(model, "pretrained_cfg")  # noqa: B009  timm's, untyped
         size = model_kwargs.get("img_size", data["input_size"][-2:])
+        size = checked_size("teacher.img_size", size) or (224, 224)
+        colours = model_kwargs.get("in_chans", data["input_size"][0])
+        if len(data["mean"]) != colours or len(data["std"]) != colours:
+            raise ValueError(
+                f"teacher.in_chans={colours}, but timm's mean={data['mean']}, std={data['std']}; "
+                "give teacher.pretrained_cfg_overlay=dict(mean=[...], std=[...]), one number per "
+                "channel"
+            )
         super().__init__(
             model,
             layers,
@@ -96,8 +106,10 @@ class TimmTeacher(FrozenTeacher):
             dtype=dtype,
             compile=compile,
             name=model_name,
-            input_size=checked_size("teacher.img_size", size) or (224, 224),
+            input_size=(colours, *size),
             image_size=image_size,
+            image_channels=image_channels,
+            copy_model=False,
         )
 
 
@@ -111,23 +123,27 @@ def _loaded(
     if not model_kwargs.get("features_only"):
         return model
     # timm renames modules when it extracts features, so the weights are loaded before.
-    weights = dict(state_dict=model.state_dict())
-    return _created(model_name, True, dict(model_kwargs, pretrained_cfg_overlay=weights))
+    given = model_kwargs.get("pretrained_cfg_overlay") or {}
+    overlay = dict(given, state_dict=model.state_dict())
+    return _created(model_name, True, dict(model_kwargs, pretrained_cfg_overlay=overlay))
 
 
 def _created(model_name: str, pretrained: bool, model_kwargs: dict[str, Any]) -> nn.Module:
     import timm
 
     published = ":" in model_name or timm.models.is_model_pretrained(model_name)
-    if pretrained and not published and "pretrained_cfg_overlay" not in model_kwargs:
+    own = set(model_kwargs.get("pretrained_cfg_overlay") or ()) - {"mean", "std"}
+    if pretrained and not published and not own:
         raise ValueError(
             f"teacher.pretrained=True: timm has no weights for {model_name!r}; give "
             "teacher.checkpoint=FILE, or another teacher.model_name"
         )
     retries = logging.getLogger("huggingface_hub.utils._http")
-    once = _OneLine(
+    once = partial(
+        _first_as,
         f"teacher.pretrained=True: the download of timm's weights for {model_name!r} fails and is "
-        "retried for a minute; without a network, give teacher.checkpoint=FILE"
+        "retried for a minute; without a network, give teacher.checkpoint=FILE",
+        [],
     )
     retries.addFilter(once)
     try:
@@ -146,17 +162,11 @@ def _created(model_name: str, pretrained: bool, model_kwargs: dict[str, Any]) ->
         retries.removeFilter(once)
 
 
-class _OneLine(logging.Filter):
-    """Replaces all log records by one line."""
-
-    def __init__(self, line: str) -> None:
-        super().__init__()
-        self._line: str | None = line
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        line, self._line = self._line, None
-        record.msg, record.args = line, ()
-        return line is not None
+def _first_as(line: str, seen: list[logging.LogRecord], record: logging.LogRecord) -> bool:
+    """A filter that lets the first log record pass, with `line` as its text."""
+    seen.append(record)
+    record.msg, record.args = line, ()
+    return len(seen) == 1
 
 
 def _read(checkpoint: str, use_ema: bool, model: nn.Module) -> dict[str, Tensor]:

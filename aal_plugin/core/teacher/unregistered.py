@@ -17,10 +17,6 @@ class Unregistered(Generic[Kept]):
     A deep copy of the owner shares the module but does not own it: only the owner moves it
     between devices, so that an EMA copy on the CPU does not move the teacher.
 
-    Args:
-        module: the module to keep.
-        owned: whether `apply` changes it.
-
     Example:
         >>> class Owner(nn.Module):
         ...     def __init__(self):
@@ -35,11 +31,7 @@ class Unregistered(Generic[Kept]):
         self.owned = owned
 
     def apply(self, fn: Callable[[Tensor], Tensor]) -> None:
-        """Apply what the owner's `_apply` received from `.to()`, `.cuda()` or `.half()`.
-
-        Args:
-            fn: changes one tensor.
-        """
+        """Apply what the owner's `_apply` received from `.to()`, `.cuda()` or `.half()`."""
         if self.owned:
             self.module._apply(fn)
 

@@ -14,15 +14,7 @@ _BOUNDED = ("running_mean", "running_var", "weight", "bias")
 
 
 def check_weights(pretrained: bool, checkpoint: str | None, allow_random_weights: bool) -> None:
-    """Check that a teacher's weights come from exactly one source.
-
-    Args:
-        pretrained: weights that a library publishes for the model.
-        checkpoint: a file of weights.
-        allow_random_weights: no weights, for a trial.
-
-    Raises:
-        ValueError: two sources, or none.
+    """Raise ValueError unless weights come from one source: a library's, a file, or none allowed.
 
     Example:
         >>> check_weights(pretrained=False, checkpoint="teacher.pth", allow_random_weights=False)
@@ -40,14 +32,7 @@ def check_weights(pretrained: bool, checkpoint: str | None, allow_random_weights
 
 
 def check_finite(model: nn.Module, whose: str) -> None:
-    """Check that a model's weights and statistics contain neither NaN nor infinity.
-
-    Args:
-        model: any module; a buffer such as a mask may contain infinity.
-        whose: the model's name in the error message.
-
-    Raises:
-        ValueError: NaN or infinity, with the first tensor's name.
+    """Raise ValueError if weights or statistics of the model `whose` contain NaN or infinity.
 
     Example:
         >>> check_finite(nn.Linear(2, 2), "teacher")
@@ -61,13 +46,7 @@ def check_finite(model: nn.Module, whose: str) -> None:
 
 
 def nonfinite_name(tensors: dict[str, Tensor]) -> str | None:
-    """The first of a model's tensors that contains NaN or infinity.
-
-    Args:
-        tensors: parameters and buffers by name.
-
-    Returns:
-        Its name, or None.
+    """The first of a model's parameters and buffers with NaN or infinity, by its name, or None.
 
     Example:
         >>> import torch

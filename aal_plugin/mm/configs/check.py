@@ -1,22 +1,17 @@
-"""Reports all mistakes in a config at once, before anything is built from it."""
+"""Reports all misspelled names in a config at once, before anything is built from it."""
 
 from __future__ import annotations
 
 import difflib
 import inspect
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
 
 from mmengine.config import Config
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
 
-from aal_plugin.core import FrozenTeacher, TimmTeacher
-from aal_plugin.core.teacher.weights import check_weights
-from aal_plugin.mm.checkpoints.checkpoint_file import check_checkpoint
+from aal_plugin.core import TimmTeacher
 from aal_plugin.mm.models.backbones.timm_pooled_backbone import TIMMPooledBackbone
-from aal_plugin.mm.models.heads.teacher_head import TeacherHead
-from aal_plugin.mm.models.mm_teacher import MMTeacher
 
 from .registered import registered
 from .types import parts_of, type_name
@@ -32,28 +27,36 @@ _BUILT = (
     "visualizer",
     "_cfg",
 )
-
+# The keys that MMEngine reads. Any other key is a variable of the config, or a misspelling.
+_READ = (
+    *list(inspect.signature(Runner.__init__).parameters)[1:],
+    "custom_imports",
+    "model_wrapper_cfg",
+    "find_unused_parameters",
+    "runner_type",
+    "strategy",
+    "compile",
+)
 _TO_TIMM = (TimmTeacher, TIMMPooledBackbone)  # they pass other arguments to timm.create_model
 _FSDP = ("FSDPStrategy", "WholeFSDPStrategy")
 _SCOPES = ("", "aal_plugin", "aal_plugin.mm", "mmpretrain", "mmengine")
 
 
-def check_config(cfg: Config, *checks: Callable[[], None], weights: bool = True) -> None:
-    """Check the parts of a config that this package builds, and run the given `checks`.
+def check_config(cfg: Config, *checks: Callable[[], None]) -> None:
+    """Check the names in a config: its keys, and the types and arguments of this package's parts.
 
-    It checks the names of types and arguments, the values of heads and hooks, and the weights of
-    the teacher (unless `weights` is False). A single mistake is raised as its own error, several
-    as one ValueError with a line for each.
+    Values are checked by the classes that use them, when a run is built. The given `checks` run
+    too. A single mistake is raised as its own error, several as one ValueError with a line for
+    each.
 
     Raises:
         ValueError, FileNotFoundError, PermissionError: each names the key, the given value and the
             allowed values.
     """
-    found: list[Exception] = []
+    found: list[Exception] = [ValueError(words) for words in _misspelled_keys(cfg)]
     built = {key: value for key, value in cfg.to_dict().items() if key.endswith(_BUILT)}
     for key, part in parts_of(built):
-        if weights or not issubclass(ours().get(type_name(part), object), FrozenTeacher):
-            found += [ValueError(words) for words in _mistakes(key, part)]
+        found += [ValueError(words) for words in _wrong_names(key, part)]
     strategy = cfg.get("strategy")
     if type_name(strategy) in _FSDP and strategy.get("state_dict_cfg", "full") != "full":
         words = f"strategy.state_dict_cfg={strategy['state_dict_cfg']!r} saves shards, which cannot"
@@ -77,52 +80,35 @@ def ours() -> dict[str, type]:
     return {name: getattr(mm, name) for name in mm.__all__}
 
 
-def _mistakes(key: str, part: dict) -> Iterator[str]:
-    name = type_name(part)
-    known = ours()
+def _misspelled_keys(cfg: Config) -> Iterator[str]:
+    for key in cfg:
+        near = difflib.get_close_matches(key, _READ, n=1, cutoff=0.82)
+        if near and key not in _READ:
+            yield f"{key} is a key that nothing reads; did you mean {near[0]!r}?"
+
+
+def _wrong_names(key: str, part: dict) -> Iterator[str]:
+    """Misspelled types, unknown arguments of our classes, and missing ones."""
+    name, known = type_name(part), ours()
     if name not in known:
         scope = part["type"].rpartition(".")[0] if isinstance(part["type"], str) else "a class"
-        if scope in _SCOPES and name not in dict(registered()):
+        if scope in _SCOPES and name not in (others := dict(registered())):
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
-            near = near or _near_where_it_matters(key, name)
+            if key.startswith("optim_wrapper"):  # MMEngine's error does not show the given name
+                near = near or difflib.get_close_matches(name, others, n=1) or ["AdamW"]
             if near:
                 yield f"{key}.type={part['type']!r} is not registered; did you mean {near[0]!r}?"
         return
     kind = known[name]
-    builders = {"type", "_scope_", *(("priority",) if issubclass(kind, Hook) else ())}
-    given = {key: value for key, value in part.items() if key not in builders}
-    wrong = list(_wrong_names(key, kind, given))
-    yield from wrong
-    if wrong:
-        return
-    if issubclass(kind, (TeacherHead, Hook)):
-        try:
-            kind(**given)
-        except (ValueError, OSError) as error:
-            yield str(error)
-        except (TypeError, AttributeError) as error:
-            yield f"{key}: an argument of {name} has the wrong type ({error})"
-    elif issubclass(kind, FrozenTeacher):
-        yield from _teachers_mistakes(kind, given)
-
-
-def _near_where_it_matters(key: str, name: str) -> list[str]:
-    """The nearest registered name, for keys whose MMEngine error does not show the given name."""
-    if not key.startswith("optim_wrapper"):
-        return []
-    return difflib.get_close_matches(name, dict(registered()), n=1, cutoff=0.6) or ["AdamW"]
-
-
-def _wrong_names(key: str, kind: type, given: dict[str, Any]) -> Iterator[str]:
-    """Unknown arguments of a class, and missing ones."""
     takes, needs, open_ended = _arguments(kind)
-    for name in given:
+    given = set(part) - {"type", "_scope_", *(("priority",) if issubclass(kind, Hook) else ())}
+    for name in sorted(given - takes):
         # With **kwargs any name is possible, but one that is almost ours is a misspelling.
         near = difflib.get_close_matches(name, takes, n=1, cutoff=0.85 if open_ended else 0.6)
-        if name not in takes and (near or not open_ended):
+        if near or not open_ended:
             more = f"did you mean {near[0]!r}?" if near else f"choose {', '.join(sorted(takes))}"
             yield f"{key}.{name}: {kind.__name__} has no argument of this name; {more}"
-    for name in sorted(needs - set(given) - {"optimizer"}):  # MMEngine adds a scheduler's optimizer
+    for name in sorted(needs - given - {"optimizer"}):  # MMEngine adds a scheduler's optimizer
         yield f"{key}.{name} is missing; {kind.__name__} needs it"
 
 
@@ -142,28 +128,3 @@ def _arguments(kind: type) -> tuple[set[str], set[str], bool]:
         if not passes_on or not to_a_parent:
             return takes, needs, passes_on
     return takes, needs, True
-
-
-def _teachers_mistakes(kind: type, given: dict[str, Any]) -> Iterator[str]:
-    checkpoint = given.get("checkpoint")
-    try:
-        check_weights(
-            given.get("pretrained", False),
-            checkpoint or None,
-            given.get("allow_random_weights", False),
-        )
-        if isinstance(checkpoint, str):
-            _check_checkpoint(checkpoint)
-    except (ValueError, OSError) as error:
-        yield str(error)
-    config = given.get("config")
-    from_file = isinstance(config, str) and config.endswith(".py")
-    if kind is MMTeacher and from_file and not Path(str(config)).is_file():
-        yield f"teacher.config={config!r}: no such file in {Path.cwd()}"
-
-
-def _check_checkpoint(checkpoint: str) -> None:
-    try:
-        check_checkpoint(checkpoint)
-    except (ValueError, OSError) as error:
-        raise type(error)(f"teacher.{error}") from error

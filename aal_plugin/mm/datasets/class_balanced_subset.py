@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import PurePath
 from typing import Any
 
@@ -12,9 +14,9 @@ from mmengine.dataset import BaseDataset, force_full_init
 from mmpretrain.registry import DATASETS
 
 from aal_plugin.core.settings import check_number, check_whole
-from aal_plugin.mm.checkpoints.random_states import named_item
+from aal_plugin.mm.runs.random_states import named_item
 
-from .data_layout import check_inside
+from .labels import only_label
 
 
 @DATASETS.register_module()
@@ -30,9 +32,11 @@ class ClassBalancedSubset:
         fraction: in (0, 1].
         seed: another seed chooses other images.
         allow_outside: whether an annotation file may name images outside the data set's folder.
+        lazy_init: choose the images at the first access, not at once.
 
     Raises:
-        ValueError: fraction or seed is out of range; an image lies outside the folder.
+        ValueError: fraction or seed is out of range; an image lies outside the folder, or has
+            several labels.
     """
 
     def __init__(
@@ -41,6 +45,7 @@ class ClassBalancedSubset:
         fraction: float,
         seed: int = 0,
         allow_outside: bool = False,
+        lazy_init: bool = False,
     ) -> None:
         check_number("ClassBalancedSubset.fraction", fraction, "from (0, 1]", high=1)
         if fraction <= 0:
@@ -51,6 +56,8 @@ class ClassBalancedSubset:
         self.seed = seed
         self.allow_outside = allow_outside
         self._fully_initialized = False
+        if not lazy_init:
+            self.full_init()
 
     @property
     def metainfo(self) -> dict:
@@ -75,7 +82,8 @@ class ClassBalancedSubset:
         ranks = []
         for index in range(len(self.dataset)):
             info = self.dataset.get_data_info(index)
-            by_class[int(info["gt_label"])].append(index)
+            label = only_label(info, index, self.dataset, "ClassBalancedSubset")
+            by_class[label].append(index)
             ranks.append(self._rank(index, info))
         chosen = []
         for indices in by_class.values():
@@ -108,3 +116,21 @@ class ClassBalancedSubset:
     def __getitem__(self, idx: int) -> Any:
         """The sample after the pipeline; an error in the pipeline names the image file."""
         return named_item(self.dataset, self.indices[idx])
+
+
+def check_inside(dataset: Any, paths: Iterable[str]) -> None:
+    """Raise ValueError if an annotation file names an image outside the data set's folder.
+
+    The folder is `data_prefix` within `data_root`. If neither is set, every path is allowed.
+    """
+    root = (getattr(dataset, "data_prefix", None) or {}).get("img_path")
+    if not root or "://" in root:
+        return
+    inside = os.path.join(os.path.abspath(root), "")  # ends in a slash, so that root2/ differs
+    for path in paths:
+        if not os.path.abspath(path).startswith(inside):
+            raise ValueError(
+                f"{type(dataset).__name__}: {getattr(dataset, 'ann_file', '')!r} names {path!r}, "
+                f"which is outside data_root and data_prefix ({root!r}); set allow_outside=True "
+                "to allow it"
+            )

@@ -9,7 +9,7 @@ import numpy as np
 from mmpretrain.datasets import CUB
 from mmpretrain.registry import DATASETS
 
-from .data_layout import check_inside
+from .class_balanced_subset import check_inside
 
 
 @DATASETS.register_module()

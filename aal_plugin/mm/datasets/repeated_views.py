@@ -13,7 +13,7 @@ from mmengine.dataset import BaseDataset, force_full_init
 from mmpretrain.registry import DATASETS
 
 from aal_plugin.core.settings import check_whole
-from aal_plugin.mm.checkpoints.random_states import seeded_item
+from aal_plugin.mm.runs.random_states import seeded_item
 
 
 @dataclass(frozen=True)

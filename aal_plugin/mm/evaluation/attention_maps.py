@@ -14,13 +14,14 @@ from mmpretrain.models import BaseClassifier
 from mmpretrain.registry import DATASETS, MODELS
 from torch import Tensor
 
+from aal_plugin.analysis.saved_links import saved_weights
 from aal_plugin.analysis.shown import Shown
 from aal_plugin.core import AttentionRecorder
-from aal_plugin.core.losses.map_grid import map_grid
+from aal_plugin.core.losses.links import map_grid
 from aal_plugin.core.losses.resize import resize_maps
-from aal_plugin.mm.checkpoints.reading import load_strictly, read_checkpoint, saved_weights
 from aal_plugin.mm.configs.reading import read_config
 from aal_plugin.mm.configs.types import type_name
+from aal_plugin.mm.evaluation.trained_weights import load_strictly, read_checkpoint
 from aal_plugin.mm.models.heads.attention_link_head import AttentionLinkHead
 from aal_plugin.process import searched_in
 

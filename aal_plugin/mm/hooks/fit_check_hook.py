@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
 from mmengine.dataset import InfiniteSampler
 from mmengine.dist import all_gather_object, get_world_size
 from mmengine.hooks import Hook
@@ -15,17 +14,20 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.distributed.fsdp import FullyShardedDataParallel
-from torch.utils.data import DataLoader
 
 from aal_plugin.core.teacher.weights import nonfinite_name
-from aal_plugin.mm.checkpoints.random_states import named_item
+from aal_plugin.mm.datasets.labels import labels_of
 from aal_plugin.mm.models.heads.teacher_head import HEADS
+from aal_plugin.mm.models.normalisation import match_images
+from aal_plugin.mm.runs.random_states import named_item
 
 from .bare_model import bare_model
+from .validation_check import check_validation
 
 # MMPretrain resizes position embeddings and biases of these names when it loads a checkpoint.
 _RESIZED = ("pos_embed", "position", "pos_bias")
 _OWN = tuple(f"{head}." for head in HEADS)
+_NOT_A_CLASS = -100  # torch's cross-entropy ignores this label
 
 
 @HOOKS.register_module()
@@ -38,7 +40,8 @@ class FitCheckHook(Hook):
     - a `load_from` checkpoint of another model. In training at least half of the model's weights
       must be in the file, with the same name and shape; in a test all of them;
     - a checkpoint with NaN or infinite weights;
-    - ranks with different numbers of batches.
+    - a loader without a batch, and ranks with different numbers of batches;
+    - a metric of `save_best` or of early stopping that validation does not measure.
 
     Raises:
         ValueError: before the first step; names the key and both values.
@@ -46,9 +49,18 @@ class FitCheckHook(Hook):
 
     priority = "VERY_HIGH"
 
+    def __init__(self) -> None:
+        self._checked: set[str] = set()
+
     def before_train(self, runner: Runner) -> None:
+        match_images(_classifier(runner), runner.cfg)
         self._check("train_dataloader", runner.train_dataloader, runner)
         check_ranks(runner.train_dataloader)
+        if runner.val_loop is not None:
+            self._check("val_dataloader", runner.val_dataloader, runner)
+        if runner.max_iters < 1:
+            raise ValueError("train_cfg: training has no step; set max_epochs to 1 or more")
+        check_validation(runner, _classifier(runner))
 
     def before_val(self, runner: Runner) -> None:
         self._check("val_dataloader", runner.val_dataloader, runner)
@@ -58,7 +70,9 @@ class FitCheckHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         weights = checkpoint.get("state_dict", checkpoint)
-        weights = {k.removeprefix("module."): v for k, v in weights.items() if _is_tensor(v)}
+        weights = {
+            k.removeprefix("module."): v for k, v in weights.items() if isinstance(v, Tensor)
+        }
         name = nonfinite_name(weights)
         if name is not None:
             raise ValueError(
@@ -70,8 +84,19 @@ class FitCheckHook(Hook):
         testing = runner._train_loop is None
         check_fit(_classifier(runner), weights, f"load_from={runner._load_from!r}", testing)
 
-    def _check(self, key: str, loader: DataLoader, runner: Runner) -> None:
-        dataset: Any = loader.dataset
+    def _check(self, key: str, loader: Any, runner: Runner) -> None:
+        if key in self._checked:  # validation starts after every epoch
+            return
+        self._checked.add(key)
+        dataset = loader.dataset
+        endless = isinstance(getattr(loader, "sampler", None), InfiniteSampler)
+        if not endless and hasattr(dataset, "__len__") and len(loader) == 0:
+            raise ValueError(
+                f"{key} has no batch: batch_size={loader.batch_size} with "
+                f"drop_last={loader.drop_last}, and {type(dataset).__name__} has {len(dataset)} "
+                f"images for {get_world_size()} ranks; choose a batch_size of "
+                f"{len(dataset) // get_world_size()} or less"
+            )
         check_labels(key, dataset, _classifier(runner))
         if not hasattr(dataset, "__getitems__"):
             dataset.__getitems__ = partial(_named_items, dataset)
@@ -100,23 +125,33 @@ def check_fit(
 
 
 def check_labels(key: str, dataset: Any, model: nn.Module) -> None:
-    """Raise ValueError if a data set has more classes than the model's head."""
+    """Raise ValueError if a data set has more classes than the model's head, or other labels.
+
+    Labels are read if they come from an annotation file; those of folders are numbered.
+    """
     classes = getattr(getattr(model, "head", None), "num_classes", None)
     if not isinstance(classes, int):
         return
-    names = (getattr(dataset, "metainfo", None) or {}).get("classes")
-    count, unit = (len(names), "classes") if names is not None else (0, "")
-    if names is None and hasattr(dataset, "get_gt_labels"):
-        labels = np.asarray(dataset.get_gt_labels())
-        count, unit = (int(labels.max()) + 1 if labels.ndim == 1 and labels.size else 0), "labels"
-    if count > classes:
+    name = f"{key}.dataset ({type(dataset).__name__})"
+    names = (getattr(dataset, "metainfo", None) or {}).get("classes") or ()
+    if len(names) > classes:
         raise ValueError(
-            f"{key}.dataset ({type(dataset).__name__}) has {count} {unit}, but "
-            f"model.head.num_classes={classes}; set model.head.num_classes={count}"
+            f"{name} has {len(names)} classes, but model.head.num_classes={classes}; set "
+            f"model.head.num_classes={len(names)}"
         )
+    if not hasattr(dataset, "get_data_info") or (names and not _annotated(dataset)):
+        return
+    for index in range(len(dataset)):
+        for label in labels_of(dataset.get_data_info(index)) or ():
+            if label >= classes or (label < 0 and label != _NOT_A_CLASS):
+                raise ValueError(
+                    f"{name} has the label {label} (image number {index}), but "
+                    f"model.head.num_classes={classes} allows labels from 0 to {classes - 1}; "
+                    "correct the labels, or set model.head.num_classes"
+                )
 
 
-def check_ranks(loader: DataLoader) -> None:
+def check_ranks(loader: Any) -> None:
     """Raise ValueError if ranks have different numbers of batches: training would hang.
 
     MMEngine's `DefaultSampler(round_up=False)` gives one more image to the first ranks.
@@ -137,14 +172,17 @@ def _fits(key: str, own: Tensor, given: Tensor | None) -> bool:
     return given.shape == own.shape or any(part in key for part in _RESIZED)
 
 
+def _annotated(dataset: Any) -> bool:
+    """Whether labels come from an annotation file, in a wrapper too."""
+    one = getattr(dataset, "dataset", None)
+    inside = getattr(dataset, "datasets", None) or ([] if one is None else [one])
+    return bool(getattr(dataset, "ann_file", None)) or any(map(_annotated, inside))
+
+
 def _classifier(runner: Runner) -> nn.Module:
     """The runner's model without wrappers, and without test-time augmentation."""
     model = bare_model(runner.model)
     return bare_model(model.module) if isinstance(model, BaseTTAModel) else model
-
-
-def _is_tensor(value: Any) -> bool:
-    return isinstance(value, Tensor)
 
 
 def _named_items(dataset: Any, indices: Sequence[int]) -> list[Any]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Sized
-from typing import Any, cast
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
 
 from mmengine.dataset import InfiniteSampler
 from mmengine.dist import get_world_size
@@ -11,12 +12,12 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import nn
-from torch.utils.data import BatchSampler, DataLoader
 
 from aal_plugin.core import check_schedule, link_weight, paper_course
 from aal_plugin.core.losses.schedule import Gammas, check_final
 from aal_plugin.core.settings import check_choice
 from aal_plugin.mm.models.heads.teacher_head import HEADS, TeacherHead
+from aal_plugin.mm.models.normalisation import match_images
 
 from .bare_model import bare_model
 
@@ -32,8 +33,8 @@ class LambdaDecayHook(Hook):
     - `gammas`, with `milestones`: the decay per epoch.
 
     λ depends on the epoch and on the length of the run alone, so a resumed run has the λ of an
-    unbroken one. MMEngine's iteration-based loop counts no epochs. There, an epoch is the number
-    of iterations in which every image is used once.
+    unbroken one. In a loop by iteration, an epoch is the number of iterations in which every image
+    is used once.
 
     Put the hook into `default_hooks`, which keeps the hooks that a config inherits:
     `default_hooks = dict(aal=dict(type='LambdaDecayHook', final=0.02))`.
@@ -66,11 +67,10 @@ class LambdaDecayHook(Hook):
         final: float | None = None,
     ) -> None:
         steps = tuple(milestones) if isinstance(milestones, (list, tuple)) else (milestones,)
-        _check_course(gammas, steps, final)
+        decay = _decay(gammas, steps, final)
         try:
             if final is not None:
                 check_final(final)
-            decay = 1.0 if gammas is None else gammas
             check_schedule(decay, steps, stop_epoch, start_epoch, warmup_epochs)
         except ValueError as error:
             # The error starts with the setting's name: LambdaDecayHook.final=2; choose …
@@ -82,10 +82,10 @@ class LambdaDecayHook(Hook):
         # follow in `before_train`, from the length of the run.
         self.schedule = (decay, steps, stop_epoch, start_epoch, warmup_epochs)
         self.names = (head,) if head is not None else ("link_head", "transfer_head")
-        self._epoch: int | None = None
 
     def before_train(self, runner: Runner) -> None:
         model = bare_model(runner.model)
+        match_images(model, runner.cfg)
         head = self.head_of(model)
         if head is None:
             missing = self.names[0].replace("_", " ") if len(self.names) > 1 else self.names[0]
@@ -100,21 +100,30 @@ class LambdaDecayHook(Hook):
                 f"two LambdaDecayHooks set the weight of model.{head.key}; remove one from "
                 "default_hooks or custom_hooks, or set head in one of them to another head"
             )
-        head.scheduled = True
         self._head = head
         loop = runner.train_loop
-        self._epoch_length = (
-            _epoch_length(loop.dataloader) if isinstance(loop, IterBasedTrainLoop) else None
-        )
+        # Loops by iteration count no epochs: iterations in which every image is used once.
+        self._length = _epoch_length(loop) if isinstance(loop, IterBasedTrainLoop) else None
+        epochs = loop.max_epochs if self._length is None else loop.max_iters / self._length
+        start = self.schedule[3]
+        if start and start >= epochs:
+            raise ValueError(
+                f"LambdaDecayHook.start_epoch={start}: λ would stay 0, because the run ends after "
+                f"{float(epochs):g} epochs; choose an earlier epoch"
+            )
         if self.final is not None:
-            course = paper_course(self._epochs_of(runner), self.final)
-            self.schedule = (*course, *self.schedule[2:])
-        self._epoch = None
+            self.schedule = (*paper_course(epochs, self.final), *self.schedule[2:])
+        self._epoch = self._set_weight(runner)
 
     def head_of(self, model: nn.Module) -> TeacherHead | None:
         """The head whose weight this hook sets, or None."""
         heads = (getattr(model, name, None) for name in self.names)
         return next((head for head in heads if isinstance(head, TeacherHead)), None)
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        # At each iteration: loops by iteration call no hook at the start of an epoch.
+        if self._epoch_of(runner) != self._epoch:
+            self._epoch = self._set_weight(runner)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         # The links can then be read from the file without building the model.
@@ -122,29 +131,17 @@ class LambdaDecayHook(Hook):
         if links is not None:
             checkpoint["meta"]["attention_links"] = dict(ranges=links.ranges, heads=links.heads)
 
-    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        # At each iteration: loops by iteration call no hook at the start of an epoch.
-        epoch = self._epoch_at(runner)
-        if epoch != self._epoch:
-            self._epoch = epoch
-            self._head.set_weight(link_weight(epoch, self._head.loss_weight, *self.schedule))
+    def _epoch_of(self, runner: Runner) -> int:
+        return runner.epoch if self._length is None else runner.iter // self._length
 
-    def _epoch_at(self, runner: Runner) -> int:
-        if self._epoch_length is None:
-            return runner.epoch
-        images, images_per_iteration = self._epoch_length
-        return runner.iter * images_per_iteration // images
-
-    def _epochs_of(self, runner: Runner) -> float:
-        """Length of the run in epochs; a fraction where it ends within an epoch."""
-        if self._epoch_length is None:
-            return runner.train_loop.max_epochs
-        images, images_per_iteration = self._epoch_length
-        return runner.train_loop.max_iters * images_per_iteration / images
+    def _set_weight(self, runner: Runner) -> int:
+        epoch = self._epoch_of(runner)
+        self._head.set_weight(link_weight(epoch, self._head.loss_weight, *self.schedule))
+        return epoch
 
 
-def _check_course(gammas: Gammas | None, milestones: Sequence[int], final: float | None) -> None:
-    """Raise ValueError unless exactly one of gammas and final is given."""
+def _decay(gammas: Gammas | None, milestones: Sequence[int], final: float | None) -> Gammas:
+    """The decay per epoch; 1.0 until `final` gives it. Exactly one of both must be given."""
     if gammas is None and final is None:
         raise ValueError(
             "LambdaDecayHook.gammas is missing, and final=None; set final=0.02 for the paper's "
@@ -152,28 +149,26 @@ def _check_course(gammas: Gammas | None, milestones: Sequence[int], final: float
             "epoch (1.0: constant λ)"
         )
     if final is not None and (gammas is not None or milestones):
-        key = "gammas" if gammas is not None else "milestones"
-        value = gammas if gammas is not None else milestones
+        key, value = ("milestones", milestones) if gammas is None else ("gammas", gammas)
         raise ValueError(
             f"LambdaDecayHook.final={final!r} and {key}={value!r} exclude each other; remove one. "
             "Where a base config sets gammas, write "
             f"aal=dict(_delete_=True, type='LambdaDecayHook', final={final!r})"
         )
+    return 1.0 if gammas is None else gammas
 
 
-def _epoch_length(loader: DataLoader) -> tuple[int, int]:
-    """(n, m) of an epoch that is n/m iterations long.
-
-    n/m is a fraction with an endless sampler. Such a sampler's own length is that of the data set,
-    whatever the number of ranks.
-    """
+def _epoch_length(loop: IterBasedTrainLoop) -> Fraction:
+    """Iterations of an epoch; with an endless sampler it may end between two."""
+    loader = loop.dataloader
     sampler = getattr(loader.batch_sampler, "sampler", loader.sampler)
     if isinstance(sampler, InfiniteSampler):
-        # A batch sampler in the config leaves the loader without a batch size.
-        size = loader.batch_size or cast(BatchSampler, loader.batch_sampler).batch_size
-        return len(cast(Sized, loader.dataset)), size * get_world_size()
+        # Its own length is that of the data set, whatever the number of ranks. A batch sampler in
+        # the config leaves the loader without a batch size.
+        size = loader.batch_size or loader.batch_sampler.batch_size
+        return Fraction(len(loader.dataset), size * get_world_size())
     try:
-        return len(loader), 1
+        return Fraction(len(loader))
     except TypeError:
         raise ValueError(
             "LambdaDecayHook cannot count epochs: an iteration-based loop over "

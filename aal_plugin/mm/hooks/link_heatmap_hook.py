@@ -67,4 +67,5 @@ class LinkHeatmapHook(Hook):
         strength = link_strength(weights, links.ranges, links.heads)
         image = pixels(plot_link_strength(strength, f"links, epoch {epoch}"))
         runner.visualizer.add_image("links", image, step=epoch)
-        append_record(Path(runner.log_dir) / "vis_data", epoch, strength)
+        folder = Path(runner.log_dir) / "vis_data"
+        append_record(folder, epoch, strength, links.ranges, links.heads)

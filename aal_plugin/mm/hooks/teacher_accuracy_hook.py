@@ -11,6 +11,8 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
+from aal_plugin.mm.datasets.labels import only_label
+
 from .bare_model import bare_model
 
 
@@ -22,7 +24,7 @@ class TeacherAccuracyHook(Hook):
     change, so the hook runs it in the first validation only and logs the same value in the others.
 
     Raises:
-        ValueError: the model has no teacher.
+        ValueError: the model has no teacher, or images have several labels.
     """
 
     priority = "ABOVE_NORMAL"  # before the logger
@@ -33,6 +35,9 @@ class TeacherAccuracyHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         _check_teacher(runner)
+        dataset: Any = runner.val_loop and runner.val_dataloader.dataset
+        for index in range(len(dataset) if hasattr(dataset, "get_data_info") else 0):
+            only_label(dataset.get_data_info(index), index, dataset, "TeacherAccuracyHook")
 
     def before_val(self, runner: Runner) -> None:
         _check_teacher(runner)
@@ -68,6 +73,11 @@ def _check_teacher(runner: Runner) -> None:
         raise ValueError(
             f"TeacherAccuracyHook needs a model with a teacher, but {type(model).__name__} has "
             "none; set model.teacher, or remove the hook"
+        )
+    if hasattr(getattr(model, "head", None), "task_heads"):
+        raise ValueError(
+            "TeacherAccuracyHook needs one label per image, but model.head is a "
+            f"{type(model.head).__name__}; remove the hook"
         )
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from typing import Any
 
 import torch
-from mmengine.logging import MessageHub, print_log
 from mmpretrain.models import ImageClassifier
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
@@ -16,8 +14,6 @@ from torch import Tensor, nn
 
 from aal_plugin.core import AttentionRecorder, FrozenTeacher, Unregistered
 from aal_plugin.core.losses.attention_transfer import twice_differentiable_attention
-from aal_plugin.core.losses.map_grid import map_grid
-from aal_plugin.core.student.by_name import AttentionLayers
 from aal_plugin.core.teacher.kept_maps import KeptTeacher
 
 from .built_teacher import built_teacher
@@ -29,17 +25,14 @@ from .compatibility import (
 from .heads.student_logits import is_distilled, predicted
 from .heads.teacher_head import (
     ACTIVATIONS,
-    ATTENTION,
-    FEATURES,
     HEADS,
     INPUT_GRADIENT,
     TEACHER_GRADIENT,
     TEACHER_LOGITS,
     Step,
     TeacherHead,
-    teacher_of,
 )
-from .kept_teacher import kept_teacher, views_of
+from .kept_teacher import taught
 
 
 @MODELS.register_module()
@@ -53,20 +46,20 @@ class AALClassifier(ImageClassifier):
 
     Args:
         backbone: for links, a ViT of a family in `aal_plugin.core.student.families`, or with
-            `attention_layers`.
+            `attention_layers` of the link head.
         teacher: a `TimmTeacher` or `MMTeacher`; None if no loss needs one.
         link_head: an `AttentionLinkHead`.
         distill_head: a `DistillHead`.
         transfer_head: an `ActivationTransferHead`, `HintHead` or `GradientTransferHead`.
-        attention_layers: names of the attention modules, for a backbone of no known family; see
-            `aal_plugin.core.student.by_name.reader_by_name`.
-        student_layers: names of the backbone's modules that are the student's levels in
-            `transfer_head`; by default a CNN's stages or a transformer's blocks.
         images_rgb: whether the student's images are RGB; by default what
             `data_preprocessor.to_rgb` says. If that is False, the setting is required for a
             teacher of RGB images: CIFAR's images are RGB on disk, files loaded by mmcv are BGR.
             An MMTeacher that also has to_rgb=False is assumed to have been trained on the same
             kind of images.
+        images_mean, images_std: how the pipeline and `data_preprocessor` together normalise the
+            student's images, in pixel values; by default what `data_preprocessor` says. A run whose
+            pipeline normalises sets them by itself with a LambdaDecayHook or our launchers. The
+            first batch is compared with them.
         neck, head, **kwargs: ImageClassifier's own.
 
     Raises:
@@ -82,27 +75,26 @@ class AALClassifier(ImageClassifier):
         link_head: dict | None = None,
         distill_head: dict | None = None,
         transfer_head: dict | None = None,
-        attention_layers: AttentionLayers | None = None,
-        student_layers: Sequence[str] | None = None,
         images_rgb: bool | None = None,
+        images_mean: Sequence[float] | None = None,
+        images_std: Sequence[float] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(backbone=backbone, neck=neck, head=head, **kwargs)
         make_drop_rates_compilable(self)
-        self.attention_layers = attention_layers
-        self.student_layers = student_layers
         self._kept: KeptTeacher | None = None
         # A random stream of their own: with one seed the student starts, sees batches and drops
         # units as it would without a teacher.
         with torch.random.fork_rng(devices=[]):
             heads = dict(zip(HEADS, (link_head, distill_head, transfer_head)))
-            self._add_teacher_and_heads(teacher, heads, images_rgb)
+            self._add_teacher_and_heads(teacher, heads, images_mean, images_std, images_rgb)
+        self._images_given, self._rgb_given = images_mean is not None, images_rgb is not None
 
     def _add_teacher_and_heads(
         self,
         teacher: dict | FrozenTeacher | None,
         given_heads: dict[str, dict | TeacherHead | None],
-        images_rgb: bool | None,
+        *images: Any,
     ) -> None:
         heads: dict[str, TeacherHead] = {
             name: given if isinstance(given, nn.Module) else MODELS.build(given)
@@ -116,19 +108,27 @@ class AALClassifier(ImageClassifier):
                 "ImageClassifier"
             )
         needs = _needs_of(heads.values())
-        _check_used("attention_layers", self.attention_layers, ATTENTION, needs)
-        _check_used("student_layers", self.student_layers, FEATURES, needs)
-        built = built_teacher(teacher, needs, self.data_preprocessor, images_rgb)
+        built = built_teacher(teacher, needs, self, *images)
         self._teacher = None if built is None else Unregistered(built)
         for name, loss in heads.items():
             _check_slot(name, loss)
             loss.connect(self)
             self.add_module(name, loss)
+        if built is not None:
+            built.forget()
+
+    def match_images(
+        self, mean: Sequence[float], std: Sequence[float], rgb: bool | None = None
+    ) -> None:
+        """Set how the images are normalised, in pixel values, unless the config says so itself."""
+        if self._teacher is not None and not self._images_given:
+            late = self._teacher.module
+            late.match(mean, std, late.rgb if self._rgb_given or rgb is None else rgb)
 
     @property
     def teacher(self) -> FrozenTeacher | None:
-        """The frozen teacher, or None if no loss needs one."""
-        return None if self._teacher is None else self._teacher.module
+        """The frozen teacher with its weights, or None if no loss needs one."""
+        return None if self._teacher is None else self._teacher.module.get()
 
     @property
     def attention_recorder(self) -> AttentionRecorder | None:
@@ -147,11 +147,13 @@ class AALClassifier(ImageClassifier):
         if INPUT_GRADIENT in needs:
             inputs = inputs.detach().requires_grad_()
         step = Step(self, inputs, data_samples)
+        if self.teacher is not None:
+            self.teacher.images.check(inputs)
         with twice_differentiable_attention() if INPUT_GRADIENT in needs else nullcontext():
             # The teacher first: its memory is free again before the student's activations,
             # which live until the backward pass, are created.
             if needs & {ACTIVATIONS, TEACHER_LOGITS, TEACHER_GRADIENT}:
-                step.activations, step.teacher_logits = self._taught(inputs, data_samples, needs)
+                step.activations, step.teacher_logits = taught(self, step, needs)
             try:
                 for loss in active:
                     loss.start(inputs.shape[-2:])
@@ -160,82 +162,27 @@ class AALClassifier(ImageClassifier):
                 for loss in active:
                     loss.discard()
                 raise
-            losses = self._label_loss(step, active)
+            losses = self._label_losses(step)
             for loss in self.teacher_heads:
-                losses.update(loss.loss(step) if loss.active else loss.idle_loss())
+                losses.update(loss.loss(step) if loss.active else loss.idle_loss(step))
         return losses
 
-    def _taught(
-        self, inputs: Tensor, data_samples: list[DataSample], needs: frozenset[str]
-    ) -> tuple[list[Tensor], Tensor | None]:
-        """The teacher's maps and logits; kept ones where `RepeatedViews` names a folder."""
-        views = views_of(data_samples)
-        if views is None:
-            return teacher_of(self)(
-                inputs,
-                with_logits=bool(needs & {TEACHER_LOGITS, TEACHER_GRADIENT}),
-                with_gradient=TEACHER_GRADIENT in needs,
-            )
-        if needs & {TEACHER_LOGITS, TEACHER_GRADIENT}:
-            raise ValueError(
-                f"RepeatedViews.kept_maps={views[0].folder!r} keeps the teacher's maps alone, but "
-                "a head needs its logits; remove kept_maps or that head"
-            )
-        if self.data_preprocessor.batch_augments is not None:
-            raise ValueError(
-                f"RepeatedViews.kept_maps={views[0].folder!r}: train_cfg.augments mix images after "
-                "their maps were kept; remove kept_maps or the augments"
-            )
-        if self._kept is None:
-            self._kept = kept_teacher(teacher_of(self), inputs, views[0], self._map_grid(inputs))
-        return self._kept(inputs, [view.number for view in views]), None
-
-    def _map_grid(self, inputs: Tensor) -> tuple[int, int] | None:
-        """The grid on which the link head compares maps; None without one."""
-        head = getattr(self, "link_head", None)
-        if head is None or head.map_size is not None:
-            return None if head is None else head.map_size
-        modes = {module: module.training for module in self.modules()}
-        super().train(False)  # no running statistics and no random draws of this one image
-        head.start(inputs.shape[-2:])
-        self.extract_feat(inputs[:1])
-        for module, mode in modes.items():
-            module.training = mode
-        return map_grid(head.link_loss.recorder.stop())
+    def _label_losses(self, step: Step) -> dict:
+        for loss in self.teacher_heads:
+            changed = loss.label_losses(step)
+            if changed is not None:
+                return changed
+        if is_distilled(self.head):  # MMPretrain itself cannot train these heads
+            return step.label_losses(predicted(step.student_logits()))
+        return dict(self.head.loss(step.feats, step.data_samples))
 
     def train(self, mode: bool = True) -> AALClassifier:
         super().train(mode)
         reject_sharded_heads(self)
         make_checkpoints_nonreentrant(self)
         if mode:
-            self._warn_of_constant_weight()
+            _ = self.teacher  # before a step is compiled
         return self
-
-    def _warn_of_constant_weight(self) -> None:
-        """Warn once per training, after its hooks have started, if none of them lowers λ."""
-        head = getattr(self, "link_head", None)
-        if head is None or head.scheduled:
-            return
-        if "loop_stage" not in MessageHub.get_current_instance().runtime_info:
-            return  # not trained by a runner
-        head.scheduled = True  # warn once
-        print_log(
-            f"model.link_head.loss_weight (λ) stays {head.loss_weight:g} in every epoch, because "
-            "no LambdaDecayHook lowers it; the paper uses default_hooks=dict(aal=dict("
-            "type='LambdaDecayHook', gammas=(0.99, 0.98), milestones=(200,))). For a constant λ "
-            "without this warning, set gammas=1.0",
-            logger="current",
-            level=logging.WARNING,
-        )
-
-    def _label_loss(self, step: Step, active: Sequence[TeacherHead]) -> dict:
-        for loss in active:
-            changed = loss.label_loss(step)
-            if changed is not None:
-                return changed
-        if is_distilled(self.head):  # MMPretrain itself cannot train these heads
-            return dict(loss=step.label_loss(predicted(step.student_logits())))
-        return dict(self.head.loss(step.feats, step.data_samples))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> AALClassifier:
         if self._teacher is not None:
@@ -246,16 +193,6 @@ class AALClassifier(ImageClassifier):
 def _needs_of(heads: Iterable[TeacherHead]) -> frozenset[str]:
     # No frozenset.union: torch 2.6 cannot compile it.
     return frozenset({need for head in heads for need in head.needs})
-
-
-def _check_used(key: str, given: Any, need: str, needs: frozenset[str]) -> None:
-    if given is None or need in needs:
-        return
-    head = "link_head" if need == ATTENTION else "transfer_head"
-    raise ValueError(
-        f"model.{key}={given!r} is set, but no active loss uses the student's {need}; remove it "
-        f"or add {head}"
-    )
 
 
 def _check_slot(name: str, loss: nn.Module) -> None:

@@ -16,12 +16,11 @@ from mmpretrain.registry import MODELS
 from aal_plugin.core import FrozenTeacher
 from aal_plugin.core.student.families import image_size_of
 from aal_plugin.core.teacher.weights import check_weights, load_weights
-from aal_plugin.mm.configs.types import PRETRAINED, parts_of, type_name
+from aal_plugin.mm.configs.types import PRETRAINED, type_name
 from aal_plugin.process import searched_in
 
+from .normalisation import images_normalisation
 from .teacher_weights import load_published, read_weights
-
-_READ_AS_RGB = ("CIFAR10", "CIFAR100")
 
 
 @MODELS.register_module()
@@ -38,7 +37,7 @@ class MMTeacher(FrozenTeacher):
         layers: dotted names within the classifier, such as 'backbone.layer1'; by default the
             stages or blocks of its backbone, see `FrozenTeacher`.
         allow_random_weights: see `aal_plugin.core.TimmTeacher`.
-        image_size: see `aal_plugin.core.FrozenTeacher`.
+        image_size, image_channels: see `aal_plugin.core.FrozenTeacher`.
         channels_last, fold_norms, dtype, compile: see `aal_plugin.core.FrozenTeacher`.
 
     Raises:
@@ -57,6 +56,7 @@ class MMTeacher(FrozenTeacher):
         dtype: str | None = None,
         compile: bool = False,
         image_size: int | Sequence[int] | None = None,
+        image_channels: Sequence[int] | None = None,
     ) -> None:
         check_weights(False, str(checkpoint) if checkpoint else None, allow_random_weights)
         if isinstance(config, str) and not Path(config).is_file() and not list_models(config):
@@ -73,14 +73,14 @@ class MMTeacher(FrozenTeacher):
                 classifier, checkpoint, read_weights, "in teacher.config, model.head.num_classes"
             )
         pixels = classifier.data_preprocessor
-        normalised = hasattr(pixels, "mean")
+        own = images_normalisation(classifier._config, pixels)
         super().__init__(
             classifier,
             layers,
             features=partial(classifier.extract_feat, stage="backbone"),
-            mean=pixels.mean.flatten().tolist() if normalised else (0.0, 0.0, 0.0),
-            std=pixels.std.flatten().tolist() if normalised else (1.0, 1.0, 1.0),
-            rgb=pixels.to_rgb or reads_rgb(config),
+            mean=own.mean,
+            std=own.std,
+            rgb=pixels.to_rgb or bool(own.rgb),
             channels_last=channels_last,
             fold_norms=fold_norms,
             dtype=dtype,
@@ -88,6 +88,8 @@ class MMTeacher(FrozenTeacher):
             name=name,
             input_size=image_size_of(classifier.backbone) or (224, 224),
             image_size=image_size,
+            image_channels=image_channels,
+            copy_model=False,
         )
         self.to_rgb: bool = pixels.to_rgb  # as its preprocessor was configured
 
@@ -99,16 +101,6 @@ def _published(config: str | Config) -> str | None:
     else:
         weights = (Config.fromfile(config) if isinstance(config, str) else config).get("load_from")
     return None if weights is None else str(weights)
-
-
-def reads_rgb(config: str | Config) -> bool:
-    """Whether a config's training images are RGB when they are read; mmcv reads files as BGR."""
-    if isinstance(config, str):
-        if not Path(config).is_file():
-            return False
-        config = Config.fromfile(config)
-    loader = config.get("train_dataloader") or {}
-    return any(type_name(part) in _READ_AS_RGB for _, part in parts_of(loader))
 
 
 def without_own_weights(config: str | Config) -> str | Config:

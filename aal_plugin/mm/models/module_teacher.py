@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
 from functools import partial
+from typing import Any
 
 from mmpretrain.registry import MODELS
 from torch import nn
@@ -23,17 +24,17 @@ class ModuleTeacher(FrozenTeacher):
 
     Args:
         model: `dict(type=..., **arguments)`, whose type is a registered MMPretrain module or the
-            dotted name of a class or function, such as 'torchvision.models.resnet18'; or a module.
+            dotted name of a class or function, such as 'torchvision.models.resnet18'; or a module,
+            of which the teacher uses a copy.
         checkpoint: a file of weights (.pth, .safetensors); they must fit the model exactly.
         checkpoint_prefix: load only the weights whose names begin with it, without it, such as
             'backbone.' of a detector's file.
-        layers, mean, std, rgb: see `FrozenTeacher`. Pixel values: torchvision's mean
-            0.485 is 123.675 here.
         pretrained: `model` itself loads weights (`weights='DEFAULT'` of torchvision,
             `pretrained=True` of timm).
         allow_random_weights: for trials, see `TimmTeacher`.
-        image_size, input_size, num_prefix_tokens: see `FrozenTeacher`.
-        channels_last, fold_norms, dtype, compile: see `FrozenTeacher`.
+        **options: see `FrozenTeacher`: layers, mean, std, rgb, image_size, image_channels,
+            input_size, num_prefix_tokens, channels_last, fold_norms, dtype, compile. Mean and std
+            are pixel values: torchvision's mean 0.485 is 123.675 here.
 
     Raises:
         FileNotFoundError: no such checkpoint.
@@ -44,41 +45,20 @@ class ModuleTeacher(FrozenTeacher):
         self,
         model: dict | nn.Module,
         checkpoint: str | None = None,
-        layers: Sequence[str] | None = None,
-        mean: Sequence[float] | None = None,
-        std: Sequence[float] | None = None,
-        rgb: bool = True,
         checkpoint_prefix: str = "",
         pretrained: bool = False,
         allow_random_weights: bool = False,
-        image_size: int | Sequence[int] | None = None,
-        input_size: tuple[int, int] = (224, 224),
-        num_prefix_tokens: int | None = None,
-        channels_last: bool = True,
-        fold_norms: bool = True,
-        dtype: str | None = None,
-        compile: bool = False,
+        **options: Any,
     ) -> None:
         check_weights(pretrained, checkpoint, allow_random_weights)
-        if not isinstance(model, nn.Module):
+        if isinstance(model, nn.Module):
+            model = copy.deepcopy(model)  # weights are loaded into it
+        else:
             model = _built(model, pretrained, allow_random_weights)
         if checkpoint is not None:
             read = partial(read_weights, prefix=checkpoint_prefix)
             load_weights(model, checkpoint, read, "in teacher.model, the number of classes")
-        super().__init__(
-            model,
-            layers,
-            mean=mean,
-            std=std,
-            rgb=rgb,
-            channels_last=channels_last,
-            fold_norms=fold_norms,
-            dtype=dtype,
-            compile=compile,
-            input_size=input_size,
-            image_size=image_size,
-            num_prefix_tokens=num_prefix_tokens,
-        )
+        super().__init__(model, copy_model=False, **options)
 
 
 def _built(model: dict, pretrained: bool, allow_random_weights: bool) -> nn.Module:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
+
+from aal_plugin.mm.runs.as_data import load_as_data
 
 # What a file may call its weights: MMEngine and timm, PyTorch's examples and torchvision, others.
 _KEYS = ("state_dict", "model", "model_state_dict")
@@ -23,7 +24,7 @@ def read_weights(checkpoint: str, prefix: str = "") -> dict[str, Tensor]:
     Raises:
         ValueError: no weights with that prefix.
     """
-    saved: Any = CheckpointLoader.load_checkpoint(checkpoint, map_location="cpu", logger="silent")
+    saved: Any = load_as_data(checkpoint)
     for key in _KEYS:
         if isinstance(saved, dict) and isinstance(saved.get(key), dict):
             saved = saved[key]

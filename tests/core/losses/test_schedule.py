@@ -84,7 +84,7 @@ def test_bad_warm_ups_are_named(value):
 
 
 def test_course_of_300_epochs_is_the_papers_to_the_bit():
-    assert paper_course(300) == ((0.99, 0.98), (200,))
+    assert paper_course(300) == ((0.99, 0.98, 1.0), (200, 300))
     weight = 1.0
     for epoch in range(300):
         weight *= 0.99 if epoch < 200 else 0.98
@@ -109,13 +109,21 @@ def test_course_has_the_papers_weight_at_the_same_share_of_the_run(epochs):
 def test_course_ends_at_the_final_share_for_any_length(epochs, final):
     gammas, milestones = paper_course(epochs, final)
     check_schedule(gammas, milestones)
-    assert all(milestone < epochs for milestone in milestones)
-    assert link_weight(epochs, 2000.0, gammas, milestones) == pytest.approx(2000.0 * final)
+    weights = [link_weight(e, 2000.0, gammas, milestones) for e in range(math.ceil(epochs) + 30)]
+    assert weights[math.ceil(epochs) :] == pytest.approx([2000.0 * final] * 30)
+    # Within the run, λ falls as a power of the share that the paper's course has left.
+    power = math.log(final) / math.log(PAPER_FINAL)
+    for epoch in range(math.ceil(epochs) if epochs > 1 else 1):
+        past = min(epoch, milestones[0]) / milestones[0] * 200
+        if epoch > milestones[0]:
+            past += (epoch - milestones[0]) / (float(epochs) - milestones[0]) * 100
+        paper = 0.99 ** min(past, 200) * 0.98 ** max(past - 200, 0)
+        assert weights[epoch] == pytest.approx(2000.0 * paper**power)
 
 
 def test_course_keeps_its_shape_for_another_final():
     """The logarithm of λ is the paper's, times one number."""
-    (first, second), _ = paper_course(300, final=0.1)
+    (first, second, _), _ = paper_course(300, final=0.1)
     assert math.log(first) / math.log(0.99) == pytest.approx(math.log(second) / math.log(0.98))
 
 

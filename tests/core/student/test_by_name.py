@@ -227,9 +227,25 @@ def test_attention_that_cannot_be_seen_or_run_is_taken_with_a_warning():
     model.body[0] = Opaque(8, 2)
     with pytest.warns(UserWarning, match=r"'body.0' \(Opaque\) multiplies no weights"):
         AttentionRecorder(model, "body.*")
-    model.patches = nn.Conv2d(7, 8, 4, 4)
+    model.patches = nn.Conv2d(3, 7, 4, 4)
     with pytest.warns(UserWarning, match="does not run on images of any common size.*'body.0'$"):
         AttentionRecorder(model, "body.*")
+
+
+def test_a_first_convolution_that_does_not_run_is_named():
+    model = LabViT()
+    model._modules = dict(stem=nn.Conv2d(3, 3, 1), **model._modules)
+    with pytest.raises(ValueError, match="patch_embed: .* does not run; name the one that makes"):
+        AttentionRecorder(model, "body.*")
+    named = dict(attention="body.*", patch_embed="patches")
+    assert AttentionRecorder(model, named).heads == [2, 2, 2]
+
+
+def test_students_of_other_images_than_rgb_are_checked_too():
+    for channels in (1, 4):
+        model = LabViT()
+        model.patches = nn.Conv2d(channels, 8, 4, 4)
+        assert AttentionRecorder(model, "body.*").heads == [2, 2, 2]  # without a warning
 
 
 @pytest.mark.parametrize(
@@ -290,3 +306,47 @@ def test_rotary_positions_of_separate_projections_are_rejected_by_name():
     words = r"\(DINOv3ViTAttention\) computes .*cannot read .*position_embeddings \(an input\)"
     with pytest.raises(ValueError, match=words):
         AttentionRecorder(model, "model.layer.*.attention")
+
+
+class Scaled(nn.Linear):
+    """A projection with a factor of its own, as a LoRA layer has."""
+
+    scale = scaling = 3.0
+
+    def forward(self, tokens):
+        return self.scale * super().forward(tokens)
+
+
+class TemperedAttention(nn.Module):
+    """One `qkv` projection, or separate ones, and nothing else that AAL could read."""
+
+    def __init__(self, separate):
+        super().__init__()
+        self.num_heads, self.scale = 2, 0.7
+        names = ("q", "k", "v") if separate else ("qkv",)
+        for name in names:
+            setattr(self, name, Scaled(8, 24 // len(names)))
+        self.projections = names
+
+    def forward(self, tokens):
+        parts = torch.cat([getattr(self, name)(tokens) for name in self.projections], dim=-1)
+        query, key, value = parts.unflatten(-1, (3, 2, -1)).permute(2, 0, 3, 1, 4)
+        out = F.scaled_dot_product_attention(query, key, value, scale=self.scale)
+        return out.transpose(1, 2).flatten(2)
+
+
+@pytest.mark.parametrize("separate", [False, True])
+def test_the_scale_is_the_attentions_and_not_that_of_its_projection(separate):
+    torch.manual_seed(0)
+    model = LabViT()
+    model.body = nn.ModuleList(TemperedAttention(separate) for _ in range(2))
+    model = model.double().eval()
+    recorder = AttentionRecorder(model, "body.*")
+    recorder.start((8, 12))
+    with torch.no_grad():
+        with InterceptedWeights() as seen:
+            model(torch.randn(2, 3, 8, 12, dtype=torch.float64))
+        maps = recorder.stop()
+    for weights, got in zip(seen.weights, maps, strict=True):
+        for image in range(2):
+            torch.testing.assert_close(got[image], class_row(weights[image], 1, (2, 3)))

@@ -222,12 +222,18 @@ def test_number_of_maps_is_that_of_the_papers_link_counts(name, maps):
     assert sum(heads) == maps
 
 
-def test_attention_that_is_computed_otherwise_is_not_taken_for_the_familys():
-    class Cosine(type(timm.create_model("deit_tiny_patch16_224").blocks[0].attn)):
-        def forward(self, x, **kwargs):
-            return super().forward(F.normalize(x, dim=-1))
+@pytest.mark.parametrize(
+    "name", ["deit_tiny_patch16_224", "beit_base_patch16_224", "hiera_tiny_224", "levit_128s"]
+)
+def test_attention_that_is_computed_otherwise_is_not_taken_for_the_familys(name):
+    model = timm.create_model(name)
+    attn = next(m for n, m in model.named_modules() if n.endswith(".attn"))
 
-    model = student("deit_tiny_patch16_224", embed_dim=24, depth=1)
-    model.blocks[0].attn.__class__ = Cosine
+    class Cosine(type(attn)):
+        def forward(self, x, **kwargs):
+            return super().forward(F.normalize(x, dim=-1), **kwargs)
+
+    AttentionRecorder(model)
+    attn.__class__ = Cosine
     with pytest.raises(ValueError, match="AAL does not know how to read its attention"):
         AttentionRecorder(model)

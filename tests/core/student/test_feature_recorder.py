@@ -1,4 +1,5 @@
 import pytest
+import timm
 import torch
 from torch import nn
 
@@ -50,10 +51,20 @@ def test_an_entry_that_a_layer_lacks_is_named():
     recorder = FeatureRecorder(student, ["stage4[3]"])
     recorder.start((8, 8))
     student(torch.randn(1, 3, 8, 8))
-    with pytest.raises(ValueError, match=r"model.student_layers: 'stage4\[3\]'.*has no item \[3\]"):
+    with pytest.raises(
+        ValueError, match=r"transfer_head.student_layers: 'stage4\[3\]'.*has no item \[3\]"
+    ):
         recorder.stop()
 
 
 def test_a_name_in_place_of_a_list_is_an_error():
-    with pytest.raises(ValueError, match="model.student_layers='stem'; give a list of module nam"):
+    with pytest.raises(
+        ValueError, match="transfer_head.student_layers='stem'; give a list of module nam"
+    ):
         FeatureRecorder(Branched(), "stem")
+
+
+@pytest.mark.parametrize("images", [1, 4])
+def test_channels_of_levels_are_found_with_images_that_are_not_rgb(images):
+    student = timm.create_model("test_vit", in_chans=images)
+    assert FeatureRecorder(student).channels(student, (160, 160)) == [64] * 6

@@ -8,7 +8,7 @@ from torch import nn
 from aal_plugin.core import AttentionRecorder
 
 from .attention_loops import InterceptedWeights, received
-from .timm_students import SMALL
+from .timm_students import SMALL, levit
 
 
 def student(name, **kwargs):
@@ -110,3 +110,16 @@ def test_patch_dropout_is_an_error_for_rotary_positions_too():
     model = student("vit_small_patch16_dinov3", img_size=(32, 48), patch_drop_rate=0.5).train()
     with pytest.raises(ValueError, match="3 patch tokens do not fill the patch grid 2×3"):
         maps_of(model, torch.randn(1, 3, 32, 48))
+
+
+def test_one_images_gradients_are_those_of_a_batch_of_it_twice():
+    # torch's BatchNorm on CPUs misreads the transposed gradient of a batch of one.
+    images, gradients = torch.randn(1, 3, 128, 128, dtype=torch.float64), []
+    for batch in (images, images.expand(2, -1, -1, -1)):
+        torch.manual_seed(0)
+        model = levit("levit_conv_128s")().double().eval()
+        sum(maps.square().sum() for maps in maps_of(model, batch)).div(len(batch)).backward()
+        gradients.append({n: p.grad for n, p in model.named_parameters() if p.grad is not None})
+    assert any(name.endswith("kv.bn.weight") for name in gradients[0])
+    for name, twice in gradients[1].items():
+        assert (gradients[0][name] - twice).norm() <= 1e-6 * twice.norm() + 1e-18, name

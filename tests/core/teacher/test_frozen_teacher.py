@@ -27,7 +27,7 @@ class SmallCNN(nn.Module):
 
 
 def test_levels_are_the_stage_outputs():
-    model = SmallCNN()
+    model = SmallCNN().eval()
     teacher = FrozenTeacher(model)
     images = torch.randn(2, 3, 32, 48)
     maps, logits = teacher(images, with_logits=True)
@@ -41,7 +41,7 @@ def test_levels_are_the_stage_outputs():
 def test_classifier_is_not_run_when_no_logits_are_wanted():
     model = SmallCNN()
     teacher = FrozenTeacher(model, features=model.forward_features)
-    model.fc.register_forward_hook(lambda *_: pytest.fail("the classifier ran"))
+    teacher.model.fc.register_forward_hook(lambda *_: pytest.fail("the classifier ran"))
     maps, logits = teacher(torch.randn(1, 3, 32, 32))
     assert logits is None and len(maps) == 2
 
@@ -63,10 +63,11 @@ def test_images_are_renormalised_to_the_teachers_mean_std_and_channel_order():
     own_mean, own_std = torch.tensor([120.0, 110.0, 100.0]), torch.tensor([40.0, 30.0, 20.0])
     for rgb in (True, False):
         seen = []
-        model = SmallCNN()
-        teacher = FrozenTeacher(model, mean=own_mean.tolist(), std=own_std.tolist(), rgb=True)
+        teacher = FrozenTeacher(SmallCNN(), mean=own_mean.tolist(), std=own_std.tolist(), rgb=True)
         teacher.match_input(**student, rgb=rgb)
-        model.layer1.register_forward_pre_hook(lambda m, args, seen=seen: seen.append(args[0]))
+        teacher.model.layer1.register_forward_pre_hook(
+            lambda m, args, seen=seen: seen.append(args[0])
+        )
         ordered = pixels if rgb else pixels.flip(1)
         mean, std = (torch.tensor(student[k]).view(3, 1, 1) for k in ("mean", "std"))
         teacher((ordered - mean) / std)
@@ -146,7 +147,7 @@ def test_checkpoints_missing_truncated_and_foreign_are_told_apart(tmp_path):
 
 def test_the_pass_ends_at_the_last_level_unless_logits_are_wanted():
     model = timm.create_model("test_efficientnet", num_classes=3)
-    teacher = FrozenTeacher(model, features=model.forward_features)
+    teacher = FrozenTeacher(model, features=model.forward_features, copy_model=False)
     ran = []
     model.conv_head.register_forward_hook(lambda *_: ran.append("head"))
     images = torch.randn(1, 3, 64, 64)
@@ -307,7 +308,7 @@ def test_a_teacher_that_fails_on_its_own_size_is_named():
 
 def test_after_an_error_in_its_pass_a_teacher_runs_whole_again():
     model = SmallCNN()
-    teacher = FrozenTeacher(model, features=model.forward_features)
+    teacher = FrozenTeacher(model, features=model.forward_features, copy_model=False)
     with pytest.raises(ValueError, match="does not accept images of 1×1"):
         teacher(torch.zeros(1, 3, 1, 1))
     assert model(torch.zeros(1, 3, 32, 32)).shape == (1, 5)  # by others, to its end
@@ -346,7 +347,7 @@ def test_a_float16_map_that_overflows_leaves_the_loss_finite():
     torch.nn.init.constant_(model.layer1[0].weight, 60.0)
     model.layer1[1] = nn.Identity()
     model.layer2 = nn.Sequential(nn.Conv2d(4, 6, 3), nn.Flatten(2), nn.Softmax(-1), Grid())
-    teacher = FrozenTeacher(model, dtype="float16", fold_norms=False)
+    teacher = FrozenTeacher(model, dtype="float16", fold_norms=False, copy_model=False)
     maps, logits = teacher(torch.full((2, 3, 16, 16), 300.0), with_logits=True)
     assert model.layer1(torch.full((2, 3, 16, 16), 300.0).half()).isinf().any()
     links = AttentionLinks([(1, 1), (1, 1)], [2], [4, 6])

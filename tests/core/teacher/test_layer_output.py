@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from aal_plugin.core import FrozenTeacher
-from aal_plugin.core.teacher.layer_output import as_map, prefix_tokens
+from aal_plugin.core.layer_maps import as_map, prefix_tokens
 
 
 @pytest.mark.parametrize("size", [(224, 224), (64, 96), (96, 64), (160, 32)])

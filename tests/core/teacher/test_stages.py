@@ -6,11 +6,9 @@ import torch
 from torch import nn
 
 from aal_plugin.core import FrozenTeacher, TimmTeacher
+from aal_plugin.core.layer_maps import as_map
+from aal_plugin.core.layer_names import check_names, default_layers, nearest
 from aal_plugin.core.student.feature_recorder import FeatureRecorder
-from aal_plugin.core.teacher.layer_names import check_names
-from aal_plugin.core.teacher.layer_output import as_map
-from aal_plugin.core.teacher.levels import output_formats
-from aal_plugin.core.teacher.stages import default_layers
 
 # What timm's feature_info calls channels is the second source; sizes that keep the test short.
 SWIN = dict(embed_dim=8, depths=(1, 1, 1, 1), num_heads=(1, 2, 2, 4), window_size=4, img_size=64)
@@ -137,7 +135,7 @@ def test_the_nearest_output_format_above_a_layer_holds():
     model.backbone = nn.Module()
     model.backbone.timm_model = small("mambaout_femto")
     names = ["backbone", "backbone.timm_model.stages.0", "backbone.timm_model.stages.1.blocks.0"]
-    assert output_formats(model, names) == ["NCHW", "NHWC", "NHWC"]
+    assert [nearest(model, name, "output_fmt") for name in names] == [None, "NHWC", "NHWC"]
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def pillows(images, size):
 def test_images_of_any_size_reach_the_teacher_at_its_own(given):
     model = SmallCNN()
     seen = []
-    teacher = FrozenTeacher(model, image_size=(32, 48), fold_norms=False)
+    teacher = FrozenTeacher(model, image_size=(32, 48), fold_norms=False, copy_model=False)
     model.layer1.register_forward_pre_hook(lambda m, args: seen.append(args[0]))
     images = torch.randn(2, 3, *given, generator=torch.Generator().manual_seed(0))
     maps, _ = teacher(images)
@@ -80,7 +80,7 @@ def test_gradients_reach_the_images_through_the_resizing():
 def test_a_half_teacher_resizes_in_float32():
     seen = []
     model = SmallCNN()
-    teacher = FrozenTeacher(model, image_size=32, dtype="bfloat16")
+    teacher = FrozenTeacher(model, image_size=32, dtype="bfloat16", copy_model=False)
     model.layer1.register_forward_pre_hook(lambda m, args: seen.append(args[0]))
     images = torch.randn(2, 3, 64, 64)
     teacher(images)
@@ -91,11 +91,11 @@ def test_a_half_teacher_resizes_in_float32():
     ("settings", "words"),
     [
         (dict(mean=[1, 2, 3]), r"teacher.mean=\[1, 2, 3\] and teacher.std=None; give both or none"),
-        (dict(mean=[1, 2], std=[1, 2]), r"teacher.mean=\[1, 2\]; choose three numbers"),
+        (dict(mean=[1, 2], std=[1, 2]), r"teacher.mean=\[1, 2\]; choose 3 numbers"),
         (dict(mean=[1, 2, 3], std=[1, 2, 0]), r"teacher.std=\[1, 2, 0\]; choose numbers above 0"),
         (dict(mean=[0.5] * 3, std=[0.5] * 3), "units of 0 to 1; give pixel values.*by 255"),
-        (dict(mean="abc", std=[1, 2, 3]), "teacher.mean='abc'; choose three numbers"),
-        (dict(mean=[1, None, 3], std=[1, 2, 3]), "teacher.mean=None; choose three numbers"),
+        (dict(mean="abc", std=[1, 2, 3]), "teacher.mean='abc'; choose 3 numbers"),
+        (dict(mean=[1, None, 3], std=[1, 2, 3]), "teacher.mean=None; choose 3 numbers"),
     ],
 )
 def test_wrong_means_and_deviations_name_the_key(settings, words):

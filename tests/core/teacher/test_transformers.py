@@ -156,7 +156,7 @@ def test_a_transformer_is_frozen_and_its_pass_ends_after_the_last_level():
     model = built("deit_tiny_patch16_224", **VITS["deit_tiny_patch16_224"][0], drop_path_rate=0.5)
     teacher = teacher_of(model, (48, 80), layers=["blocks.1", "blocks.3"])
     ran = []
-    model.blocks[4].register_forward_hook(lambda *_: ran.append(4))
+    teacher.model.blocks[4].register_forward_hook(lambda *_: ran.append(4))
     teacher.train()
     x = images((48, 80)).requires_grad_()
     first, second = teacher(x)[0], teacher(x)[0]

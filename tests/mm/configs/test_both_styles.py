@@ -6,21 +6,16 @@ import pytest
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from aal_plugin.mm.checkpoints.export import export_student
 from aal_plugin.mm.configs.check import check_config
+from aal_plugin.mm.configs.files import check_data
 from aal_plugin.mm.configs.reading import read_config
 from aal_plugin.mm.configs.registered import with_names
 from aal_plugin.mm.configs.types import hooks_of, type_name
-from aal_plugin.mm.datasets.data_layout import check_data
 from aal_plugin.mm.datasets.own_folder import fill_in_own_folder
+from aal_plugin.mm.dry_run import dry_run
 from aal_plugin.mm.evaluation.attention_maps import AttentionReader
-from aal_plugin.mm.runtime.dry_run import dry_run
-from aal_plugin.mm.runtime.launch import (
-    check_run,
-    keep_checkpoints_whole,
-    resume_exactly,
-    use_cpu_ranks,
-)
+from aal_plugin.mm.export import export_student
+from aal_plugin.mm.runs.protection import protected
 from tests.mm.pure_python import pure_python
 from tests.mm.small import training
 
@@ -56,12 +51,9 @@ def test_it_trains_tests_exports_and_is_drawn(written, tmp_path):
     config = written(whole(tmp_path / "work"))
     config.launcher = "none"
     check_config(config)
-    keep_checkpoints_whole(config)
-    use_cpu_ranks(config)
-    check_run(config)
-    resume_exactly(config)
+    protected(config)
     names = [type_name(hook) for _, hook in hooks_of(config)]
-    assert {"SafeCheckpointHook", "FiniteLossHook", "FitCheckHook", "RandomStateHook"} <= set(names)
+    assert {"SafeCheckpointHook", "FiniteLossHook", "FitCheckHook", "ExactResumeHook"} <= set(names)
     assert "CheckpointHook" not in names
     assert type_name(config.train_cfg) == "ResumableEpochLoop"
     Runner.from_cfg(config).train()
@@ -97,14 +89,14 @@ def test_a_dry_run_describes_it(written, tmp_path):
 
 def test_mistakes_are_reported(written, tmp_path):
     config = whole(tmp_path / "work")
-    config.model.link_head.loss_weight = -1.0
+    config.model.link_head.lossweight = -1.0
     config.model.teacher.layes = ["layer1"]
     config.custom_hooks[0].gamas = 0.5
     with pytest.raises(ValueError) as error:
         check_config(written(config))
     lines = str(error.value).splitlines()
     assert lines[0] == "3 mistakes"
-    for words in ("loss_weight=-1.0", "model.teacher.layes: ", "did you mean 'gammas'?"):
+    for words in ("did you mean 'loss_weight'?", "model.teacher.layes: ", "did you mean 'gammas'?"):
         assert sum(words in line for line in lines) == 1
 
 

@@ -5,11 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.runner import Runner
 
 from aal_plugin.mm.configs.check import check_config
 from aal_plugin.mm.configs.types import hooks_of, parts_of, type_name
-from aal_plugin.mm.hooks.fit_check_hook import check_fit
 from tests.mm.small import AAL, PLAIN, build, training
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -31,19 +29,37 @@ def test_nothing_is_held_against_parts_of_others():
     check_config(training("x", custom_hooks=[hook, dict(type="a.lab.of.its.own.LambdaDecay")]))
 
 
-def test_all_mistakes_are_told_at_once_and_one_alone_as_it_is():
+def test_all_misspelled_names_are_told_at_once_and_one_alone_as_it_is():
     cfg = training("x")
-    cfg.model.link_head.loss_weight = -1.0
-    with pytest.raises(ValueError, match="^link_head.loss_weight=-1.0; choose"):
+    cfg.model.link_head.lossweight = -1.0
+    with pytest.raises(ValueError, match="^model.link_head.lossweight: .* did you mean 'loss_wei"):
         check_config(cfg)
     cfg.model.teacher.checkpont = "a.pth"
     cfg.custom_hooks[0].gamas = 1.0
+    cfg.optim_wraper = dict(optimizer=dict(lr=1.0))
     with pytest.raises(ValueError) as error:
         check_config(cfg, lambda: (_ for _ in ()).throw(OSError("no data")))
     lines = str(error.value).splitlines()
-    assert lines[0] == "4 mistakes"
-    for words in ("loss_weight=-1.0", "did you mean 'checkpoint'", "'gammas'", "no data"):
+    assert lines[0] == "5 mistakes"
+    for words in ("'loss_weight'", "'checkpoint'", "'gammas'", "mean 'optim_wrapper'", "no data"):
         assert sum(words in line for line in lines) == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("defalt_hooks", "default_hooks"),
+        ("custom_hook", "custom_hooks"),
+        ("train_config", "train_cfg"),
+        ("load_form", "load_from"),
+        ("custom_import", "custom_imports"),
+    ],
+)
+def test_keys_that_nothing_reads_are_told_and_variables_are_not(key, meant):
+    cfg = training("x", train_pipeline=[], gallery_dataloader=None, lr=1.0, data_root="d")
+    check_config(cfg)
+    with pytest.raises(ValueError, match=f"^{key} is a key that nothing reads; .* '{meant}'"):
+        check_config(Config(dict(cfg.to_dict(), **{key: {}})))
 
 
 def test_a_type_is_read_however_it_is_written():
@@ -64,62 +80,31 @@ def test_a_type_is_read_however_it_is_written():
 
 @pytest.mark.parametrize("scope", ["", "aal_plugin.mm."])
 def test_a_runs_hooks_are_known_with_a_scope_too(tmp_path, scope):
-    from aal_plugin.mm.runtime.launch import check_run, keep_checkpoints_whole, resume_exactly
+    from aal_plugin.mm.runs.protection import protected
 
     cfg = training(tmp_path, default_hooks=dict(checkpoint=dict(type="mmengine.CheckpointHook")))
     cfg.custom_hooks.append(dict(type=f"{scope}FiniteLossHook"))
     cfg.train_cfg = dict(type="mmengine.EpochBasedTrainLoop", max_epochs=1)
-    keep_checkpoints_whole(cfg)
-    check_run(cfg)
-    resume_exactly(cfg)
+    protected(cfg)
     assert cfg.default_hooks.checkpoint.type == "SafeCheckpointHook"
     assert "finite" not in cfg.default_hooks and cfg.train_cfg.type == "ResumableEpochLoop"
 
 
-def test_weights_of_another_model_are_refused_and_a_head_for_other_classes_is_not():
-    model, plain = build(AAL), build(PLAIN)
-    check_fit(model, plain.state_dict(), "load_from", all_of_them=True)  # an exported student
-    wider = dict(PLAIN["head"], num_classes=7)
-    tuned = build(dict(PLAIN, head=wider))
-    check_fit(tuned, plain.state_dict(), "load_from")
-    with pytest.raises(ValueError, match=r"2 of \d+ weights do not fit; 'head.layers.head.weight'"):
-        check_fit(tuned, plain.state_dict(), "load_from", all_of_them=True)
-    larger = build(dict(PLAIN, backbone=dict(PLAIN["backbone"], img_size=48)))
-    check_fit(larger, plain.state_dict(), "load_from", all_of_them=True)  # position embedding
-    with pytest.raises(ValueError, match="a='b' is a checkpoint of another model: .* missing"):
-        check_fit(plain, {"x": torch.zeros(1)}, "a='b'")
+@pytest.mark.parametrize(
+    ("loop", "kind"),
+    [
+        (dict(max_epochs=2), "ResumableEpochLoop"),
+        (dict(by_epoch=True, max_epochs=2), "ResumableEpochLoop"),
+        (dict(max_iters=9), "ResumableIterLoop"),
+        (dict(by_epoch=False, max_iters=9), "ResumableIterLoop"),
+    ],
+)
+def test_a_loop_is_by_epochs_unless_it_counts_iterations(tmp_path, loop, kind):
+    from aal_plugin.mm.runs.protection import protected
 
-
-def test_a_label_beyond_the_head_is_told_before_the_first_step(tmp_path):
-    cfg = training(tmp_path)
-    cfg.model.head.num_classes = 9
-    cfg.default_hooks.fit = dict(type="FitCheckHook")
-    with pytest.raises(ValueError, match=r"train_dataloader.dataset \(ShapesDataset\) has 10 cl"):
-        Runner.from_cfg(cfg).train()
-    assert not list(tmp_path.glob("*.pth"))
-
-
-def test_labels_are_counted_where_a_data_set_names_no_classes():
-    from aal_plugin.mm.hooks.fit_check_hook import check_labels
-
-    class Labels:
-        def get_gt_labels(self):
-            return [0, 3, 11]
-
-    with pytest.raises(ValueError, match="has 12 labels, but model.head.num_classes=10"):
-        check_labels("val_dataloader", Labels(), build(PLAIN))
-
-
-def test_as_many_classes_as_the_head_has_are_right():
-    from aal_plugin.mm.hooks.fit_check_hook import check_labels
-
-    class Named:
-        metainfo = dict(classes=tuple("abcdefghij"))
-
-    check_labels("val_dataloader", Named(), build(PLAIN))
-    Named.metainfo = dict(classes=tuple("abcdefghijk"))
-    with pytest.raises(ValueError, match=r"val_dataloader.dataset \(Named\) has 11 classes"):
-        check_labels("val_dataloader", Named(), build(PLAIN))
+    cfg = training(tmp_path, train_cfg=loop)
+    protected(cfg)
+    assert cfg.train_cfg.type == kind
 
 
 def test_channels_are_told_or_asked_for():
@@ -127,7 +112,7 @@ def test_channels_are_told_or_asked_for():
     pixels = dict(PLAIN["data_preprocessor"], to_rgb=False)
     with pytest.raises(ValueError, match="to_rgb=False .* model.images_rgb=True or False"):
         build(AAL, data_preprocessor=pixels)
-    images = torch.rand(2, 3, 24, 24)
+    images = torch.randn(2, 3, 24, 24)
     rgb = build(AAL, data_preprocessor=pixels, images_rgb=True)
     bgr = build(AAL, data_preprocessor=pixels, images_rgb=False)
     for one, other in zip(rgb.teacher(images)[0], bgr.teacher(images.flip(1))[0]):
@@ -137,19 +122,13 @@ def test_channels_are_told_or_asked_for():
 
 
 def test_a_teacher_of_cifar_is_known_to_have_seen_rgb(tmp_path):
-    from aal_plugin.mm.models.mm_teacher import reads_rgb
-
-    assert reads_rgb("configs/attention_transfer/wrn-16-2_cifar10.py") and not reads_rgb(
-        "no/such/file.py"
-    )
-    assert not reads_rgb("configs/baselines/deit-s_in1k.py")
     teacher = dict(
         type="MMTeacher",
         config="configs/attention_transfer/wrn-16-2_cifar10.py",
         allow_random_weights=True,
     )
     pixels = dict(num_classes=10, mean=[120.0, 110.0, 90.0], std=[60.0] * 3, to_rgb=False)
-    images = torch.rand(2, 3, 32, 32)
+    images = torch.randn(2, 3, 32, 32)
     student = dict(
         AAL, teacher=teacher, data_preprocessor=pixels, backbone=dict(AAL["backbone"], img_size=32)
     )

@@ -7,7 +7,7 @@ from mmengine.registry import init_default_scope
 from mmpretrain.registry import DATASETS
 from PIL import Image
 
-import aal_plugin.mm  # noqa: F401
+from aal_plugin.mm.runs.random_states import named_item
 
 
 def image_folder(root, per_class=(10, 20, 3)):
@@ -22,11 +22,9 @@ def image_folder(root, per_class=(10, 20, 3)):
 def subset(root, fraction, seed=0, pipeline=()):
     init_default_scope("mmpretrain")
     folder = dict(type="CustomDataset", data_root=str(root), pipeline=list(pipeline))
-    dataset = DATASETS.build(
+    return DATASETS.build(
         dict(type="ClassBalancedSubset", fraction=fraction, seed=seed, dataset=folder)
     )
-    dataset.full_init()
-    return dataset
 
 
 def names(dataset):
@@ -61,6 +59,14 @@ def test_smaller_fractions_are_subsets_of_larger_ones(tmp_path):
     assert len(chosen[-1]) == 33
 
 
+def test_it_chooses_when_it_is_built_unless_it_is_lazy(tmp_path):
+    dataset = subset(image_folder(tmp_path), 0.1)
+    assert len(dataset.indices) == 4  # as MMPretrain's wrappers; workers get the choice made
+    lazy = dict(type="ClassBalancedSubset", fraction=0.1, dataset=dataset.dataset, lazy_init=True)
+    lazy = DATASETS.build(lazy)
+    assert not hasattr(lazy, "indices") and len(lazy) == 4
+
+
 def test_order_of_listing_does_not_matter(tmp_path, monkeypatch):
     root = image_folder(tmp_path)
     chosen = names(subset(root, 0.3))
@@ -82,7 +88,6 @@ def test_data_without_files_is_chosen_by_place():
     shapes = dict(type="ShapesDataset", split="train", num_images=40, size=24)
     config = dict(type="ClassBalancedSubset", fraction=0.5, dataset=shapes)
     one, other = DATASETS.build(config), DATASETS.build(config)
-    one.full_init(), other.full_init()
     assert one.indices == other.indices and len(one) == 20
     assert np.bincount(one.get_gt_labels()).tolist() == [2] * 10
 
@@ -96,8 +101,10 @@ def test_corrupt_image_is_named(tmp_path, content):
     index = next(
         i for i in range(len(dataset)) if dataset.get_data_info(i)["img_path"] == str(path)
     )
-    with pytest.raises(ValueError, match=f"image {path} failed to load: "):
+    with pytest.raises(ValueError, match=f"^image {path} failed to load: (?!.*jpg failed)"):
         dataset[index]
+    with pytest.raises(ValueError, match=f"^image {path} failed to load: (?!.*jpg failed)"):
+        named_item(dataset, index)  # as a loader does in a run
 
 
 @pytest.mark.parametrize("fraction", [0, -0.1, 1.5])
@@ -109,7 +116,6 @@ def test_fraction_out_of_range_is_named(fraction):
 @pytest.mark.parametrize("fraction", [0.5, 1.0])
 def test_the_images_are_listed_once(tmp_path, monkeypatch, fraction):
     dataset = subset(image_folder(tmp_path), fraction)
-    dataset.full_init()
     monkeypatch.setattr(dataset.dataset, "full_init", lambda: pytest.fail("listed again"))
     assert len(dataset) and dataset.get_data_info(0) and dataset[0]
 
@@ -127,9 +133,7 @@ def test_an_annotation_file_does_not_reach_out_of_its_folder(tmp_path, fraction,
     def build(*paths, **changes):
         init_default_scope("mmpretrain")
         (root / "list.txt").write_text("".join(f"{path} 0\n" for path in paths))
-        dataset = DATASETS.build(dict(config, **changes))
-        dataset.full_init()
-        return dataset
+        return DATASETS.build(dict(config, **changes))
 
     assert len(build(*inside, "class0/../class1/0001.jpg")) in (17, 34)
     with pytest.raises(ValueError, match="is outside data_root .* allow_outside=True"):

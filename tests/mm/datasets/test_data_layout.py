@@ -9,7 +9,7 @@ from mmpretrain.registry import DATASETS
 from PIL import Image
 
 from aal_plugin.mm import ClassBalancedSubset
-from aal_plugin.mm.datasets.data_layout import check_data
+from aal_plugin.mm.configs.files import check_data
 
 ROOT = Path(__file__).resolve().parents[3]
 LOADERS = ("train_dataloader", "val_dataloader")

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from mmengine.runner import CheckpointLoader, Runner
 
-from aal_plugin.analysis import link_strength
-from aal_plugin.analysis.link_records import read_records
-from aal_plugin.mm.checkpoints.reading import read_links
+from aal_plugin.analysis import link_growth
+from aal_plugin.analysis.link_records import link_history
+from aal_plugin.analysis.saved_links import read_links
 from tests.mm.small import PLAIN, training
 
 
@@ -29,18 +29,18 @@ def test_heatmaps_go_to_the_visual_back_end_with_their_epoch(tmp_path):
 
 def test_numbers_of_each_epoch_are_those_of_its_checkpoint(tmp_path):
     train(tmp_path, epochs=3)
-    records = read_records(tmp_path)
+    records = link_history(tmp_path).by_epoch
     assert sorted(records) == [0, 1, 2, 3]
     for epoch in (1, 2, 3):
-        saved = link_strength(*read_links(str(tmp_path / f"epoch_{epoch}.pth")))
-        np.testing.assert_allclose(records[epoch], saved, atol=2e-6)
+        saved = link_growth(*read_links(str(tmp_path / f"epoch_{epoch}.pth")))
+        np.testing.assert_allclose(records[epoch], saved, atol=2e-5)
     assert not np.allclose(records[0], records[3], atol=1e-4)
 
 
 def test_resumed_run_goes_on_where_it_was(tmp_path):
     train(tmp_path, epochs=2)
     train(tmp_path, epochs=4, resume=True)
-    assert sorted(read_records(tmp_path)) == [0, 1, 2, 3, 4]
+    assert sorted(link_history(tmp_path).by_epoch) == [0, 1, 2, 3, 4]
     assert images(tmp_path) == [0, 1, 2, 3, 4]
 
 

@@ -272,6 +272,10 @@ def test_links_are_those_of_the_config():
         ),
         (dict(link_head=dict(type="AttentionLinkHead", loss_weight=-1.0)), "loss_weight=-1.0"),
         (dict(link_head=dict(type="AttentionLinkHead", map_size=0)), "link_head.map_size=0"),
+        (
+            dict(link_head=dict(type="AttentionLinkHead", map_size=4000)),
+            r"map_size=\(4000, 4000\) is larger than the images of 24×24",
+        ),
         (dict(link_head=None), "AALClassifier has no link_head"),
         (
             dict(teacher=dict(TEACHER, layers=["layer9"])),
@@ -285,6 +289,18 @@ def test_links_are_those_of_the_config():
 def test_bad_configs_are_told_what_is_wrong_before_training(changes, words):
     with pytest.raises(ValueError, match=words):
         build(AAL, **changes)
+
+
+def test_a_backbone_whose_stages_are_all_frozen_is_reported():
+    frozen, free = (
+        build(AAL, backbone=dict(PLAIN["backbone"], frozen_stages=stages)).train()
+        for stages in (3, 2)
+    )
+    with pytest.warns(UserWarning, match="frozen .*frozen_stages.*AAL trains its links only"):
+        total(frozen(*batch(), mode="loss")).backward()
+    assert not any(parameter.grad is not None for parameter in frozen.backbone.parameters())
+    total(free(*batch(), mode="loss")).backward()  # the suite makes a warning an error
+    assert free.backbone.layers[2].attn.qkv.weight.grad.any()
 
 
 @pytest.mark.parametrize("where", ["student", "teacher"])
@@ -304,7 +320,7 @@ def test_an_error_in_a_step_leaves_nothing_recording(monkeypatch, where):
     hooks = [hook for module in model.modules() for hook in module._forward_hooks.values()]
     recorders = [hook for hook in hooks if isinstance(hook, Recorder)]
     assert recorders and not any(k._recording or k._value is not None for k in recorders)
-    assert not model.teacher._recorder._stops and not model.teacher._recorder._recorded
+    assert not model.teacher._levels._stops and not model.teacher._levels._recorded
     total(model(*data, mode="loss")).backward()
 
 

@@ -5,11 +5,9 @@ import torch
 import torchvision
 from mmengine.config import Config
 from mmpretrain.registry import MODELS
-from torch import nn
 
 import aal_plugin.mm  # noqa: F401
 from aal_plugin.core import FrozenTeacher
-from aal_plugin.mm.checkpoints.export import _with_random_teacher
 from aal_plugin.mm.configs.check import check_config
 from tests.mm.small import AAL, batch, build, total
 
@@ -185,9 +183,7 @@ def test_the_config_check_finds_a_module_teachers_mistakes():
         check(allow_random_weights=True, checkpoint_prefx="backbone.")
 
 
-def test_an_export_needs_none_of_the_weights_that_the_model_would_download(monkeypatch):
+def test_a_classifier_needs_none_of_the_weights_that_the_teacher_would_download(monkeypatch):
     monkeypatch.setattr(torch.hub, "load_state_dict_from_url", lambda *_, **__: pytest.fail("net"))
     own = dict(RESNET, weights="DEFAULT", num_classes=1000)
-    teacher = dict(type="ModuleTeacher", model=own, pretrained=True)
-    export = _with_random_teacher(Config(dict(model=dict(teacher=teacher))))["teacher"]
-    assert isinstance(MODELS.build(export).model.fc, nn.Linear)
+    build(AAL, teacher=dict(type="ModuleTeacher", model=own, pretrained=True)).eval()

@@ -15,7 +15,7 @@ from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.distributed.fsdp.wrap import ModuleWrapPolicy
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from aal_plugin.mm.runtime.launch import mmpretrain_script
+from aal_plugin.mm.launch import mmpretrain_script
 from tests.mm.small import AAL, TEACHER, batch, build, total
 
 DISTILLATION = dict(distill_head=dict(type="DistillHead", kind="soft"))

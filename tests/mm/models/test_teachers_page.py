@@ -56,7 +56,7 @@ def test_a_teacher_of_ones_own_in_a_config_has_the_maps_of_the_one_in_a_loop(tmp
     one = MODELS.build(named["teacher"])
     other = type(given["teacher"])(own, one.layers, mean=given["mean"], std=given["std"])
     assert one.layers == given["teacher"].layers == ["layer2", "layer3", "layer4"]
-    images = torch.randn(1, 3, 64, 64)
+    images = torch.randint(0, 256, (1, 3, 64, 64)).float()
     for teacher in (one, other):
         teacher.match_input(None, None, rgb=True)
     for got, wanted in zip(one(images)[0], other(images)[0], strict=True):

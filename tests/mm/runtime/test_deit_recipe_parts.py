@@ -12,7 +12,8 @@ from mmpretrain.datasets.samplers import RepeatAugSampler
 from timm.scheduler import CosineLRScheduler
 from torch import nn
 
-from aal_plugin.mm.checkpoints.reading import read_checkpoint, saved_weights
+from aal_plugin.analysis.saved_links import saved_weights
+from aal_plugin.mm.evaluation.trained_weights import read_checkpoint
 from tests.mm.small import AAL, PLAIN, training
 
 

@@ -7,7 +7,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import CheckpointLoader, Runner
 from mmpretrain.registry import MODELS
 
-from aal_plugin.mm.checkpoints.export import export_student
+from aal_plugin.mm.export import export_student
 from tests.mm.small import AAL, PLAIN, TEACHER, scalars, training
 
 DISTILLED = dict(

@@ -9,7 +9,7 @@ from mmengine.runner import CheckpointLoader, Runner
 from mmpretrain.registry import MODELS
 
 from aal_plugin.core import link_weight
-from aal_plugin.mm.checkpoints.export import export_student
+from aal_plugin.mm.export import export_student
 from tests.mm.small import AAL, PLAIN, batch, build, scalars, training
 
 EMA = dict(type="EMAHook", momentum=0.1)

@@ -1,69 +1,33 @@
-"""The architecture families whose attention AAL can read, one adapter each.
+"""The architecture families whose attention AAL can read, one function each.
 
-An adapter receives a module and returns its `StudentReader`, or None for a module of another
-family. It recognises a module by its class and the classes of its blocks: a subclass is recognised
-too, unless it computes its attention in another way.
+A function receives a module of its family and returns its `StudentReader`; see `family`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from contextlib import suppress
 
 from torch import nn
 
 from aal_plugin.core.student.readers import StudentReader
-from aal_plugin.core.student.recognise import is_a
-
-from .class_attention import cait, xcit
-from .hugging_face import hugging_face
-from .levit import levit, tinyvit
-from .mmpretrain_relative import mmpretrain_mvit, mmpretrain_sam
-from .mmpretrain_vit import (
-    mmpretrain_beit,
-    mmpretrain_eva02,
-    mmpretrain_hivit,
-    mmpretrain_t2t,
-    mmpretrain_vit,
+from aal_plugin.core.student.recognise import (
+    NAMES,
+    READERS,
+    OtherAttention,
+    class_paths_of,
+    is_a,
 )
-from .mmpretrain_windows import mmpretrain_swin
-from .timm_hiera import timm_hiera
-from .timm_maxxvit import timm_maxxvit
-from .timm_parallel import timm_parallel
-from .timm_relative import timm_relpos, timm_sam
-from .timm_rotary import timm_eva, timm_naflexvit
-from .timm_vit import timm_beit, timm_convit, timm_pit, timm_vit
-from .timm_windows import timm_swin, timm_swinv2_cr
 
-FAMILIES: dict[str, Callable[[nn.Module], StudentReader | None]] = {
-    "MMPretrain VisionTransformer, DistilledVisionTransformer, DeiT3, RevVisionTransformer": (
-        mmpretrain_vit
-    ),
-    "MMPretrain T2T_ViT": mmpretrain_t2t,
-    "MMPretrain BEiTViT": mmpretrain_beit,
-    "MMPretrain ViTEVA02": mmpretrain_eva02,
-    "MMPretrain HiViT": mmpretrain_hivit,
-    "MMPretrain ViTSAM": mmpretrain_sam,
-    "MMPretrain MViT": mmpretrain_mvit,
-    "MMPretrain SwinTransformer and SwinTransformerV2": mmpretrain_swin,
-    "timm VisionTransformer (ViT, DeiT, DeiT-III)": timm_vit,
-    "timm BEiT": timm_beit,
-    "timm PiT": timm_pit,
-    "timm Swin v1 and v2": timm_swin,
-    "timm ConViT": timm_convit,
-    "timm Eva (EVA-02, DINOv3)": timm_eva,
-    "timm NaFlexViT": timm_naflexvit,
-    "timm VisionTransformerRelPos": timm_relpos,
-    "timm VisionTransformerSAM": timm_sam,
-    "timm VisionTransformer of parallel blocks or differential attention": timm_parallel,
-    "timm CaiT": cait,
-    "timm and MMPretrain XCiT": xcit,
-    "timm Hiera": timm_hiera,
-    "timm MaxViT and CoAtNet": timm_maxxvit,
-    "timm SwinTransformerV2Cr": timm_swinv2_cr,
-    "Hugging Face ViT, DeiT, BEiT, DINOv2, DINOv3 ViT": hugging_face,
-    "timm and MMPretrain LeViT": levit,
-    "timm and MMPretrain TinyViT": tinyvit,
-}
+# Importing a file registers its families.
+from . import (  # noqa: F401
+    class_attention,
+    hugging_face,
+    levit,
+    mmpretrain,
+    timm_positions,
+    timm_vit,
+    timm_windows,
+)
 
 # Students that AAL cannot read: why, and what to do.
 UNREADABLE = {
@@ -89,10 +53,11 @@ def known_reader(student: nn.Module) -> StudentReader | None:
         True
     """
     for module in student.modules():
-        for family in FAMILIES.values():
-            reader = family(module)
-            if reader is not None:
-                return reader
+        for path in class_paths_of(module):
+            with suppress(OtherAttention):
+                reader = READERS[path](module) if path in READERS else None
+                if reader is not None and reader.blocks:
+                    return reader
     return None
 
 
@@ -115,8 +80,8 @@ def find_reader(student: nn.Module) -> StudentReader:
                     raise ValueError(f"backbone {type(module).__name__}: {reason}")
         raise ValueError(
             f"backbone {type(student).__name__}: AAL does not know how to read its attention; "
-            f"known families: {'; '.join(FAMILIES)}. For your own ViT, set attention_layers to "
-            "the names of its attention modules"
+            f"known families: {'; '.join(sorted(NAMES))}. For your own ViT, set attention_layers "
+            "to the names of its attention modules"
         )
     return reader
 

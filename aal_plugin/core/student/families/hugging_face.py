@@ -7,14 +7,15 @@ before it.
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 from torch import Tensor
 
-from aal_plugin.core.student.maps import token_attention
 from aal_plugin.core.student.positions import rotate
+from aal_plugin.core.student.qkv import projected_attention
 from aal_plugin.core.student.readers import BlockReader, StudentReader, projections_reader
-from aal_plugin.core.student.recognise import computes_as, divides, is_a
-from aal_plugin.core.student.sources import Foreign, Source, keyword, output_grid
+from aal_plugin.core.student.recognise import OtherAttention, computes_as, family, is_a, patch_of
+from aal_plugin.core.student.recorder import Foreign, Source, keyword, output_grid
 
 # Package and prefix of the classes: transformers.models.vit.modeling_vit.ViTModel.
 KINDS = {
@@ -25,18 +26,16 @@ KINDS = {
     "dinov2_with_registers": "Dinov2WithRegisters",
     "dinov3_vit": "DINOv3ViT",
 }
+PATHS = [f"transformers.models.{kind}.modeling_{kind}.{prefix}" for kind, prefix in KINDS.items()]
 
 
-def hugging_face(module: Foreign) -> StudentReader | None:
+@family(
+    "Hugging Face ViT, DeiT, BEiT, DINOv2, DINOv3 ViT",
+    *(f"{path}{end}" for path in PATHS for end in ("Model", "Backbone")),
+)
+def hugging_face(module: Foreign) -> StudentReader:
     """The `…Model` or `…Backbone` of such a family, wherever its classifier holds it."""
-    for package, prefix in KINDS.items():
-        path = f"transformers.models.{package}.modeling_{package}.{prefix}"
-        if is_a(module, f"{path}Model", f"{path}Backbone"):
-            return _student(module, path)
-    return None
-
-
-def _student(module: Foreign, path: str) -> StudentReader | None:
+    path = next(p for p in PATHS if is_a(module, f"{p}Model", f"{p}Backbone"))
     layers = [layer for layer in module.modules() if is_a(layer, f"{path}Layer")]
     embeddings = module.embeddings
     patches = embeddings.patch_embeddings
@@ -45,10 +44,10 @@ def _student(module: Foreign, path: str) -> StudentReader | None:
     for layer in layers:
         attn = next((m for m in layer.modules() if _holds_projections(m, path)), None)
         if attn is None:
-            return None
+            raise OtherAttention
         blocks.append(_block(attn, layer, Source(conv, output_grid), _prefix_tokens(embeddings)))
     size = getattr(patches, "image_size", None)  # DINOv3 accepts any
-    return StudentReader(blocks, None if size is None else (size[0], size[1]), divides(conv))
+    return StudentReader(blocks, None if size is None else (size[0], size[1]), patch_of(conv))
 
 
 def _holds_projections(module: Foreign, path: str) -> bool:
@@ -65,7 +64,7 @@ def _prefix_tokens(embeddings: Foreign) -> int:
 def _block(attn: Foreign, layer: Foreign, grid: Source, num_prefix_tokens: int) -> BlockReader:
     query, key = (attn.q_proj, attn.k_proj) if hasattr(attn, "q_proj") else (attn.query, attn.key)
     heads = getattr(attn, "num_attention_heads", None) or attn.num_heads
-    scale = (query.out_features // heads) ** -0.5
+    scale = (getattr(attn, "head_dim", None) or attn.attention_head_size) ** -0.5
     # BEiT's bias between class token and patches is one number for each head, which cancels in the
     # softmax of Eq. 3.
     reader = projections_reader(
@@ -84,13 +83,10 @@ def _read_rotary(
     tables: tuple[Tensor, Tensor],
     *,
     grid: tuple[int, int],
-    num_heads: int,
-    num_prefix_tokens: int,
-    scale: float,
+    **settings: Any,
 ) -> Tensor:
-    """Maps from queries and keys (B, T, M·D), and the cosine and sine of each patch's angles."""
+    """Maps from projections, and the cosine and sine of each patch's angles."""
     cosine, sine = tables
-    query = query[:, :1].unflatten(-1, (num_heads, -1))
-    key = key[:, num_prefix_tokens:].unflatten(-1, (num_heads, -1))
+    # The class token's query is not rotated, the patches' keys are.
     turn = partial(rotate, sine=sine, cosine=cosine, half=True)
-    return token_attention(query, turn(key), grid, scale, 0, True)
+    return projected_attention(query, key, grid, class_token=True, key_norm=turn, **settings)

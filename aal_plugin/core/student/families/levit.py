@@ -6,14 +6,22 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from aal_plugin.core.student.maps import attention_received
 from aal_plugin.core.student.readers import BlockReader, StudentReader
-from aal_plugin.core.student.recognise import any_size, attentions_of, computes_as, is_a
-from aal_plugin.core.student.sources import Foreign, Source, constant, input_grid, output_of
-from aal_plugin.core.student.windows import Windows, windows_to_grid
+from aal_plugin.core.student.recognise import (
+    OtherAttention,
+    attentions_of,
+    computes_as,
+    family,
+    is_a,
+)
+from aal_plugin.core.student.recorder import Foreign, Source, constant, input_grid, output_of
+from aal_plugin.core.student.windows import Windows, attention_within
 
 TIMM = "timm.models"
 MMPRETRAIN = "mmpretrain.models"
@@ -25,36 +33,31 @@ DOWNSAMPLE = (
 TINYVIT = (f"{TIMM}.tiny_vit.Attention", f"{MMPRETRAIN}.utils.attention.LeAttention")
 
 
-def levit(module: Foreign) -> StudentReader | None:
+@family("timm and MMPretrain LeViT", f"{TIMM}.levit.Levit", f"{MMPRETRAIN}.backbones.levit.LeViT")
+def levit(module: Foreign) -> StudentReader:
     """LeViT: its blocks, and the attention that makes a grid smaller, on the grid of its keys."""
-    if not is_a(module, f"{TIMM}.levit.Levit", f"{MMPRETRAIN}.backbones.levit.LeViT"):
-        return None
     blocks = []
     # Modules are registered in the order in which they run.
     for attn in module.modules():
-        if computes_as(attn, *LEVIT):
-            blocks.append(_levit_reader(attn, (attn.qkv,), _grid_of(module, attn)))
-        elif computes_as(attn, *DOWNSAMPLE):
-            blocks.append(_levit_reader(attn, (attn.q, attn.kv), _grid_of(module, attn)))
-    return StudentReader(blocks, None, any_size) if blocks else None
+        if not is_a(attn, *LEVIT, *DOWNSAMPLE):
+            continue
+        if not computes_as(attn, *LEVIT, *DOWNSAMPLE):
+            raise OtherAttention
+        if is_a(attn, *LEVIT):
+            blocks.append(_levit_reader(attn, attn.qkv))
+        else:
+            blocks.append(_levit_reader(attn, attn.q, attn.kv))
+    return StudentReader(blocks)
 
 
-def _grid_of(module: Foreign, attn: Foreign) -> tuple[int, int]:
-    """(h, w) for which an attention module was built; MMPretrain's are square."""
-    resolution = getattr(attn, "resolution", None)
-    if resolution is None:
-        resolution = round(attn.attention_bias_idxs.shape[-1] ** 0.5)
-    height, width = (resolution,) * 2 if isinstance(resolution, int) else resolution
-    return height, width
-
-
-def _levit_reader(
-    attn: Foreign, projections: tuple[Foreign, ...], grid: tuple[int, int]
-) -> BlockReader:
+def _levit_reader(attn: Foreign, *projections: Foreign) -> BlockReader:
+    # The grid for which it was built; MMPretrain's are square.
+    side = getattr(attn, "resolution", None) or round(attn.attention_bias_idxs.shape[-1] ** 0.5)
+    height, width = (side, side) if isinstance(side, int) else side
     sources = tuple(Source(projection, output_of) for projection in projections)
     read = partial(_read_levit, attn=attn)
-    fixed = Source(attn, constant(grid))
-    return BlockReader(attn, sources, fixed, attn.num_heads, read, None, 0)
+    grid = Source(attn, constant((height, width)))
+    return BlockReader(attn, sources, grid, attn.num_heads, read)
 
 
 def _read_levit(*projected: Tensor, grid: tuple[int, int], attn: Foreign) -> Tensor:
@@ -69,9 +72,25 @@ def _read_levit(*projected: Tensor, grid: tuple[int, int], attn: Foreign) -> Ten
 def _heads(tokens: Tensor, num_heads: int) -> Tensor:
     """(B, N, C), or (B, C, h, w) of levit_conv_*, → (B, N, M, C / M)."""
     if tokens.dim() == 4:
-        tokens = tokens.flatten(2).mT
+        contiguous: Tensor = _ContiguousGradient.apply(tokens)
+        tokens = contiguous.flatten(2).mT
     heads: Tensor = tokens.unflatten(-1, (num_heads, -1))
     return heads
+
+
+class _ContiguousGradient(torch.autograd.Function):
+    """The identity; its gradient is laid out as the tensor is.
+
+    torch's BatchNorm on CPUs misreads a transposed gradient of one image: up to 72 times wrong.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
+        return tensor.view_as(tensor)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return grad.contiguous()
 
 
 def distance_bias(attn: Foreign) -> Tensor:
@@ -89,27 +108,28 @@ def distance_bias(attn: Foreign) -> Tensor:
     return bias
 
 
-def tinyvit(module: Foreign) -> StudentReader | None:
+@family(
+    "timm and MMPretrain TinyViT",
+    f"{TIMM}.tiny_vit.TinyVit",
+    f"{MMPRETRAIN}.backbones.tinyvit.TinyViT",
+)
+def tinyvit(module: Foreign) -> StudentReader:
     """TinyViT: the blocks of its attention stages; the first stage is convolutional."""
-    if not is_a(module, f"{TIMM}.tiny_vit.TinyVit", f"{MMPRETRAIN}.backbones.tinyvit.TinyViT"):
-        return None
     known = (f"{TIMM}.tiny_vit.TinyVitBlock", f"{MMPRETRAIN}.backbones.tinyvit.TinyViTBlock")
     layers = [block for block in module.modules() if is_a(block, *known)]
-    if attentions_of(layers, *TINYVIT) is None:
-        return None
     blocks = []
-    for block in layers:
+    for attn, block in zip(attentions_of(layers, *TINYVIT), layers):
         size = getattr(block, "img_size", None)  # MMPretrain's, whose tokens have no grid
         grid = Source(block, input_grid) if size is None else Source(block, constant(tuple(size)))
-        read = partial(_read_tinyvit, attn=block.attn, window=block.window_size)
-        sources = (Source(block.attn.qkv, output_of),)
-        blocks.append(BlockReader(block.attn, sources, grid, block.attn.num_heads, read, block, 0))
-    return StudentReader(blocks, None, any_size)
+        read, sources = partial(_read_tinyvit, block=block), (Source(attn.qkv, output_of),)
+        blocks.append(BlockReader(attn, sources, grid, attn.num_heads, read, block))
+    return StudentReader(blocks)
 
 
-def _read_tinyvit(qkv: Tensor, *, grid: tuple[int, int], attn: Foreign, window: int) -> Tensor:
+def _read_tinyvit(qkv: Tensor, *, grid: tuple[int, int], block: Foreign) -> Tensor:
     """Attention received within windows, from qkv (B·W, N, M·(2K + V))."""
+    attn, side = block.attn, block.window_size
     heads, width = _heads(qkv, attn.num_heads), attn.key_dim
     query, key = heads[..., :width], heads[..., width : 2 * width]
-    maps = attention_received(query, key, (window, window), attn.scale, distance_bias(attn))
-    return windows_to_grid(maps.flatten(-2), Windows(grid, (window, window)))
+    windows = Windows(grid, (side, side))
+    return attention_within(query, key, windows, attn.scale, distance_bias(attn))

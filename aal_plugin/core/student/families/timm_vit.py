@@ -4,80 +4,100 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
+from aal_plugin.core.student.maps import token_attention
+from aal_plugin.core.student.qkv import input_class_token_attention
 from aal_plugin.core.student.readers import (
     BlockReader,
     StudentReader,
-    input_reader,
     matrix_reader,
+    normed_sources,
     qkv_reader,
 )
 from aal_plugin.core.student.recognise import (
-    any_size,
+    OtherAttention,
     attentions_of,
-    check_patch,
-    divides,
+    computes_as,
+    family,
     is_a,
+    patch_of,
 )
-from aal_plugin.core.student.sources import Foreign, Source, output_grid
+from aal_plugin.core.student.recorder import Foreign, Source, first_input, output_grid
 
 TIMM = "timm.models"
-PLAIN = ("timm.layers.attention.Attention", f"{TIMM}.vision_transformer.Attention")
+VIT = f"{TIMM}.vision_transformer"
+PLAIN = ("timm.layers.attention.Attention", f"{VIT}.Attention")
+DIFFERENTIAL = (f"{VIT}.DiffParallelScalingBlock", "timm.layers.diff_attention.DiffAttention")
 
 
-def timm_vit(module: Foreign) -> StudentReader | None:
-    """VisionTransformer: ViT, DeiT, DeiT-III, with registers, with or without a class token."""
-    if not is_a(module, f"{TIMM}.vision_transformer.VisionTransformer"):
-        return None
-    if attentions_of(module.blocks, *PLAIN) is None:
-        return None
+@family("timm VisionTransformer (ViT, DeiT, DeiT-III)", f"{VIT}.VisionTransformer")
+def timm_vit(module: Foreign) -> StudentReader:
+    """ViT, DeiT, DeiT-III, with registers, with or without a class token.
+
+    Blocks may be parallel (ViT-22B, 18x2) or have differential attention. A block of several
+    attention modules counts as several blocks. Differential attention subtracts two softmaxes for
+    each head: both are maps, since links can subtract them as well.
+    """
     grid = Source(module.patch_embed.proj, output_grid)
-    has_class = module.cls_token is not None
-    blocks = [
-        plain_reader(block.attn, grid, module.num_prefix_tokens, has_class, block)
-        for block in module.blocks
-    ]
+    settings = (grid, module.num_prefix_tokens, module.cls_token is not None)
+    blocks: list[BlockReader] = []
+    for block in module.blocks:
+        if computes_as(block, f"{VIT}.ParallelThingsBlock"):
+            attentions = [branch.attn for branch in block.attns]
+            tokens = None
+        else:
+            # The attention of some parallel blocks is not a module of its own.
+            kinds = (f"{VIT}.ParallelScalingBlock", DIFFERENTIAL[0])
+            attentions = [block if computes_as(block, *kinds) else getattr(block, "attn", None)]
+            tokens = block
+        for attn in attentions:
+            if computes_as(attn, *PLAIN):
+                blocks.append(plain_reader(attn, *settings, tokens))
+            elif computes_as(attn, f"{VIT}.ParallelScalingBlock"):
+                blocks.append(heads_reader(attn, *settings, tokens, heads_first=False))
+            elif computes_as(attn, *DIFFERENTIAL):
+                reader = heads_reader(attn, *settings, tokens)
+                blocks.append(reader._replace(num_heads=2 * attn.num_heads))
+            else:
+                raise OtherAttention
     return StudentReader(blocks, *sizes_of(module.patch_embed))
 
 
-def timm_beit(module: Foreign) -> StudentReader | None:
-    """BEiT and BEiT v2."""
-    if not is_a(module, f"{TIMM}.beit.Beit"):
-        return None
-    if attentions_of(module.blocks, f"{TIMM}.beit.Attention") is None:
-        return None
-    grid = Source(module.patch_embed.proj, output_grid)
-    blocks = [
-        input_reader(block.attn, grid, module.num_prefix_tokens, block) for block in module.blocks
-    ]
-    return StudentReader(blocks, module.patch_embed.img_size, divides(module.patch_embed.proj))
+@family("timm BEiT", f"{TIMM}.beit.Beit")
+def timm_beit(module: Foreign) -> StudentReader:
+    """BEiT and BEiT v2, whose blocks use the weight of `qkv` without calling it."""
+    grid, prefix = Source(module.patch_embed.proj, output_grid), module.num_prefix_tokens
+    blocks = []
+    for attn, block in zip(attentions_of(module.blocks, f"{TIMM}.beit.Attention"), module.blocks):
+        read = partial(input_class_token_attention, attn=attn, num_prefix_tokens=prefix)
+        sources = (Source(attn, first_input),)
+        blocks.append(BlockReader(attn, sources, grid, attn.num_heads, read, block, prefix))
+    return StudentReader(blocks, *sizes_of(module.patch_embed))
 
 
-def timm_pit(module: Foreign) -> StudentReader | None:
+@family("timm PiT", f"{TIMM}.pit.PoolingVisionTransformer")
+def timm_pit(module: Foreign) -> StudentReader:
     """PiT, distilled too: each stage has a grid of its own and the class token."""
-    if not is_a(module, f"{TIMM}.pit.PoolingVisionTransformer"):
-        return None
     blocks: list[BlockReader] = []
     for stage in module.transformers:
-        if attentions_of(stage.blocks, *PLAIN) is None:
-            return None
         conv = module.patch_embed.conv if stage.pool is None else stage.pool.conv
         grid = Source(conv, output_grid)
         blocks += [
-            plain_reader(block.attn, grid, module.num_tokens, True, block) for block in stage.blocks
+            plain_reader(attn, grid, module.num_tokens, True, block)
+            for attn, block in zip(attentions_of(stage.blocks, *PLAIN), stage.blocks)
         ]
-    return StudentReader(blocks, tuple(module.patch_embed.img_size), any_size)
+    return StudentReader(blocks, tuple(module.patch_embed.img_size))
 
 
-def timm_convit(module: Foreign) -> StudentReader | None:
+@family("timm ConViT", f"{TIMM}.convit.ConVit")
+def timm_convit(module: Foreign) -> StudentReader:
     """ConViT: gated positional attention without a class token, then blocks with one."""
-    if not is_a(module, f"{TIMM}.convit.ConVit"):
-        return None
     attentions = attentions_of(module.blocks, f"{TIMM}.convit.GPSA", f"{TIMM}.convit.MHSA")
-    if attentions is None or not is_a(module.patch_embed, "timm.layers.patch_embed.PatchEmbed"):
-        return None
+    if not is_a(module.patch_embed, "timm.layers.patch_embed.PatchEmbed"):
+        raise OtherAttention
     grid = Source(module.patch_embed.proj, output_grid)
     blocks = [
         matrix_reader(attn, grid, 0, class_token=False, block=block)
@@ -85,7 +105,7 @@ def timm_convit(module: Foreign) -> StudentReader | None:
         else qkv_reader(attn, grid, 1, attn.scale, block=block)
         for attn, block in zip(attentions, module.blocks)
     ]
-    return StudentReader(blocks, module.patch_embed.img_size, divides(module.patch_embed.proj))
+    return StudentReader(blocks, *sizes_of(module.patch_embed))
 
 
 def plain_reader(
@@ -96,25 +116,67 @@ def plain_reader(
     block: nn.Module | None,
 ) -> BlockReader:
     """Read timm's common attention module, with its query and key norms."""
-    return qkv_reader(
-        attn,
-        grid,
-        num_prefix_tokens,
-        scale=attn.scale,
+    norms = attn.q_norm, attn.k_norm
+    return qkv_reader(attn, grid, num_prefix_tokens, attn.scale, class_token, block, *norms)
+
+
+def heads_reader(
+    attn: Foreign,
+    grid: Source,
+    num_prefix_tokens: int,
+    class_token: bool,
+    block: nn.Module | None,
+    extras: tuple[Source, ...] = (),
+    terms: Callable[..., dict[str, Any]] | None = None,
+    heads_first: bool = True,
+) -> BlockReader:
+    """Read attention from queries and keys of all tokens after their norms, and position terms.
+
+    Args:
+        attn: has `q_norm`, `k_norm`, `num_heads` and `scale`.
+        grid, num_prefix_tokens, class_token, block: see `plain_reader`.
+        extras: more values to record, such as the rotary embedding.
+        terms: `terms(attn, *extras)` returns `rotate` or `bias` for `token_attention`.
+        heads_first: whether queries and keys are (B, M, T, D), rather than (B, T, M, D).
+    """
+    read = partial(
+        _read_heads,
+        attn=attn,
+        num_prefix_tokens=num_prefix_tokens,
         class_token=class_token,
-        block=block,
-        query_norm=attn.q_norm,
-        key_norm=attn.k_norm,
+        terms=terms,
+        heads_first=heads_first,
     )
+    sources = (*normed_sources(attn), *extras)
+    return BlockReader(attn, sources, grid, attn.num_heads, read, block, num_prefix_tokens)
+
+
+def _read_heads(
+    query: Tensor,
+    key: Tensor,
+    *extras: Any,
+    grid: tuple[int, int],
+    attn: Foreign,
+    num_prefix_tokens: int,
+    class_token: bool,
+    terms: Callable[..., dict[str, Any]] | None,
+    heads_first: bool,
+) -> Tensor:
+    if heads_first:
+        query, key = query.transpose(1, 2), key.transpose(1, 2)
+    groups = getattr(attn, "num_kv_groups", 1)
+    key = key if groups == 1 else key.repeat_interleave(groups, dim=2)  # shared by several heads
+    added = {} if terms is None else terms(attn, *extras)
+    return token_attention(query, key, grid, attn.scale, num_prefix_tokens, class_token, **added)
 
 
 def sizes_of(
     patch_embed: Foreign,
-) -> tuple[tuple[int, int] | None, Callable[[int, int], None]]:
-    """The image size of a patch embedding, and its check of other sizes."""
+) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
+    """The image size of a patch embedding, and the patch that has to divide other sizes."""
     if getattr(patch_embed, "dynamic_img_pad", False):  # it pads what patches do not cover
-        return None, any_size
+        return None, None
     if isinstance(patch_embed.proj, nn.Conv2d):
-        return patch_embed.img_size, divides(patch_embed.proj)
+        return patch_embed.img_size, patch_of(patch_embed.proj)
     # A stem of several convolutions has a stride of its own.
-    return patch_embed.img_size, partial(check_patch, patch_embed.feat_ratio(as_scalar=False))
+    return patch_embed.img_size, patch_embed.feat_ratio(as_scalar=False)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
+from mmengine.logging import print_log
 from mmpretrain.registry import MODELS
 
 from aal_plugin.core import AttentionLinkLoss
-from aal_plugin.core.losses.link_ranges import Links
-from aal_plugin.core.losses.map_grid import as_grid
+from aal_plugin.core.losses.links import Links, as_grid
 from aal_plugin.core.settings import check_flag
+from aal_plugin.core.student.by_name import AttentionLayers
 
-from .teacher_head import ACTIVATIONS, ATTENTION, Classifier, Step, TeacherHead, teacher_of
+from .teacher_head import ACTIVATIONS, Classifier, Step, TeacherHead, teacher_of
 
 
 @MODELS.register_module()
@@ -22,13 +24,8 @@ class AttentionLinkHead(TeacherHead):
     `link_head.links.<level>.weight|bias`; λ follows from the epoch and is not saved.
 
     Args:
-        links: 'full', 'alpha', 'beta', or one (first, last) pair of student blocks for each
-            teacher level, 1-based and inclusive.
         loss_weight: λ of epoch 0; `LambdaDecayHook` lowers it.
-        map_size: side, or (h, w), of the grid on which maps are compared. Default: the student's
-            patch grid, or 14×14 if its blocks have several grids. The distance is a mean over the
-            pixels of maps of unit norm: with k times the pixels, k times λ weighs the same.
-        antialias: smooth teacher maps before they are made smaller; the paper does not.
+        links, map_size, antialias, attention_layers: see `AttentionLinkLoss`.
 
     Raises:
         ValueError: a setting is out of range; on `connect`, links that do not fit student and
@@ -37,7 +34,7 @@ class AttentionLinkHead(TeacherHead):
 
     name = "link"
     key = "link_head"
-    needs = frozenset({ATTENTION, ACTIVATIONS})
+    needs = frozenset({ACTIVATIONS})
 
     def __init__(
         self,
@@ -45,34 +42,41 @@ class AttentionLinkHead(TeacherHead):
         loss_weight: float = 2000.0,
         map_size: int | tuple[int, int] | None = None,
         antialias: bool = False,
+        attention_layers: AttentionLayers | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(loss_weight, init_cfg)
-        self.topology = links
-        self.map_size = as_grid(map_size, "link_head.map_size")
         check_flag("link_head.antialias", antialias)
-        self.antialias = antialias
+        self.map_size = as_grid(map_size, "link_head.map_size")
+        self._settings = (links, self.map_size, antialias, attention_layers)
 
     def connect(self, classifier: Classifier) -> None:
         """Create the links, from the student's attention heads to the teacher's channels."""
-        link_loss = AttentionLinkLoss(
-            classifier.backbone,
-            teacher_of(classifier).channels,
-            self.topology,
-            self.map_size,
-            self.antialias,
-            classifier.attention_layers,
-        )
+        channels = teacher_of(classifier).channels
+        link_loss = AttentionLinkLoss(classifier.backbone, channels, *self._settings)
         self.links = link_loss.links
         # Not a submodule: a checkpoint names the links `link_head.links.<level>.*`, and once.
         object.__setattr__(self, "link_loss", link_loss)
 
+    def train(self, mode: bool = True) -> AttentionLinkHead:
+        super().train(mode)
+        # MMEngine calls this after its hooks have started, so a LambdaDecayHook has set λ before.
+        if mode and not self.weight_is_set:
+            self.weight_is_set = True  # warn once
+            print_log(
+                f"model.link_head.loss_weight (λ) stays {self.loss_weight:g} in every epoch, "
+                "because no LambdaDecayHook lowers it; the paper uses default_hooks=dict(aal=dict("
+                "type='LambdaDecayHook', gammas=(0.99, 0.98), milestones=(200,))). For a constant "
+                "λ without this warning, set gammas=1.0",
+                logger="current",
+                level=logging.WARNING,
+            )
+        return self
+
     def start(self, image_size: Sequence[int]) -> None:
-        """Record the student's attention, in a forward pass on images of (H, W) pixels."""
         self.link_loss.start(image_size)
 
     def discard(self) -> None:
-        """Forget what was recorded, after a forward pass that failed."""
         self.link_loss.discard()
 
     def loss(self, step: Step) -> dict:

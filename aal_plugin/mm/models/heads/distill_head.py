@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mmpretrain.models.heads import ClsHead
 from mmpretrain.registry import MODELS
+from torch import Tensor
 
 from aal_plugin.core.losses.distillation import DISTILLATIONS, check_distillation
 
@@ -70,19 +71,30 @@ class DistillHead(TeacherHead):
             )
         check_classes("distill_head", classifier)
 
-    def label_loss(self, step: Step) -> dict:
+    def label_losses(self, step: Step) -> dict:
+        # At λ = 0 too: with `token` the label never becomes the distillation token's.
         label = step.student_logits()[0] if self.token else predicted(step.student_logits())
-        return dict(loss=(1 - self.weight) * step.label_loss(label))
+        losses = step.label_losses(label)
+        return dict(losses, loss=(1 - self.weight) * losses["loss"])
 
     def loss(self, step: Step) -> dict:
         """`loss_distill` = λ · D, `distill_distance` = D and `distill_weight` = λ."""
-        distilled = step.student_logits()[1] if self.token else predicted(step.student_logits())
-        assert distilled is not None  # `connect` has checked the head
         # Detached: gradient transfer needs these logits with the teacher's graph, and frees it.
         distance = DISTILLATIONS[self.kind](
-            distilled, step.teacher_logits.detach(), self.temperature, self.reduction
+            self._distilled(step), step.teacher_logits.detach(), self.temperature, self.reduction
         )
         return self.weighted(distance)
+
+    def idle_loss(self, step: Step) -> dict:
+        # With `token`, nothing else gives the distillation token's layer a gradient at λ = 0.
+        losses = super().idle_loss(step)
+        losses["loss_distill"] = losses["loss_distill"] + 0.0 * self._distilled(step).sum()
+        return losses
+
+    def _distilled(self, step: Step) -> Tensor:
+        distilled = step.student_logits()[1] if self.token else predicted(step.student_logits())
+        assert distilled is not None  # `connect` has checked the head
+        return distilled
 
 
 def _has_second_logits(head: ClsHead) -> bool:

@@ -13,15 +13,12 @@ from torch import Tensor, nn
 
 from aal_plugin.core import FrozenTeacher
 from aal_plugin.core.settings import check_number
-from aal_plugin.core.student.by_name import AttentionLayers
 
 from .student_logits import Logits, has_plain_label_loss, student_logits
 
 HEADS = ("link_head", "distill_head", "transfer_head")  # an AALClassifier's, by their keys
 
-# What a loss may need from the student:
-ATTENTION = "attention"  # maps of every block, (B, M, h, w) each; recorded by the head itself
-FEATURES = "features"  # maps of every level, (B, C, h, w) each; likewise
+# What a loss may need from the student, beside what the head itself records of it:
 INPUT_GRADIENT = "input gradient"  # the images as a leaf; double back-propagation runs through them
 # and from the teacher:
 ACTIVATIONS = "activations"  # maps of every level, (B, C, H, W) each
@@ -35,8 +32,6 @@ class Classifier(Protocol):
     backbone: nn.Module
     head: Any
     with_head: bool
-    attention_layers: AttentionLayers | None
-    student_layers: Sequence[str] | None
 
     @property
     def teacher(self) -> FrozenTeacher | None:
@@ -67,9 +62,11 @@ class Step:
             self._logits = student_logits(self.classifier.head, self.feats)
         return self._logits
 
-    def label_loss(self, logits: Tensor) -> Tensor:
-        """The label's loss of the student's head for logits (B, K), a mean over the batch."""
-        return self.classifier.head._get_loss(logits, self.data_samples)["loss"]
+    def label_losses(self, logits: Tensor) -> dict:
+        """What the student's head logs for logits (B, K): `loss`, a mean over the batch, and the
+        accuracy if the head has cal_acc=True.
+        """
+        return self.classifier.head._get_loss(logits, self.data_samples)
 
 
 class TeacherHead(BaseModule):
@@ -98,7 +95,7 @@ class TeacherHead(BaseModule):
         # is 0 without waiting for the device.
         self.register_buffer("weight", torch.tensor(self.loss_weight), persistent=False)
         self.active = self.loss_weight > 0
-        self.scheduled = False  # whether a LambdaDecayHook sets the weight
+        self.weight_is_set = False
 
     def connect(self, classifier: Classifier) -> None:
         """Create the parameters that depend on student and teacher, and check that both fit."""
@@ -113,9 +110,10 @@ class TeacherHead(BaseModule):
         """Set λ for the next steps."""
         self.weight.fill_(weight)
         self.active = weight > 0
+        self.weight_is_set = True
 
-    def label_loss(self, step: Step) -> dict | None:
-        """The label's loss, if this loss changes it, or None."""
+    def label_losses(self, step: Step) -> dict | None:
+        """The label's losses, if this head changes them, or None."""
         return None
 
     def loss(self, step: Step) -> dict:
@@ -130,7 +128,7 @@ class TeacherHead(BaseModule):
             f"{self.name}_weight": self.weight,
         }
 
-    def idle_loss(self) -> dict:
+    def idle_loss(self, step: Step) -> dict:
         """A zero that reaches every parameter: DDP waits for all gradients."""
         zero = sum((0.0 * parameter.sum() for parameter in self.parameters()), 0.0 * self.weight)
         return {f"loss_{self.name}": zero, f"{self.name}_weight": self.weight}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmpretrain.registry import MODELS
@@ -27,7 +28,6 @@ from aal_plugin.core.student.feature_recorder import FeatureRecorder
 from .student_logits import predicted, student_logits
 from .teacher_head import (
     ACTIVATIONS,
-    FEATURES,
     INPUT_GRADIENT,
     TEACHER_GRADIENT,
     Classifier,
@@ -42,47 +42,66 @@ Pairs = Sequence[tuple[int, int]] | None
 
 
 class _PairedHead(TeacherHead):
-    """Compares levels of the student with levels of the teacher, pair by pair.
+    """Sums a distance over pairs of a student's level and a teacher's."""
 
-    Args:
-        pairs: (student level, teacher level), counted from 1; by default the last levels of both,
-            in order, as many as both have.
-    """
+    needs = frozenset({ACTIVATIONS})
 
-    needs = frozenset({FEATURES, ACTIVATIONS})
-
-    def __init__(self, pairs: Pairs, loss_weight: float, init_cfg: dict | None = None) -> None:
+    def __init__(
+        self,
+        pairs: Pairs = None,
+        loss_weight: float = 1.0,
+        student_layers: Sequence[str] | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
         super().__init__(loss_weight, init_cfg)
-        self.pairs = _as_pairs(f"{self.key}.pairs", pairs)
+        self.pairs = _as_pairs(pairs)
+        self._layers = student_layers
 
     def connect(self, classifier: Classifier) -> None:
         student = classifier.backbone
-        self._recorder = FeatureRecorder(student, classifier.student_layers)
+        self._recorder = FeatureRecorder(student, self._layers)
         self.student_channels = self._recorder.channels(student, image_size_of(student) or (64, 64))
-        levels = len(self.student_channels), len(teacher_of(classifier).channels)
+        own, teachers = len(self.student_channels), len(teacher_of(classifier).channels)
         if self.pairs is None:
-            count = min(levels)
-            self.pairs = [(levels[0] - i, levels[1] - i) for i in reversed(range(count))]
+            self.pairs = [(own - i, teachers - i) for i in reversed(range(min(own, teachers)))]
         for pair in self.pairs:
-            if not all(1 <= n <= most for n, most in zip(pair, levels)):
+            if not (1 <= pair[0] <= own and 1 <= pair[1] <= teachers):
                 raise ValueError(
-                    f"{self.key}.pairs: {pair}; choose (student level, teacher level) from 1, "
-                    f"at most {levels}"
+                    f"transfer_head.pairs: {pair}; choose (student level, teacher level) from 1, "
+                    f"at most {(own, teachers)}"
                 )
 
     def start(self, image_size: Sequence[int]) -> None:
-        """Record the student's features, in a forward pass on images of (H, W) pixels."""
         height, width = image_size
         self._recorder.start((height, width))
 
     def discard(self) -> None:
-        """Forget what was recorded, after a forward pass that failed."""
         self._recorder.discard()
 
-    def paired(self, step: Step) -> list[tuple[Tensor, Tensor]]:
-        """(student, teacher) feature maps of every pair, (B, C, h, w) each."""
+    def loss(self, step: Step) -> dict:
         features, activations = self._recorder.stop(), step.activations
-        return [(features[s - 1], activations[t - 1]) for s, t in self.pairs or ()]
+        distances = [
+            self.distance(number, features[own - 1], activations[theirs - 1])
+            for number, (own, theirs) in enumerate(self.pairs or ())
+        ]
+        return self.weighted(torch.stack(distances).sum())
+
+    def distance(self, number: int, student: Tensor, teacher: Tensor) -> Tensor:
+        """Of the maps (B, C, h, w) of a pair, by its number from 0."""
+        raise NotImplementedError
+
+
+def _as_pairs(pairs: Any) -> list[tuple[int, int]] | None:
+    if pairs is None:
+        return None
+    allowed = "(student level, teacher level) pairs of whole numbers, one or more, or None"
+    if not isinstance(pairs, (list, tuple)) or not pairs:
+        raise ValueError(f"transfer_head.pairs={pairs!r}; choose {allowed}")
+    for pair in pairs:
+        # type, not isinstance: True is no level.
+        if not isinstance(pair, (list, tuple)) or [type(n) for n in pair] != [int, int]:
+            raise ValueError(f"transfer_head.pairs: {pair!r}; choose {allowed}")
+    return [tuple(pair) for pair in pairs]
 
 
 @MODELS.register_module()
@@ -90,11 +109,12 @@ class ActivationTransferHead(_PairedHead):
     """Attention transfer by activations, summed over pairs (Zagoruyko and Komodakis, Eq. 2).
 
     Args:
-        pairs: (student level, teacher level) pairs, counted from 1; by default the last levels of
-            both.
+        pairs: (student level, teacher level), counted from 1; by default the last levels of both.
         kind: 'sum' or 'max' over channels of |A|^power.
         reduction: 'mean', the mean of squares as in the authors' code, or 'paper', half the norm.
         loss_weight: β; 10³ belongs to 'mean'.
+        student_layers: names of the backbone's modules that are the student's levels; by default
+            a CNN's stages or a transformer's blocks, see `FeatureRecorder`.
     """
 
     name = "transfer"
@@ -106,24 +126,18 @@ class ActivationTransferHead(_PairedHead):
         power: float = 2,
         reduction: str = "mean",
         loss_weight: float = 1000.0,
+        student_layers: Sequence[str] | None = None,
         init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(pairs, loss_weight, init_cfg)
+        super().__init__(pairs, loss_weight, student_layers, init_cfg)
         check_choice("transfer_head.kind", kind, list(ATTENTION_MAPS))
         check_choice("transfer_head.reduction", reduction, list(REDUCTIONS))
         check_number("transfer_head.power", power, "a number, 1 or more", low=1)
         self.kind, self.power, self.reduction = kind, power, reduction
 
-    def loss(self, step: Step) -> dict:
-        distances = [
-            attention_transfer(
-                attention_map(student, self.kind, self.power),
-                attention_map(teacher, self.kind, self.power),
-                self.reduction,
-            )
-            for student, teacher in self.paired(step)
-        ]
-        return self.weighted(torch.stack(distances).sum())
+    def distance(self, number: int, student: Tensor, teacher: Tensor) -> Tensor:
+        own, theirs = (attention_map(maps, self.kind, self.power) for maps in (student, teacher))
+        return attention_transfer(own, theirs, self.reduction)
 
 
 @MODELS.register_module()
@@ -133,35 +147,23 @@ class HintHead(_PairedHead):
     A pair of equal width is compared directly, without a convolution.
 
     Args:
-        pairs: (student level, teacher level) pairs, counted from 1; by default the last levels of
-            both.
+        pairs, student_layers: see `ActivationTransferHead`.
         loss_weight: β.
     """
 
     name = "hint"
 
-    def __init__(
-        self, pairs: Pairs = None, loss_weight: float = 1.0, init_cfg: dict | None = None
-    ) -> None:
-        super().__init__(pairs, loss_weight, init_cfg)
-
     def connect(self, classifier: Classifier) -> None:
         super().connect(classifier)
         channels = teacher_of(classifier).channels
+        widths = [(self.student_channels[s - 1], channels[t - 1]) for s, t in self.pairs or ()]
         self.regressors = nn.ModuleList(
-            _regressor(self.student_channels[s - 1], channels[t - 1]) for s, t in self.pairs or ()
+            nn.Identity() if own == theirs else nn.Conv2d(own, theirs, kernel_size=1)
+            for own, theirs in widths
         )
 
-    def loss(self, step: Step) -> dict:
-        distances = [
-            hint_distance(regressor(student), teacher)
-            for regressor, (student, teacher) in zip(self.regressors, self.paired(step))
-        ]
-        return self.weighted(torch.stack(distances).sum())
-
-
-def _regressor(student: int, teacher: int) -> nn.Module:
-    return nn.Identity() if student == teacher else nn.Conv2d(student, teacher, kernel_size=1)
+    def distance(self, number: int, student: Tensor, teacher: Tensor) -> Tensor:
+        return hint_distance(self.regressors[number](student), teacher)
 
 
 @MODELS.register_module()
@@ -202,7 +204,7 @@ class GradientTransferHead(TeacherHead):
 
 def _input_gradient(step: Step, logits: Tensor, images: Tensor, twice: bool = True) -> Tensor:
     # A sum over the batch: each image's gradient is that of its own loss.
-    return input_gradient(len(images) * step.label_loss(logits), images, twice)
+    return input_gradient(len(images) * step.label_losses(logits)["loss"], images, twice)
 
 
 def _teachers(step: Step, gradient: Tensor) -> Tensor:
@@ -223,22 +225,3 @@ def _norm(step: Step, gradient: Tensor) -> Tensor:
 
 
 _GRADIENT_LOSSES = {"teacher": _teachers, "symmetry": _symmetry, "norm": _norm}
-
-
-def _as_pairs(key: str, pairs: Pairs) -> list[tuple[int, int]] | None:
-    """The pairs as tuples of whole numbers, or None.
-
-    Raises:
-        ValueError: no pairs, or an entry that is not a pair; the error names it.
-    """
-    if pairs is None:
-        return None
-    allowed = "(student level, teacher level) pairs of whole numbers, one or more, or None"
-    if not isinstance(pairs, (list, tuple)) or not pairs:
-        raise ValueError(f"{key}={pairs!r}; choose {allowed}")
-    for pair in pairs:
-        if not isinstance(pair, (list, tuple)) or len(pair) != 2:
-            raise ValueError(f"{key}: {pair!r}; choose {allowed}")
-        if not all(isinstance(n, int) and not isinstance(n, bool) for n in pair):
-            raise ValueError(f"{key}: {pair!r}; choose {allowed}")
-    return [tuple(pair) for pair in pairs]

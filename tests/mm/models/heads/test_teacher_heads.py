@@ -229,6 +229,61 @@ def test_gradient_transfer_steps_under_mixed_precision(kind):
     assert any(not torch.equal(a, b) for a, b in zip(before, model.parameters()))
 
 
+def label_loss(model, images, samples, token):
+    """The label's cross-entropy with the class token's logits, or the mean of both tokens'."""
+    class_token, distillation_token = model.extract_feat(images)[-1]
+    own, other = (
+        model.head.layers.head(class_token),
+        model.head.layers.head_dist(distillation_token),
+    )
+    labels = torch.cat([sample.gt_label for sample in samples])
+    return F.cross_entropy(own if token else (own + other) / 2, labels)
+
+
+@pytest.mark.parametrize("token", [True, False])
+def test_the_labels_logits_stay_the_same_when_lambda_reaches_zero(token):
+    model = teach(DISTILLED, dict(distill_head=dict(type="DistillHead", token=token))).train()
+    data = batch()
+    expected = label_loss(model, *data, token)
+    assert not torch.allclose(expected, label_loss(model, *data, not token), rtol=1e-3)
+    for weight in (0.5, 1e-4, 0.0):
+        model.distill_head.set_weight(weight)
+        model.zero_grad()
+        losses = model(*data, mode="loss")
+        torch.testing.assert_close(losses["loss"], (1 - weight) * expected)
+        total(losses).backward()  # DDP waits for every gradient
+        assert all(parameter.grad is not None for parameter in model.parameters())
+    assert model.head.layers.head_dist.weight.grad.any() != token
+
+
+ACCURACY = {
+    "links": dict(link_head=AAL["link_head"]),
+    "hard": HEADS["hard"],
+    "zero": dict(distill_head=dict(type="DistillHead", loss_weight=0.0)),
+    "token": HEADS["token"],
+    "gradient": HEADS["gradient"],
+}
+
+
+@pytest.mark.parametrize("name", ACCURACY)
+@pytest.mark.parametrize("student", [PLAIN, DISTILLED], ids=["plain", "distilled"])
+def test_heads_that_count_accuracy_still_log_it(student, name):
+    if student is PLAIN and name == "token":
+        return
+    head = dict(student["head"], cal_acc=True, topk=(1, 3))
+    model = teach(dict(student, head=head), ACCURACY[name]).train()
+    images, samples = batch(size=6)
+    _, logged = model.parse_losses(model(images, samples, mode="loss"))
+    if name == "token":
+        logits = model.head.layers.head(model.extract_feat(images)[-1][0])
+    else:
+        logits = model.eval()(images)
+    for k in (1, 3):
+        best = logits.argsort(1, descending=True)[:, :k].tolist()
+        right = sum(int(one.gt_label) in classes for one, classes in zip(samples, best))
+        assert float(logged[f"accuracy_top-{k}"]) == pytest.approx(100 * right / 6)
+
+
 def test_transfer_at_weight_zero_is_the_plain_classifier():
     plain = build(PLAIN)
     for heads in (
@@ -357,18 +412,8 @@ def test_hint_regressors_are_trained_and_not_the_teacher():
         ),
         (
             CNN,
-            dict(transfer_head=AT, attention_layers="body.*"),
-            "attention_layers='body.*' is set, but no active loss",
-        ),
-        (
-            PLAIN,
-            dict(HEADS["hard"], student_layers=["x"]),
-            "student_layers=.*'x'.* is set, but no active loss",
-        ),
-        (
-            CNN,
-            dict(transfer_head=AT, student_layers=["layer9"]),
-            "model.student_layers: .* no module 'layer9'; near names: layer",
+            dict(transfer_head=dict(AT, student_layers=["layer9"])),
+            "transfer_head.student_layers: .* no module 'layer9'; near names: layer",
         ),
     ],
 )

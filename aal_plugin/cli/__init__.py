@@ -1,1 +1,0 @@
-"""The console command `aal`: the tools and configs of this package, from any folder."""

@@ -1,1 +1,0 @@
-"""Checkpoints: written whole, read as data alone, exported."""

@@ -1,0 +1,71 @@
+"""Exports the student of an AAL checkpoint: to MMPretrain, timm, safetensors or ONNX."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmpretrain.registry import MODELS
+
+from aal_plugin.analysis.saved_links import saved_weights
+from aal_plugin.files import check_not_input
+from aal_plugin.mm.configs.reading import read_config
+from aal_plugin.mm.configs.registered import with_names
+from aal_plugin.mm.configs.types import type_name
+from aal_plugin.mm.evaluation.trained_weights import load_strictly, read_checkpoint
+
+from .formats import FORMATS, Exported, Student
+from .plain import plain_config, student_of
+from .same_logits import check_same_logits
+
+__all__ = ["FORMATS", "Exported", "export_student", "student_of"]
+
+
+def export_student(
+    config: str | Config,
+    checkpoint: str,
+    out: str,
+    ema: bool = False,
+    format: str = "mmpretrain",
+) -> Exported:
+    """Write the student of an AAL checkpoint, without anything of AAL or of training.
+
+    The student's logits on noise are compared with the AAL model's and with the exported model's.
+
+    Args:
+        config: the config that `checkpoint` was trained with, or its file.
+        checkpoint: a checkpoint of an AALClassifier.
+        out: the file to write, or the folder for 'hub'.
+        ema: export the averaged weights of EMAHook, not the raw ones.
+        format: 'mmpretrain', 'timm', 'hub', 'safetensors' or 'onnx'.
+
+    Returns:
+        The files, and notes on how to load them.
+
+    Raises:
+        FileNotFoundError: the checkpoint or config does not exist.
+        ValueError: the checkpoint cannot be read, does not fit the config or has no averaged
+            weights; the format cannot express the student; or logits differ.
+        ImportError: the format needs a package that is not installed.
+    """
+    if format not in FORMATS:
+        raise ValueError(f"--format={format!r}; choose one of {list(FORMATS)}")
+    check_not_input(out, checkpoint, *([config] if isinstance(config, str) else []))
+    saved = read_checkpoint(checkpoint)
+    cfg = read_config(config) if isinstance(config, str) else config
+    if type_name(cfg.model) != "AALClassifier":
+        raise ValueError(
+            f"model.type={type_name(cfg.model)!r}; only an AALClassifier can be exported"
+        )
+    init_default_scope(cfg.get("default_scope", "mmpretrain"))
+    state_dict = saved_weights(saved, ema, checkpoint)
+    model = student_of(cfg, state_dict, checkpoint)
+    trained = load_strictly(MODELS.build(with_names(cfg.model)), state_dict, checkpoint)
+    merged = type_name(cfg.model.backbone) == "LoRAModel"  # its sums are rounded in another order
+    check_same_logits(model, trained, "the AAL model", tolerance=1e-5 if merged else 0.0)
+    meta = {k: v for k, v in saved.get("meta", {}).items() if k in ("dataset_meta", "epoch")}
+    plain, notes = plain_config(cfg)
+    Path(out).parent.mkdir(parents=True, exist_ok=True)
+    files, how = FORMATS[format](Student(model, plain, meta), Path(out))
+    return Exported(files, notes + how)

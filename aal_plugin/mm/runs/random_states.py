@@ -1,0 +1,140 @@
+"""The random states of a training: saved, restored, and a separate one for every image."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import BatchSampler, DataLoader, get_worker_info
+
+Place = tuple[int, tuple[int, ...]]  # an image's index, and the numbers that seed its transforms
+
+
+def random_state() -> dict[str, Any]:
+    """The random states of Python, NumPy, torch and this rank's GPU, as tensors and numbers."""
+    version, keys, gauss = random.getstate()
+    numpy: Any = np.random.get_state()
+    kind, words, position, has_gauss, cached = numpy
+    state = dict(
+        python=(version, torch.tensor(keys, dtype=torch.int64), gauss),
+        numpy=(kind, torch.from_numpy(words.astype(np.int64)), position, has_gauss, cached),
+        torch=torch.get_rng_state(),
+    )
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state()
+    return state
+
+
+def set_random_state(state: dict[str, Any]) -> None:
+    """Restore the random states that `random_state` returned."""
+    version, keys, gauss = state["python"]
+    random.setstate((version, tuple(keys.tolist()), gauss))
+    kind, words, *rest = state["numpy"]
+    np.random.set_state((kind, words.cpu().numpy().astype(np.uint32), *rest))
+    torch.set_rng_state(state["torch"].cpu())
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"].cpu())
+
+
+class PlacedSampler:
+    """A sampler that adds (seed, rank, epoch, place) to each index and can skip the first ones.
+
+    Args:
+        sampler: yields the indices.
+        numbers: returns the seed, the rank and the epoch of the next pass.
+    """
+
+    def __init__(self, sampler: Any, numbers: Callable[[], tuple[int, ...]]) -> None:
+        self.sampler = sampler
+        self.numbers = numbers
+        self.left_out = 0  # the next pass skips this many indices: trained on before the resume
+
+    def __iter__(self) -> Iterator[Place]:
+        numbers, left_out = self.numbers(), self.left_out
+        for place, index in enumerate(self.sampler):
+            if place >= left_out:
+                yield index, (*numbers, place)
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["sampler"], name)
+
+
+def seed_every_image(loader: DataLoader, numbers: Callable[[], tuple[int, ...]]) -> bool:
+    """Seed the random transforms of each image separately.
+
+    The transforms are then the same for any number of workers, and in a resumed run. Without
+    workers, the random states of the model do not change.
+
+    Returns:
+        False, without a change, if the loader's batches do not come from torch's `BatchSampler`.
+    """
+    batches: Any = loader.batch_sampler
+    dataset: Any = loader.dataset
+    plain = type(loader.batch_sampler) is BatchSampler
+    if not plain or hasattr(dataset, "__getitems__"):
+        return False
+    batches.sampler = PlacedSampler(batches.sampler, numbers)
+    dataset.__getitems__ = partial(_items, dataset)  # torch's fetcher calls it if it exists
+    return True
+
+
+def _items(dataset: Any, places: Sequence[Place]) -> list[Any]:
+    with _states_restored():
+        return [_item(dataset, *place) for place in places]
+
+
+def seeded_item(dataset: Any, index: int, numbers: tuple[int, ...]) -> Any:
+    """`dataset[index]` with random transforms that `numbers` seed; restores the random states."""
+    with _states_restored(always=True):
+        return _item(dataset, index, numbers)
+
+
+def _item(dataset: Any, index: int, numbers: tuple[int, ...]) -> Any:
+    seed = int(np.random.SeedSequence(numbers).generate_state(1)[0])
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.default_generator.manual_seed(seed)
+    return named_item(dataset, index)
+
+
+class FailedImage(ValueError):
+    """An image that fails to load; the error names its file."""
+
+
+def named_item(dataset: Any, index: int) -> Any:
+    """`dataset[index]`.
+
+    Raises:
+        FailedImage: the image fails to load; names its file, or its index if it has no file.
+    """
+    try:
+        return dataset[index]
+    except FailedImage:  # of a data set inside this one, which has named it
+        raise
+    except Exception as error:
+        name = f"image number {index} of {type(dataset).__name__}"
+        with suppress(Exception):
+            name = f"image {dataset.get_data_info(index)['img_path']}"
+        raise FailedImage(f"{name} failed to load: {type(error).__name__}: {error}") from error
+
+
+@contextmanager
+def _states_restored(always: bool = False) -> Iterator[None]:
+    if get_worker_info() is not None and not always:
+        yield
+        return
+    python, numpy, state = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+        torch.set_rng_state(state)

@@ -1,0 +1,141 @@
+"""`StopSignalHook`: saves a checkpoint when a cluster stops the run."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import multiprocessing
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from mmengine.dist import barrier, get_world_size
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+from torch.utils.data import DataLoader
+
+from aal_plugin.process import STOP, STOPPED
+
+from .saving import INTERRUPTED, SafeCheckpointHook
+
+
+@HOOKS.register_module()
+class StopSignalHook(Hook):
+    """After SIGTERM or SIGUSR1, saves a checkpoint at the end of the step; exit status 75.
+
+    `--resume` continues from that checkpoint, within the epoch. If only one of several ranks
+    receives the signal, the ranks agree through a small all-reduce on the CPU. It starts in one
+    step and is read in a later one, so no step waits for the device. With accumulated gradients
+    the run stops after the optimizer's next step. A second signal, at least ten seconds later,
+    ends the process immediately.
+
+    Args:
+        interval: steps between two all-reduces when there are several ranks.
+    """
+
+    priority = "VERY_LOW"  # after all other hooks of the step
+
+    def __init__(self, interval: int = 5) -> None:
+        if not isinstance(interval, int) or interval < 1:
+            raise ValueError(f"StopSignalHook.interval={interval!r}; choose 1 or more")
+        self.interval = interval
+        self._agreed = False
+        self._listens = False
+        self._group: Any = None
+        self._sum: torch.Tensor | None = None
+        self._work: Any = None
+
+    def before_train(self, runner: Runner) -> None:
+        if get_world_size() > 1 and self._group is None:
+            self._group = dist.new_group(backend="gloo")
+        try:
+            self._listens = STOP.listen()
+            STOP.saves = True
+        except ValueError:  # only the main thread can receive signals
+            runner.logger.info(
+                "StopSignalHook: training is not in the main thread, so a signal ends the run "
+                "without a checkpoint"
+            )
+
+    def after_train(self, runner: Runner) -> None:
+        STOP.saves = False
+        if self._listens:
+            STOP.ignore()
+        if self._work is not None:
+            self._work.wait()
+            self._work = None
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        self._agreed = self._agreed or self._ask(runner.iter)
+        accumulated = getattr(runner.optim_wrapper, "_accumulative_counts", 1)
+        if self._agreed and (runner.iter + 1) % accumulated == 0:
+            self._stop(runner)
+
+    def _ask(self, step: int) -> bool:
+        if self._group is None:
+            return STOP.asked
+        if step % self.interval:
+            return False
+        agreed = False
+        if self._work is not None and self._sum is not None:
+            self._work.wait()
+            agreed = bool(self._sum.item())
+        self._sum = torch.tensor([int(STOP.asked)])
+        self._work = dist.all_reduce(self._sum, group=self._group, async_op=True)
+        return agreed
+
+    def _stop(self, runner: Runner) -> None:
+        meta = dict(epoch=runner.epoch, iter=runner.iter + 1)
+        hook = next((hook for hook in runner.hooks if isinstance(hook, SafeCheckpointHook)), None)
+        if hook is None:
+            raise RuntimeError(
+                "StopSignalHook needs default_hooks.checkpoint=dict(type='SafeCheckpointHook')"
+            )
+        hook.save(runner, INTERRUPTED, meta, by_epoch=False)
+        runner.logger.info(
+            f"stopped by a signal after step {runner.iter + 1}; saved {hook.last_ckpt}; --resume "
+            f"continues from it; exit status {STOPPED}"
+        )
+        if self._work is not None:
+            self._work.wait()
+        barrier()  # a rank that left while rank 0 saves would count as a failure
+        raise SystemExit(STOPPED)
+
+
+def spare_workers() -> None:
+    """Let no signal reach the DataLoader workers that this process starts from now on.
+
+    torchrun, `timeout`, Slurm and Ctrl-C signal all processes of a group. A worker that ends before
+    the main process has saved would end the run without a checkpoint.
+    """
+    if hasattr(signal, "pthread_sigmask"):
+        DataLoader.__iter__ = _with_signals_blocked(DataLoader.__iter__)  # type: ignore[method-assign]
+        # Python ends its children by SIGTERM, and then waits for them.
+        atexit.register(_kill_workers)
+
+
+def _with_signals_blocked(start: Callable) -> Callable:
+    """Block the signals while `start` forks the workers, which inherit the mask."""
+    numbers = [getattr(signal, n, None) for n in ("SIGTERM", "SIGINT", "SIGUSR1")]
+
+    @functools.wraps(start)
+    def started(loader: DataLoader) -> Any:
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [n for n in numbers if n is not None])
+        try:
+            return start(loader)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    return started
+
+
+def _kill_workers() -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler would call it a crash
+    for child in multiprocessing.active_children():
+        if child.daemon:
+            child.kill()

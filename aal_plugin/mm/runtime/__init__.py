@@ -1,1 +1,0 @@
-"""Starts, resumes, compares and describes runs."""

@@ -1,0 +1,161 @@
+"""`RecordedRun`: what the files of a run say; runs that differ by their seed are one group."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aal_plugin.analysis.link_records import LinkHistory, link_history
+from aal_plugin.analysis.runs import LINK_DISTANCE, LINK_WEIGHT, Curve, named_folder, read_run
+
+from . import mmpretrain_run, timm_run
+
+# Settings that differ between runs of one recipe.
+_OF_ONE_RUN = (
+    *("work_dir", "seed", "resume", "load_from", "experiment_name", "log_level"),  # MMEngine
+    *("output", "experiment", "log_wandb", "local_rank", "rank"),  # timm
+)
+
+
+@dataclass
+class RecordedRun:
+    """One run, read from its work dir.
+
+    Attributes:
+        folder: the work dir.
+        front_end: 'MMPretrain' or 'timm'.
+        settings: the config or the options, as plain values.
+        curves: logged numbers by key; epochs count from 1.
+        unit: 'epoch' or 'iteration', what the curves run over.
+        facts: what was trained on what, in words, by label.
+        versions: of the software, by name; empty where the run recorded none.
+        seed: the random seed, or None.
+        planned: length that the settings ask for, in `unit`s, or None.
+        steps: training steps that were logged, or None.
+        batch_size: images of a step on one rank, or None.
+        links: the links by epoch; without any, `links.source` says why.
+        teacher_own_top1: best top-1 (%) in the teacher's own log, or None.
+        checkpoint: newest checkpoint, or None.
+        config_file: config that rebuilds the model, or None.
+        tested: results of tools/test.py, by metric.
+        seconds: duration of the run on the clock, where it was recorded.
+        scheduled: whether something sets λ over the epochs.
+    """
+
+    folder: Path
+    front_end: str
+    settings: dict[str, Any]
+    curves: dict[str, Curve]
+    unit: str
+    facts: dict[str, str]
+    versions: dict[str, str] = field(default_factory=dict)
+    seed: int | None = None
+    planned: int | None = None
+    steps: int | None = None
+    batch_size: int | None = None
+    links: LinkHistory = field(default_factory=lambda: LinkHistory({}))
+    teacher_own_top1: float | None = None
+    checkpoint: Path | None = None
+    config_file: Path | None = None
+    tested: dict[str, float] = field(default_factory=dict)
+    seconds: float | None = None
+    scheduled: bool = True
+
+    @property
+    def linked(self) -> bool:
+        """Whether the run trained attention links."""
+        return LINK_WEIGHT in self.curves or LINK_DISTANCE in self.curves
+
+    def last(self, key: str) -> float | None:
+        """The last value of a curve, or None without one."""
+        return float(self.curves[key][1][-1]) if key in self.curves else None
+
+    def best(self, key: str) -> float | None:
+        """The highest value of a curve, or None without one."""
+        return float(np.nanmax(self.curves[key][1])) if key in self.curves else None
+
+
+Groups = dict[str, list[RecordedRun]]  # by name; the runs of a group differ by their seed
+
+
+def read_recorded_run(folder: Path) -> RecordedRun:
+    """The run in a work dir of MMPretrain or an output folder of timm's train.py.
+
+    Raises:
+        ValueError: the folder holds no run.
+    """
+    log = read_run(folder)
+    details = mmpretrain_run.details(folder, log) if log.folders else timm_run.details(folder)
+    links = LinkHistory({})
+    if LINK_WEIGHT in log.curves:
+        try:
+            links = link_history(folder)
+        except ValueError as error:
+            links = LinkHistory({}, source=str(error))
+    return RecordedRun(
+        folder=folder, curves=log.curves, unit=log.unit, steps=log.steps, links=links, **details
+    )
+
+
+def read_groups(given: Sequence[str | os.PathLike]) -> Groups:
+    """Runs by the name of their group.
+
+    Args:
+        given: work dirs, or NAME=WORK_DIR. Runs that are given one name are one group. Without a
+            name, runs whose settings differ by the seed alone are one group.
+
+    Raises:
+        ValueError: a folder holds no run of MMPretrain or timm.
+    """
+    found: dict[tuple[str, str], list[RecordedRun]] = {}
+    for text in given:
+        name, folder = named_folder(text) if isinstance(text, str) else ("", Path(text))
+        record = read_recorded_run(folder)
+        found.setdefault((name, "" if name else _recipe(record)), []).append(record)
+    taken = {name for name, _ in found if name}
+    groups: Groups = {}
+    for (name, _), same in found.items():
+        groups[name or _free_name(_name(same), taken | set(groups))] = same
+    return groups
+
+
+def how_many(groups: Groups) -> str:
+    """The number of runs and groups in words: '3 runs in 1 group'."""
+    runs = sum(map(len, groups.values()))
+    words = ((runs, "run"), (len(groups), "group"))
+    return " in ".join(f"{n} {noun}" + ("" if n == 1 else "s") for n, noun in words)
+
+
+def _recipe(record: RecordedRun) -> str:
+    """The settings as text, without those of one run; the folder where there are none."""
+    if not record.settings:
+        return str(record.folder)
+    return json.dumps(_shared(record.settings), sort_keys=True, default=str)
+
+
+def _shared(part: Any) -> Any:
+    if isinstance(part, dict):
+        return {str(k): _shared(v) for k, v in part.items() if k not in _OF_ONE_RUN}
+    return [_shared(entry) for entry in part] if isinstance(part, (list, tuple)) else part
+
+
+def _name(same: Sequence[RecordedRun]) -> str:
+    """The folder's name; its parent's for folders such as seed0."""
+    folder = same[0].folder.resolve()
+    numbered = re.fullmatch(r"(seed|run)?[-_]?\d+", folder.name)
+    name = folder.parent.name if numbered else folder.name
+    return re.sub(r"[-_]?seed[-_]?\d+$", "", name) or name if len(same) > 1 else name
+
+
+def _free_name(name: str, taken: set[str]) -> str:
+    free, number = name, 2
+    while free in taken:
+        free, number = f"{name} ({number})", number + 1
+    return free

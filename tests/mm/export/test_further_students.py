@@ -1,0 +1,147 @@
+"""Several tasks, LoRA, and the ways in which MMPretrain's page loads a config."""
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmpretrain import ImageClassificationInferencer, get_model
+
+from aal_plugin.mm.export import export_student
+from tests.mm.small import AAL
+
+from .students import noise_image, saved
+
+TASKS = dict(
+    type="MultiTaskHead",
+    in_channels=16,
+    task_heads=dict(
+        colour=dict(type="LinearClsHead", num_classes=3),
+        kind=dict(
+            type="MultiTaskHead", task_heads=dict(a=dict(type="LinearClsHead", num_classes=5))
+        ),
+    ),
+)
+
+
+def saved_tasks(folder):
+    """`saved` for a head whose logits are a dict."""
+    from tests.mm.export import students
+
+    config = students.training(folder / "work", model=dict(AAL, head=TASKS))
+    model = students.build_any(config.model).eval()
+    torch.save(dict(state_dict=model.state_dict(), meta={}), folder / "epoch_1.pth")
+    images = torch.randn(3, 3, 24, 24, generator=torch.Generator().manual_seed(5))
+    with torch.no_grad():
+        logits = model(images)
+    return Config(config.to_dict()), str(folder / "epoch_1.pth"), images, logits
+
+
+def test_a_student_of_several_tasks_has_the_logits_of_each(tmp_path):
+    config, checkpoint, images, logits = saved_tasks(tmp_path)
+    out = tmp_path / "student.pth"
+    export_student(config, checkpoint, str(out))
+    with torch.no_grad():
+        found = get_model(str(out.with_suffix(".py")), pretrained=str(out)).eval()(images)
+    torch.testing.assert_close(found["colour"], logits["colour"], rtol=0, atol=0)
+    torch.testing.assert_close(found["kind"]["a"], logits["kind"]["a"], rtol=0, atol=0)
+    with pytest.raises(ValueError, match=r"model.head \(MultiTaskHead\) has 2 linear layers"):
+        export_student(config, checkpoint, str(tmp_path / "t.pth"), format="timm")
+
+
+def test_onnx_has_an_output_for_each_task(tmp_path):
+    pytest.importorskip("onnxscript")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    config, checkpoint, images, logits = saved_tasks(tmp_path)
+    out = tmp_path / "student.onnx"
+    export_student(config, checkpoint, str(out), format="onnx")
+    session = onnxruntime.InferenceSession(out, providers=["CPUExecutionProvider"])
+    assert [output.name for output in session.get_outputs()] == ["colour", "kind.a"]
+    found = session.run(None, {"images": images.numpy()})
+    for one, other in zip(found, (logits["colour"], logits["kind"]["a"])):
+        np.testing.assert_allclose(one, other.numpy(), rtol=1e-5, atol=1e-5)
+
+
+def with_lora(folder, init_cfg):
+    """An AAL model whose backbone is LoRA in a ViT, with other numbers in LoRA's part."""
+    base = dict(AAL["backbone"], init_cfg=init_cfg)
+    lora = dict(type="LoRAModel", module=base, rank=2, alpha=8, targets=[dict(type=".*qkv")])
+    transfer = dict(type="HintHead", pairs=[(1, 1)])
+    return saved(folder, backbone=lora, link_head=None, transfer_head=transfer)
+
+
+@pytest.mark.parametrize("format", ["mmpretrain", "timm", "safetensors"])
+def test_lora_is_merged_into_its_base(tmp_path, format, monkeypatch):
+    from tests.mm.export import students
+
+    from .test_formats import command
+
+    build = students.build_any
+
+    def built(settings):
+        model = build(settings)
+        for name, weight in model.backbone.module.named_parameters():
+            if ".lora_up." in name:
+                torch.nn.init.normal_(weight)  # zeros at first, so that nothing would be added
+        return model
+
+    monkeypatch.setattr(students, "build_any", built)
+    ending = ".safetensors" if format == "safetensors" else ".pth"
+    start, out = tmp_path / "base.pth", tmp_path / f"student{ending}"
+    torch.save(dict(state_dict=build(AAL).backbone.state_dict()), start)
+    init_cfg = dict(type="Pretrained", checkpoint=str(start))
+    config, checkpoint, images, logits = with_lora(tmp_path, init_cfg)
+    assert not any(  # the checkpoint has no weight of the base
+        "cls_token" in key for key in torch.load(checkpoint, weights_only=True)["state_dict"]
+    )
+    exported = export_student(config, checkpoint, str(out), format=format)
+    start.unlink()  # what is exported needs it no more
+    if format == "timm":
+        import timm
+
+        model = eval(command(exported.notes), dict(timm=timm))
+    else:
+        plain = Config.fromfile(out.with_suffix(".py"))
+        assert plain.model.backbone.type == "VisionTransformer"
+        model = get_model(plain)
+        if format == "safetensors":
+            from safetensors.torch import load_file
+
+            model.load_state_dict(load_file(out))
+        else:
+            model.load_state_dict(torch.load(out, weights_only=True)["state_dict"])
+    with torch.no_grad():
+        torch.testing.assert_close(model.eval()(images), logits, rtol=1e-4, atol=1e-4)
+
+
+def test_lora_without_its_base_is_refused(tmp_path):
+    config, checkpoint, _, _ = with_lora(tmp_path, None)
+    with pytest.raises(ValueError, match="only what LoRA adds, .* set model.backbone.module.init"):
+        export_student(config, checkpoint, str(tmp_path / "s.pth"))
+    assert not (tmp_path / "s.pth").exists()
+
+
+@pytest.mark.parametrize("pretrained", [False, True, None, "file"])
+@pytest.mark.parametrize("given", ["path", "Config"])
+def test_the_config_loads_in_each_documented_way(tmp_path, given, pretrained):
+    """`get_model` reads the type of the test data, which are ours (ShapesDataset) here."""
+    config, checkpoint, images, logits = saved(tmp_path)
+    pipeline = [dict(type="LoadImageFromFile"), dict(type="Resize", scale=(24, 24))]
+    config.val_dataloader.dataset.pipeline = [*pipeline, dict(type="PackInputs")]
+    out = tmp_path / "student.pth"
+    export_student(config, checkpoint, str(out))
+    file = str(out.with_suffix(".py"))
+    model = file if given == "path" else Config.fromfile(file)
+    weights = str(out) if pretrained == "file" else pretrained
+    with pytest.warns(UserWarning) if pretrained is True else _nothing():
+        loaded = get_model(model, pretrained=weights)
+        inferencer = ImageClassificationInferencer(model, pretrained=weights)
+    assert inferencer(str(noise_image(tmp_path / "a.png")))[0]["pred_scores"].shape == (10,)
+    if pretrained == "file":
+        with torch.no_grad():
+            torch.testing.assert_close(loaded.eval()(images), logits, rtol=0, atol=0)
+
+
+def _nothing():
+    from contextlib import nullcontext
+
+    return nullcontext()

@@ -1,0 +1,392 @@
+"""A run that was stopped anywhere ends with the weights of one that was not."""
+
+import copy
+import os
+import signal
+
+import pytest
+import torch
+from mmengine.evaluator import BaseMetric
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS, METRICS
+from mmengine.runner import Runner
+
+from aal_plugin.mm.runs.as_data import load_as_data
+from aal_plugin.mm.runs.protection import protected
+from aal_plugin.mm.runs.random_states import random_state, set_random_state
+from aal_plugin.process import STOP
+from tests.mm.small import AAL, PLAIN, training
+
+RANDOM = dict(
+    AAL,
+    backbone=dict(AAL["backbone"], drop_path_rate=0.3, drop_rate=0.1),
+    train_cfg=dict(augments=[dict(type="Mixup", alpha=0.8), dict(type="CutMix", alpha=1.0)]),
+)
+PIPELINE = [
+    dict(type="RandomCrop", crop_size=24, padding=4),
+    dict(type="RandomFlip", prob=0.5),
+    dict(type="PackInputs"),
+]
+
+
+@HOOKS.register_module()
+class SignalAtStep(Hook):
+    """The signal that a cluster sends, received in the middle of a step."""
+
+    def __init__(self, step, number=signal.SIGTERM):
+        self.step, self.number = step, number
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if runner.iter == self.step:
+            os.kill(os.getpid(), self.number)
+
+
+@pytest.fixture(autouse=True)
+def signals_as_they_were():
+    yield
+    STOP.ignore()
+
+
+def config(work_dir, workers, by_epoch=True, persistent=True, **changes):
+    cfg = training(work_dir, RANDOM, epochs=4, **changes)
+    cfg.train_dataloader.update(num_workers=workers, persistent_workers=workers > 0 and persistent)
+    cfg.train_dataloader.dataset.pipeline = copy.deepcopy(PIPELINE)
+    cfg.default_hooks.checkpoint = dict(type="CheckpointHook", interval=1)
+    if not by_epoch:
+        cfg.train_cfg = dict(by_epoch=False, max_iters=16, val_interval=3)
+        cfg.train_dataloader.sampler.type = "InfiniteSampler"
+        cfg.default_hooks.checkpoint.update(by_epoch=False, interval=5)
+        cfg.default_hooks.logger.log_metric_by_epoch = False
+        cfg.log_processor.by_epoch = False
+    return cfg
+
+
+def train(cfg, resume=False):
+    """As tools/train.py does."""
+    cfg.resume = resume
+    runner = Runner.from_cfg(protected(cfg))
+    runner.train()
+    return runner
+
+
+def load(path):
+    return load_as_data(str(path))
+
+
+def weights(path):
+    return load(path)["state_dict"]
+
+
+def assert_same(left, right):
+    assert left.keys() == right.keys()
+    differing = [key for key in left if not torch.equal(left[key], right[key])]
+    assert not differing, differing
+
+
+@pytest.fixture(scope="module", params=[0, 2], ids=["no workers", "two workers"])
+def unbroken(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("unbroken")
+    train(config(folder, request.param))
+    return request.param, folder
+
+
+def test_resumed_at_an_epochs_end(unbroken, tmp_path):
+    workers, folder = unbroken
+    os.link(folder / "epoch_2.pth", tmp_path / "epoch_2.pth")
+    train(config(tmp_path, workers), resume=True)
+    assert_same(weights(tmp_path / "epoch_4.pth"), weights(folder / "epoch_4.pth"))
+    assert any(  # and the run is one in which random numbers count
+        not torch.equal(value, weights(folder / "epoch_4.pth")[key])
+        for key, value in weights(folder / "epoch_3.pth").items()
+    )
+
+
+@pytest.mark.parametrize("step", [5, 7], ids=["within an epoch", "in an epoch's last step"])
+def test_stopped_by_a_signal_and_resumed(unbroken, tmp_path, step):
+    workers, folder = unbroken
+    stopped = config(tmp_path, workers)
+    stopped.default_hooks.stop = dict(type="SignalAtStep", step=step)
+    with pytest.raises(SystemExit) as left:
+        train(stopped)
+    assert left.value.code == 75
+    assert (tmp_path / "last_checkpoint").read_text() == str(tmp_path / "interrupted.pth")
+    meta = load(tmp_path / "interrupted.pth")["meta"]
+    assert (meta["epoch"], meta["iter"]) == (1, step + 1)
+    STOP.ignore()
+    runner = train(config(tmp_path, workers), resume=True)
+    assert runner.iter == 16 and runner.epoch == 4
+    assert_same(weights(tmp_path / "epoch_4.pth"), weights(folder / "epoch_4.pth"))
+    assert not (tmp_path / "interrupted.pth").exists()
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL  # a run that ends gives it back
+
+
+def test_iteration_loops_too(tmp_path):
+    train(config(tmp_path / "unbroken", 2, by_epoch=False))
+    stopped = config(tmp_path / "stopped", 2, by_epoch=False)
+    stopped.default_hooks.stop = dict(type="SignalAtStep", step=7, number=signal.SIGUSR1)
+    with pytest.raises(SystemExit):
+        train(stopped)
+    STOP.ignore()
+    train(config(tmp_path / "stopped", 2, by_epoch=False), resume=True)
+    ends = [weights(tmp_path / name / "iter_15.pth") for name in ("stopped", "unbroken")]
+    assert_same(*ends)
+
+
+def test_workers_and_validation_do_not_change_what_is_trained(unbroken, tmp_path):
+    """Each image's transforms have a stream of their own, and a validation none of the model's."""
+    workers, folder = unbroken
+    other = config(tmp_path, 2 - workers, persistent=False)
+    other.train_cfg.val_interval = 4
+    train(other)
+    assert_same(weights(tmp_path / "epoch_4.pth"), weights(folder / "epoch_4.pth"))
+
+
+def test_images_are_transformed_anew_in_every_epoch(tmp_path):
+    """MMEngine's workers begin with the same seed in every epoch, unless they persist."""
+    cfg = config(tmp_path, 2, persistent=False)
+    cfg.train_dataloader.sampler.shuffle = False
+    runner = Runner.from_cfg(protected(cfg))
+    loop = runner.build_train_loop(cfg.train_cfg)
+    epochs = []
+    for loop._epoch in (0, 1, 0):
+        epochs.append(
+            torch.stack([image for batch in loop.dataloader for image in batch["inputs"]])
+        )
+    assert torch.equal(epochs[0], epochs[2])
+    same = [torch.equal(one, other) for one, other in zip(epochs[0], epochs[1])]
+    assert sum(same) < len(same) / 4
+
+
+def test_a_checkpoint_of_before_resumes(tmp_path):
+    cfg = config(tmp_path, 0)
+    cfg.train_cfg.max_epochs = 1
+    Runner.from_cfg(cfg).train()  # by MMEngine alone
+    assert "random_states" not in load(tmp_path / "epoch_1.pth")
+    assert train(config(tmp_path, 0), resume=True).epoch == 4
+
+
+def test_loading_weights_takes_up_no_streams(unbroken, tmp_path):
+    workers, folder = unbroken
+    cfg = config(tmp_path, workers)
+    cfg.load_from = str(folder / "epoch_2.pth")
+    assert train(cfg).epoch == 4
+
+
+def test_states_go_through_a_file_of_plain_data(tmp_path):
+    import random
+
+    import numpy as np
+
+    np.random.randn()  # leaves a second Gaussian behind
+    random.gauss(0, 1)
+    torch.save(random_state(), tmp_path / "state.pth")
+    first = random.gauss(0, 1), np.random.randn(3).tolist(), torch.rand(2).tolist()
+    set_random_state(torch.load(tmp_path / "state.pth", weights_only=True))
+    assert (random.gauss(0, 1), np.random.randn(3).tolist(), torch.rand(2).tolist()) == first
+
+
+def test_a_labs_own_loop_and_hooks_are_left_alone():
+    cfg = training("nowhere")
+    cfg.train_cfg.type = "LabsLoop"
+    cfg.default_hooks.checkpoint = dict(type="LabsCheckpointHook")
+    protected(cfg)
+    assert cfg.train_cfg.type == "LabsLoop" and "stop_signal" not in cfg.default_hooks
+
+
+@pytest.mark.parametrize("stopped", [False, True], ids=["at an epoch's end", "by a signal"])
+def test_accumulated_gradients_are_kept(tmp_path, stopped):
+    """Three batches to a step of the optimizer, four to an epoch."""
+
+    def accumulating(name):
+        wrapper = dict(optimizer=dict(type="AdamW", lr=1e-3), accumulative_counts=3)
+        return config(tmp_path / name, 0, optim_wrapper=wrapper)
+
+    train(accumulating("unbroken"))
+    kept = [
+        bool(load(tmp_path / "unbroken" / f"epoch_{e}.pth").get("accumulated_gradients"))
+        for e in (1, 2, 3, 4)
+    ]
+    assert kept == [True, True, False, False]  # after 4, 8, 12 and all 16 batches
+    (tmp_path / "broken").mkdir()
+    if stopped:
+        config_of_it = accumulating("broken")
+        config_of_it.default_hooks.stop = dict(type="SignalAtStep", step=6)
+        with pytest.raises(SystemExit):
+            train(config_of_it)
+        STOP.ignore()
+        assert load(tmp_path / "broken" / "interrupted.pth")["meta"]["iter"] == 9
+    else:
+        os.link(tmp_path / "unbroken" / "epoch_1.pth", tmp_path / "broken" / "epoch_1.pth")
+    train(accumulating("broken"), resume=True)
+    ends = [weights(tmp_path / name / "epoch_4.pth") for name in ("broken", "unbroken")]
+    assert_same(*ends)
+
+
+@HOOKS.register_module()
+class Watch(Hook):
+    """Tells the scripted metric where the run is, and kills the run at a moment of a validation."""
+
+    priority = "HIGHEST"
+    now = 0
+
+    def __init__(self, moment=None, at=0, counts_epochs=True):
+        self.moment, self.at, self.counts_epochs = moment, at, counts_epochs
+        self.validated = []
+
+    def before_val(self, runner):
+        Watch.now = runner.epoch if self.counts_epochs else runner.iter
+        self.kill("before it", Watch.now)
+
+    def after_val_epoch(self, runner, metrics=None):
+        self.kill("after its last batch", Watch.now)
+        self.validated.append((runner.iter, metrics["scripted/top1"]))
+
+    def before_save_checkpoint(self, runner, checkpoint):
+        best = checkpoint["message_hub"]["runtime_info"].get("best_score")
+        if best == SCRIPT.get(self.at) and "optimizer" not in checkpoint:
+            self.kill("before its best file", self.at)
+        elif best == SCRIPT.get(self.at):
+            self.kill("between its best file and the checkpoint", self.at)
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        self.kill("after it", Watch.now)
+
+    def kill(self, moment, now):
+        if moment == self.moment and now == self.at:
+            raise KeyboardInterrupt(moment)
+
+
+SCRIPT = {1: 30.0, 2: 50.0, 3: 40.0, 4: 45.0, 6: 60.0, 9: 70.0, 12: 55.0, 15: 65.0, 16: 61.0}
+
+
+@METRICS.register_module()
+class Scripted(BaseMetric):
+    default_prefix = "scripted"
+
+    def process(self, data_batch, data_samples):
+        self.results += [None] * len(data_samples)
+
+    def compute_metrics(self, results):
+        return dict(top1=SCRIPT[Watch.now])
+
+
+def validated(work_dir, by_epoch, **watch):
+    cfg = config(work_dir, 0, by_epoch=by_epoch, val_evaluator=dict(type="Scripted"))
+    cfg.default_hooks.checkpoint.update(save_best="auto", rule="greater", max_keep_ckpts=1)
+    cfg.default_hooks.watch = dict(type="Watch", counts_epochs=by_epoch, **watch)
+    return cfg
+
+
+def hook_of(runner):
+    return next(hook for hook in runner.hooks if isinstance(hook, Watch))
+
+
+MOMENTS = ["before it", "after its last batch", "before its best file"]
+MOMENTS += ["between its best file and the checkpoint", "after it"]
+
+
+@pytest.mark.parametrize("by_epoch", [True, False], ids=["epochs", "iterations"])
+def test_a_validation_that_a_kill_interrupted_is_done(tmp_path, by_epoch):
+    """At a new best one (2, 9) and at one that is none (3, 16); checkpoints at 5, 10 and 15."""
+    runner = train(validated(tmp_path / "unbroken", by_epoch))
+    names = sorted(path.name for path in (tmp_path / "unbroken").glob("*.pth"))
+    wanted = hook_of(runner).validated
+    last = load((tmp_path / "unbroken" / "last_checkpoint").read_text())
+    assert last["message_hub"]["runtime_info"]["best_score"] == (50.0 if by_epoch else 70.0)
+    for at in (2, 3) if by_epoch else (9, 16):
+        for moment in MOMENTS if at in (2, 9) else MOMENTS[:2]:
+            folder = tmp_path / f"{at} {moment}"
+            cfg = validated(folder, by_epoch, moment=moment, at=at)
+            try:
+                Runner.from_cfg(protected(cfg)).train()
+            except KeyboardInterrupt:
+                again = hook_of(train(validated(folder, by_epoch), resume=True)).validated
+                missed = [point for point in wanted if point[0] >= again[0][0]]
+                assert again == missed, (at, moment)  # none is missing, none has another value
+            else:
+                pytest.fail(f"no such moment: {at} {moment}")
+            saved = load((folder / "last_checkpoint").read_text())
+            assert saved["message_hub"]["runtime_info"]["best_score"] == (50 if by_epoch else 70)
+            assert sorted(path.name for path in folder.glob("*.pth")) == names, (at, moment)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished")
+    cfg = training(
+        folder, dict(AAL, link_head=dict(AAL["link_head"], links=[(1, 2)] * 4)), epochs=1
+    )
+    train(cfg)
+    return folder / "epoch_1.pth"
+
+
+def resumed_with(finished, tmp_path, model=None, **changes):
+    links = dict(AAL["link_head"], links=[(1, 2)] * 4)
+    model = {**AAL, "link_head": links, **(model or {})}
+    model = PLAIN if model["link_head"] is None else model
+    cfg = training(tmp_path, model, epochs=2, **changes)
+    cfg.load_from = str(finished)
+    return train(cfg, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("links", "words"),
+    [
+        ([(2, 3)] * 4, r"links the blocks .*\(1, 2\).*but this config .*\(2, 3\)"),  # same shapes
+        ("full", "links the blocks"),
+        (None, "has link_head.links.0.weight, which this model has not"),
+    ],
+)
+def test_a_run_with_other_links_is_refused(finished, tmp_path, links, words):
+    head = dict(AAL["link_head"], links=links) if links else None
+    hooks = [] if links is None else [dict(type="LambdaDecayHook", gammas=0.9)]
+    with pytest.raises(ValueError, match=f"--resume: checkpoint '.*epoch_1.pth' {words}"):
+        resumed_with(finished, tmp_path, dict(link_head=head), custom_hooks=hooks)
+    assert not list(tmp_path.glob("*.pth"))
+
+
+def test_a_run_with_other_weights_is_refused(finished, tmp_path):
+    head = dict(AAL["head"], num_classes=12)
+    words = r"has head.layers.head.weight \(10, 16\), but this model's is \(12, 16\)"
+    with pytest.raises(ValueError, match=words):
+        resumed_with(finished, tmp_path, dict(head=head))
+
+
+@pytest.mark.parametrize(
+    ("wrapper", "words"),
+    [
+        (
+            dict(optimizer=dict(type="SGD", lr=0.1, momentum=0.9)),
+            "with AdamW, but this run has SGD",
+        ),
+        (dict(optimizer=dict(type="Adam", lr=0.1)), "with AdamW, but this run has Adam"),
+        (
+            dict(
+                optimizer=dict(type="AdamW", lr=0.1, weight_decay=0.1),
+                paramwise_cfg=dict(norm_decay_mult=0.0),
+            ),
+            "has an optimizer with 1 parameter groups of .*, but this run's has",
+        ),
+    ],
+)
+def test_a_run_with_another_optimizer_is_refused(finished, tmp_path, wrapper, words):
+    with pytest.raises(ValueError, match=words):
+        resumed_with(finished, tmp_path, optim_wrapper=wrapper)
+
+
+def test_a_checkpoint_of_mmengine_tells_its_optimizer_by_the_arguments(finished, tmp_path):
+    saved = load(finished)
+    del saved["meta"]["optimizer"]
+    torch.save(saved, tmp_path / "epoch_1.pth")
+    sgd = dict(optimizer=dict(type="SGD", lr=0.1, momentum=0.9))
+    with pytest.raises(ValueError, match="with another optimizer, but this run has SGD"):
+        resumed_with(tmp_path / "epoch_1.pth", tmp_path / "run", optim_wrapper=sgd)
+
+
+@pytest.mark.parametrize("interval", [0, -1, 1.5, "5"])
+def test_interval_of_the_stop_signal_is_a_whole_number(interval):
+    from aal_plugin.mm import StopSignalHook
+
+    assert StopSignalHook(interval=1).interval == 1
+    with pytest.raises(ValueError, match="StopSignalHook.interval=.*; choose 1 or more"):
+        StopSignalHook(interval=interval)
