@@ -121,6 +121,7 @@ def measure(setting: Setting, args: argparse.Namespace) -> dict:
         "student step": made.plain,
         "teacher forward": made.teacher,
         "aal step": made.aal,
+        "aal step: kept maps": made.kept,
         "teacher forward: timm's own": made.peers_teacher,
         "timm logit distillation": lambda: made.timm_task("logit"),
         "timm feature distillation": lambda: made.timm_task("feature"),
@@ -178,6 +179,7 @@ def ratios(steps: dict) -> dict:
     whole = ("student step", "teacher forward")
     pairs = dict(
         student_ratio=("aal step", ("student step",)),
+        kept_student_ratio=("aal step: kept maps", ("student step",)),
         overhead_ratio=("aal step", whole),
         straightforward_ratio=("straightforward aal", ("aal step",)),
         timm_feature_ratio=("timm feature distillation", ("aal step",)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import timm
@@ -13,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aal_plugin.core import AttentionLinks, AttentionRecorder, TimmTeacher, link_ranges
+from aal_plugin.core.teacher.kept_maps import KeptMaps, KeptTeacher, kept_shapes
 
 from .setting import Setting
 from .straightforward import (
@@ -80,7 +82,7 @@ class TimedSteps:
 
     def aal(
         self,
-        teacher: TimmTeacher | None = None,
+        teacher: Callable[[Tensor], Any] | None = None,
         distance: Callable[..., Tensor] | None = None,
         teacher_first: bool = True,
         compiled: bool | None = None,
@@ -103,6 +105,17 @@ class TimedSteps:
             return run(chosen(self.images)[0] if teacher_first else None)
 
         return self._step(loss, self.links)
+
+    def kept(self) -> Step:
+        """The student's step with AAL and kept maps: each step reads them from their file."""
+        height, width = self.student.patch_embed.grid_size
+        maps, _ = self._cast(self.best_teacher, self.images)
+        self._folder = TemporaryDirectory()
+        shapes = kept_shapes(maps, (height, width))
+        kept = KeptMaps(self._folder.name, len(self.images), shapes, key={})
+        teacher = KeptTeacher(self.best_teacher, kept)
+        views = range(len(self.images))
+        return self.aal(lambda images: (teacher(images, views), None))
 
     def links_alone(self, distance: Callable[..., Tensor] | None = None) -> Step:
         """Links and distance, forward and backward, on recorded maps."""

@@ -1,12 +1,18 @@
 """AALClassifier with kept maps: the losses of a teacher that always runs, up to the rounding."""
 
 import copy
+import signal
+import subprocess
+import sys
 
 import pytest
 import torch
 from mmengine.runner import Runner
 
+from aal_plugin.mm.runs.as_data import load_as_data
+from aal_plugin.mm.runs.protection import protected
 from tests.mm.small import AAL, TEACHER, scalars, total, training
+from tests.pages import ROOT
 
 HINTS = dict(AAL, transfer_head=dict(type="HintHead"))
 CLASSES = dict(TEACHER, num_classes=10)
@@ -123,3 +129,49 @@ def test_maps_of_other_views_or_teachers_are_never_read(tmp_path, change, words)
     change(cfg)
     with pytest.raises(ValueError, match=f"(?s)holds maps of {words}"):
         trained(cfg)
+
+
+def resumable(work_dir, maps):
+    cfg = config(work_dir, maps, views=3, epochs=5)
+    cfg.model.backbone["drop_path_rate"] = 0.2
+    cfg.default_hooks.checkpoint = dict(type="CheckpointHook", interval=1)
+    return cfg
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, {root!r})
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+from aal_plugin.mm.runs.protection import protected
+from tests.mm.models.test_kept_teacher import resumable
+
+@HOOKS.register_module()
+class Kill(Hook):
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        if runner.iter == 5:  # the second step of the third epoch: a third view of each image
+            os.kill(os.getpid(), signal.SIGKILL)
+
+cfg = resumable(Path({folder!r}), "killed")
+cfg.default_hooks.kill = dict(type="Kill")
+Runner.from_cfg(protected(cfg)).train()
+"""
+
+
+def test_a_run_that_was_killed_ends_as_an_unbroken_one(tmp_path):
+    unbroken = resumable(tmp_path / "unbroken", "unbroken")
+    Runner.from_cfg(protected(unbroken)).train()
+    code = KILLED.format(root=str(ROOT), folder=str(tmp_path / "killed"))
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], timeout=300, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert not (tmp_path / "killed" / "epoch_3.pth").exists()
+    resumed = resumable(tmp_path / "killed", "killed")
+    resumed.resume = True
+    runner = Runner.from_cfg(protected(resumed))
+    runner.train()
+    ends = [load_as_data(str(tmp_path / n / "epoch_5.pth")) for n in ("unbroken", "killed")]
+    for key, value in ends[0]["state_dict"].items():
+        assert torch.equal(value, ends[1]["state_dict"][key]), key
+    assert runner.model._kept.passes == 0  # all three views had been kept
