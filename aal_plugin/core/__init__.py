@@ -10,6 +10,7 @@ from .student.feature_recorder import FeatureRecorder
 from .student.maps import class_token_attention
 from .student.qkv import qkv_class_token_attention
 from .teacher.frozen_teacher import FrozenTeacher
+from .teacher.kept_maps import KeptMaps, KeptTeacher, kept_shapes
 from .teacher.timm_teacher import TimmTeacher
 from .teacher.unregistered import Unregistered
 
@@ -19,11 +20,14 @@ __all__ = [
     "AttentionRecorder",
     "FeatureRecorder",
     "FrozenTeacher",
+    "KeptMaps",
+    "KeptTeacher",
     "LinkedStudent",
     "TimmTeacher",
     "Unregistered",
     "check_schedule",
     "class_token_attention",
+    "kept_shapes",
     "link_distance",
     "link_ranges",
     "link_weight",
