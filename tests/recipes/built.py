@@ -312,7 +312,7 @@ def _model(model):
             ranges=[tuple(r) for r in links.ranges],
             weights=sum(link.weight.numel() for link in links),
             grid=model.link_head.map_size,
-            antialias=model.link_head.antialias,
+            antialias=model.link_head.link_loss.antialias,
         )
     if hasattr(model, "distill_head"):
         distil = model.distill_head

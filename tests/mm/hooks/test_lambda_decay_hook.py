@@ -205,11 +205,13 @@ class LabsHook(Hook):
     base.default_hooks.checkpoint = dict(type="CheckpointHook", interval=2)
     base.dump(tmp_path / "base.py")
     readme = (Path(__file__).parents[3] / "README.md").read_text()
-    snippet = re.search(r"## Add AAL to your config\n\n```python\n(.*?)```", readme, re.S)[1]
+    snippet = re.search(
+        r"## Add it to your MMPretrain config\n\n```python\n(.*?)```", readme, re.S
+    )[1]
     for shown, small in (
         ("mmpretrain::deit/deit-small_4xb256_in1k.py", "./base.py"),
         ('model_name="efficientnet_b3", pretrained=True', "**TEACHER"),
-        ("gammas=(0.99, 0.98), milestones=(200,)", "gammas=(0.5, 0.1), milestones=(2,)"),
+        ("final=0.05", "gammas=(0.5, 0.1), milestones=(2,)"),
     ):
         assert snippet.count(shown) == 1
         snippet = snippet.replace(shown, small)

@@ -9,6 +9,7 @@ from mmpretrain.registry import MODELS
 import aal_plugin.mm  # noqa: F401
 from aal_plugin.core import FrozenTeacher
 from aal_plugin.mm.configs.check import check_config
+from aal_plugin.mm.configs.files import check_teacher
 from tests.mm.small import AAL, batch, build, total
 
 RESNET = dict(type="torchvision.models.resnet18", num_classes=5)
@@ -173,11 +174,12 @@ def test_weights_that_hold_nan_or_do_not_fit_are_an_error(file):
 def test_the_config_check_finds_a_module_teachers_mistakes():
     def check(**settings):
         teacher = dict(dict(type="ModuleTeacher", model=RESNET), **settings)
-        check_config(Config(dict(model=dict(type="AALClassifier", backbone={}, teacher=teacher))))
+        cfg = Config(dict(model=dict(type="AALClassifier", backbone={}, teacher=teacher)))
+        check_config(cfg, lambda: check_teacher(teacher))
 
     with pytest.raises(ValueError, match="the teacher has no weights"):
-        check()
-    with pytest.raises(ValueError, match="teacher.checkpoint.*nowhere.pth.*no such file"):
+        build(AAL, teacher=dict(type="ModuleTeacher", model=RESNET)).train()
+    with pytest.raises(FileNotFoundError, match="teacher.checkpoint.*nowhere.pth.*no such file"):
         check(checkpoint="/nowhere.pth")
     with pytest.raises(ValueError, match="checkpoint_prefx.*did you mean 'checkpoint_prefix'"):
         check(allow_random_weights=True, checkpoint_prefx="backbone.")

@@ -110,6 +110,7 @@ def test_pipelines_that_normalise_differently_are_told_before_training(tmp_path)
             ValueError, match="val_dataloader normalises images with mean=.*same No"
         ):
             Runner.from_cfg(cfg).train()
+        cfg.experiment_name += "-next"
     cfg.val_dataloader.dataset.pipeline = [NORMALIZE, pack]  # in other words
     Runner.from_cfg(cfg).train()
 
