@@ -90,4 +90,4 @@ def test_checkpoint_that_cannot_be_read_is_named_where_the_links_would_be(tmp_pa
     (run / "epoch_2.pth").write_bytes(b"PK")
     write_report([run], tmp_path / "report.html", images=0)
     text = PageParts((tmp_path / "report.html").read_text()).sections["links"]
-    assert "The links cannot be shown: checkpoint" in text and "epoch_2.pth' cannot be read" in text
+    assert "The links cannot be shown: checkpoint" in text and "epoch_2.pth' is cut short" in text

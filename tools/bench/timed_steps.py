@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from tempfile import TemporaryDirectory
+from shutil import rmtree
+from tempfile import mkdtemp
 from typing import Any
 
 import timm
@@ -110,9 +112,10 @@ class TimedSteps:
         """The student's step with AAL and kept maps: each step reads them from their file."""
         height, width = self.student.patch_embed.grid_size
         maps, _ = self._cast(self.best_teacher, self.images)
-        self._folder = TemporaryDirectory()
+        folder = mkdtemp(prefix="aal-kept-maps-")
+        atexit.register(rmtree, folder, ignore_errors=True)
         shapes = kept_shapes(maps, (height, width))
-        kept = KeptMaps(self._folder.name, len(self.images), shapes, key={})
+        kept = KeptMaps(folder, len(self.images), shapes, key={})
         teacher = KeptTeacher(self.best_teacher, kept)
         views = range(len(self.images))
         return self.aal(lambda images: (teacher(images, views), None))

@@ -194,7 +194,7 @@ class KeptTeacher:
 
     If one view of a batch is missing, the teacher runs for the whole batch: the maps of an image
     may depend on its batch in the last bit, and a resumed run must compute what an unbroken one
-    does. What it returns is always what was kept, so that the first pass over a view equals the
+    does. What it returns is always what was kept, so that the first use of a view equals the
     later ones to the bit.
 
     Args:
