@@ -352,7 +352,7 @@ COMMANDS: list[tuple[str, tuple[str, ...]]] = [
         "tools/analysis/compare_attention.py out.png --student a {config} {run} --threshold 1 2",
         ("--threshold", "1 values"),
     ),
-    ("tools/analysis/compare_runs.py {folder} out.png", ("{folder}", "no training log")),
+    ("tools/analysis/compare_runs.py {folder} out.png", ("{folder}", "no training run")),
     ("tools/analysis/links_over_epochs.py {folder} out.png", ("{folder}", "LinkHeatmapHook")),
     ("tools/analysis/agreement.py out.png {config}", ("a checkpoint after each config",)),
     ("tools/analysis/agreement.py out.png {config} gone.pth", ("gone.pth", "no such file")),
