@@ -68,7 +68,7 @@ def run_study(
             text = portable_text(config_of(study, point))
             key = hash_of(text)
             for seed in study.seeds_of(point)[:first_seeds]:
-                cfg = config_of(study, point)
+                cfg = config_of(study, point, seed)
                 stored = next(filter(None, (r.find(key, seed) for r in (records, *others))), None)
                 if stored is not None:
                     if not other_weights:
@@ -123,13 +123,20 @@ def check_weights(stored: Record, cfg: Config, point: Point) -> None:
         )
 
 
-def config_of(study: Study, point: Point) -> Config:
-    """The config of a point, without its work dir, and with seed 0."""
+def config_of(study: Study, point: Point, seed: int = 0) -> Config:
+    """The config of a point, without its work dir, and with `randomness.seed` 0."""
     cfg = read_config(study.arms[point.arm].config)
-    cfg.merge_from_dict(study.options(point))
+    cfg.merge_from_dict({key: seeded(value, seed) for key, value in study.options(point).items()})
     cfg.merge_from_dict({"randomness.seed": 0})
     cfg.pop("work_dir", None)
     return cfg
+
+
+def seeded(value: Any, seed: int) -> Any:
+    """A value of a study's options with the number of the seed where it says {seed}."""
+    if value == "{seed}":
+        return seed
+    return value.replace("{seed}", str(seed)) if isinstance(value, str) else value
 
 
 def portable_text(cfg: Config) -> str:

@@ -43,7 +43,8 @@ class Arm:
 
     Attributes:
         config: file.
-        options: as in `--cfg-options`, by dotted key.
+        options: as in `--cfg-options`, by dotted key; {seed} in a value is the run's seed, so that
+            each seed may train on other images.
         seeds: how many of the study's seeds it runs with; by default all.
         only: the values of a setting that it runs with, by setting; by default all.
     """
