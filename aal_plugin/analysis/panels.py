@@ -27,7 +27,7 @@ def overlay(axes: Axes, image: np.ndarray, attention: np.ndarray) -> None:
     axes.imshow(attention, cmap=COLOURS, vmin=0, alpha=0.6, interpolation="bilinear", extent=extent)
 
 
-def outline(axes: Axes, box: Sequence[float] | None, **style: Any) -> None:
+def outline(axes: Axes, box: Sequence[float] | np.ndarray | None, **style: Any) -> None:
     """Draw a box x1, y1, x2, y2; None draws nothing."""
     if box is not None:
         x1, y1, x2, y2 = box
