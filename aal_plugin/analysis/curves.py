@@ -12,6 +12,8 @@ from matplotlib.ticker import MaxNLocator
 
 from .panels import as_text
 from .runs import (
+    GUIDANCE_DISTANCE,
+    GUIDANCE_WEIGHT,
     LINK_DISTANCE,
     LINK_WEIGHT,
     LOSS,
@@ -33,6 +35,8 @@ PANELS = {
     LOSS_WITH_LINKS: ("Training loss, links included", ""),
     LINK_DISTANCE: ("Link distance L_att", ""),
     LINK_WEIGHT: ("Link weight λ", ""),
+    GUIDANCE_DISTANCE: ("Guidance distance", ""),
+    GUIDANCE_WEIGHT: ("Guidance weight", ""),
 }
 
 

@@ -14,8 +14,10 @@ from matplotlib.patches import Rectangle
 
 COLOURS = "viridis"
 # Lines of the true box, and of the box that is cut from the attention.
-TRUE: dict[str, Any] = dict(edgecolor="#d55e00", linewidth=1.5)
-FOUND: dict[str, Any] = dict(edgecolor="white", linewidth=1.5, linestyle="--")
+TRUE: dict[str, Any] = dict(edgecolor="#d55e00", linewidth=1.5, label="true box")
+FOUND: dict[str, Any] = dict(
+    edgecolor="white", linewidth=1.5, linestyle="--", label="box cut from the attention"
+)
 
 
 def overlay(axes: Axes, image: np.ndarray, attention: np.ndarray) -> None:

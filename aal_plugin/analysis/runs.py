@@ -27,6 +27,8 @@ LOSS = "loss"  # of the labels alone
 LOSS_WITH_LINKS = "loss_with_links"  # timm logs the sum
 LINK_DISTANCE = "link_distance"
 LINK_WEIGHT = "link_weight"
+GUIDANCE_DISTANCE = "guidance_distance"
+GUIDANCE_WEIGHT = "guidance_weight"
 
 _TIMM_KEYS = {
     "eval_top1": TOP1,
@@ -34,6 +36,8 @@ _TIMM_KEYS = {
     "train_task_loss": LOSS,
     "train_link_distance": LINK_DISTANCE,
     "train_link_weight": LINK_WEIGHT,
+    "train_guidance_distance": GUIDANCE_DISTANCE,
+    "train_guidance_weight": GUIDANCE_WEIGHT,
     "eval_loss": "eval_loss",
     "lr": "lr",
 }

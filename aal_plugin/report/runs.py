@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aal_plugin.analysis.link_records import LinkHistory, link_history
 from aal_plugin.analysis.runs import LINK_WEIGHT, Run, named_folder, read_run
+from aal_plugin.analysis.saved_links import LinkHistory, link_history
 
 from . import mmpretrain_run, timm_run
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aal_plugin.analysis.link_records import LinkHistory, append_record
+from aal_plugin.analysis.saved_links import LinkHistory, append_record
 from aal_plugin.report.runs import RecordedRun
 
 

@@ -21,7 +21,7 @@ class PageParts(HTMLParser):
             self.sections[attrs["id"]] = ""
         elif tag in ("h1", "h2", "h3"):
             self.headings.append((tag, ""))
-        elif tag == "table":
+        elif tag == "table" and "heatmap" not in attrs["class"]:  # the script fills that
             self.tables.append([])
         elif tag == "tr":
             self.tables[-1].append([])
@@ -53,5 +53,5 @@ class PageParts(HTMLParser):
         """Where each point of a curve is, by group, and its table."""
         keys = [figure["data-key"] for figure in self.all("figure") if "data-key" in figure]
         (figure,) = (f for f in self.all("figure") if f.get("data-key") == key)
-        tables = [table for table in self.tables if table and table[0][0] in ("epoch", "iteration")]
+        tables = [table for table in self.tables if table[0][0] in ("epoch", "iteration")]
         return json.loads(figure["data-points"]), tables[keys.index(key)]

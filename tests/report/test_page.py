@@ -47,7 +47,7 @@ def logged(work_dir, key):
     return {epoch: sum(values) / len(values) for epoch, values in by_epoch.items()}
 
 
-@pytest.mark.parametrize("key", ["accuracy/top1", "loss", "link_distance", "link_weight"])
+@pytest.mark.parametrize("key", ["accuracy/top1", "loss", "link_distance", "guidance_distance"])
 def test_numbers_of_a_curve_are_mean_lowest_and_highest_of_the_seeds(page, work_dirs, key):
     seeds = [logged(folder, key) for folder in work_dirs[:2]]
     _, (heads, *rows) = page.curve(key)
@@ -147,7 +147,9 @@ def test_page_fetches_nothing_and_is_made_for_everyone(page):
     ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
     assert len(ids) == len(set(ids))
     charts = [attrs["aria-label"] for attrs in page.all("div") if attrs.get("role") == "img"]
-    assert charts[-1].startswith("Link weight λ over the epochs: aal from 2000 to 1000; <timm>")
+    weights = [words for words in charts if "weight" in words]
+    assert weights[0].startswith("Link weight λ over the epochs: aal from 2000 to 1000; <timm>")
+    assert weights[1] == "Guidance weight over the epochs: aal from 2.5 to 2.5"
     assert [text for tag, text in page.headings if tag != "h3"] == [
         *("A < B", "Warnings", "Runs", "Curves", "Links", "Attention", "Localisation"),
         "Time and memory",

@@ -151,6 +151,20 @@ def test_data_of_a_share_are_those_of_the_inner_set(tmp_path):
     assert found["Data"] == "ClassBalancedSubset, fraction 0.05, data/in1k"
 
 
+def test_guidance_is_told_with_its_weight_its_choices_and_its_own_course(tmp_path):
+    hooks = "[dict(type='LambdaDecayHook', head='{}', gammas=0.9)]"
+    for number, (head, guidance, words) in enumerate(
+        [
+            ("link_head", "3.0", "weight 3"),
+            ("guidance", "dict(levels=[1, 4])", "weight 2.5, levels [1, 4], gammas 0.9"),
+        ]
+    ):
+        model = f"dict(link_head=dict(links='beta'), guidance={guidance})"
+        found = facts(tmp_path / str(number), model, custom_hooks=hooks.format(head))
+        assert found["Guidance"] == words
+        assert found["λ"] == ("2000, gammas 0.9" if head == "link_head" else "2000, no decay")
+
+
 def test_every_other_loss_is_named(tmp_path):
     heads = "distill_head=dict(type='DistillHead'), transfer_head=dict(type='HintHead')"
     assert facts(tmp_path / "run", f"dict({heads})")["Other losses"] == "DistillHead, HintHead"
@@ -249,6 +263,7 @@ def test_facts_of_a_run_are_those_of_its_config(work_dirs):
         "Teacher": "test_resnet, random weights",
         "Links": "full",
         "λ": "2000, gammas (0.5, 0.1), milestones (2,)",
+        "Guidance": "weight 2.5",
         "Optimizer": "AdamW, lr 0.001",
     }
     assert run.versions["PyTorch"] == torch.__version__
