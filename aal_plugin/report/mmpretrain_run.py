@@ -24,6 +24,7 @@ def details(folder: Path, log: Run) -> dict[str, Any]:
     config = read_literal_config(config_file) if config_file is not None else {}
     length = config.get("train_cfg") or {}
     teacher = (config.get("model") or {}).get("teacher") or {}
+    checkpoints = (*folder.glob("epoch_*.pth"), *folder.glob("iter_*.pth"))
     return dict(
         front_end="MMPretrain",
         settings=config,
@@ -33,7 +34,9 @@ def details(folder: Path, log: Run) -> dict[str, Any]:
         planned=length.get("max_epochs" if log.unit == "epoch" else "max_iters"),
         batch_size=(config.get("train_dataloader") or {}).get("batch_size"),
         teacher_own_top1=_best_top1_beside(teacher.get("checkpoint")),
-        checkpoint=_newest_checkpoint(folder),
+        checkpoint=max(
+            checkpoints, key=lambda path: int(re.sub(r"\D", "", path.stem) or 0), default=None
+        ),
         config_file=config_file if config_file == dumped else None,
         # tools/test.py writes <run>/<run>.json; tools/compare.py writes result.json.
         tested={
@@ -43,7 +46,7 @@ def details(folder: Path, log: Run) -> dict[str, Any]:
             if isinstance(value, (int, float))
         },
         seconds=_json(folder / "result.json").get("seconds"),
-        scheduled=_lambda_hook(config) is not None,
+        scheduled=_lambda_hook(config, "link_head") is not None,
     )
 
 
@@ -55,14 +58,6 @@ def read_literal_config(path: str | Path) -> dict[str, Any]:
 
     Raises:
         SyntaxError: the file is not Python.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.NamedTemporaryFile("w", suffix=".py") as file:
-        ...     _ = file.write("model = dict(type='A', size=(2, 3))")
-        ...     file.flush()
-        ...     read_literal_config(file.name)
-        {'model': {'type': 'A', 'size': (2, 3)}}
     """
     tree = ast.parse(Path(path).read_text(encoding="utf-8"), filename=str(path))
     return {
@@ -96,27 +91,20 @@ def _json(path: Path) -> dict[str, Any]:
     return read if isinstance(read, dict) else {}
 
 
-def _newest_checkpoint(folder: Path) -> Path | None:
-    files = (*folder.glob("epoch_*.pth"), *folder.glob("iter_*.pth"))
-    return max(files, key=lambda path: int(re.sub(r"\D", "", path.stem) or 0), default=None)
-
-
 def _versions(log: Run) -> dict[str, str]:
-    for run in reversed(log.folders):
-        for file in run.glob("*.log"):
-            text = file.read_text(encoding="utf-8", errors="replace")[:20_000]
-            if found := dict(_VERSION.findall(text)):
-                return {name: value.split(" (")[0] for name, value in found.items()}
+    for file in [file for run in reversed(log.folders) for file in run.glob("*.log")]:
+        text = file.read_text(encoding="utf-8", errors="replace")[:20_000]
+        if found := dict(_VERSION.findall(text)):
+            return {name: value.split(" (")[0] for name, value in found.items()}
     return {}
 
 
 def _best_top1_beside(checkpoint: Any) -> float | None:
     """Best top-1 in the log beside a teacher's checkpoint, for a teacher trained here."""
     try:
-        curves = read_run(Path(checkpoint).parent).curves
+        return read_run(Path(checkpoint).parent).best(TOP1)
     except (TypeError, ValueError, OSError):
         return None
-    return float(curves[TOP1][1].max()) if TOP1 in curves else None
 
 
 def _type(part: Any) -> str:
@@ -124,9 +112,18 @@ def _type(part: Any) -> str:
     return str(kind).rpartition(".")[2]
 
 
-def _lambda_hook(config: dict[str, Any]) -> dict | None:
+def _lambda_hook(config: dict[str, Any], head: str) -> dict | None:
+    """The LambdaDecayHook of a head; without a name the hook is that of the first there is."""
+    model = config.get("model") or {}
+    first = next((h for h in ("link_head", "transfer_head", "guidance") if model.get(h)), None)
     hooks = [*(config.get("default_hooks") or {}).values(), *(config.get("custom_hooks") or [])]
-    return next((hook for hook in hooks if _type(hook) == "LambdaDecayHook"), None)
+    own = [hook for hook in hooks if _type(hook) == "LambdaDecayHook"]
+    return next((hook for hook in own if hook.get("head", first) == head), None)
+
+
+def _course(config: dict[str, Any], head: str) -> str:
+    hook = _lambda_hook(config, head) or {}
+    return _words(*(f"{k} {v}" for k, v in hook.items() if k not in ("type", "_scope_", "head")))
 
 
 def _facts(config: dict[str, Any]) -> dict[str, str]:
@@ -139,13 +136,14 @@ def _facts(config: dict[str, Any]) -> dict[str, str]:
         facts["Teacher"] = _teacher(model["teacher"])
     if head := model.get("link_head"):
         facts["Links"] = str(head.get("links", "full"))
-        hook = _lambda_hook(config) or {}
-        given = [f"{k} {v}" for k, v in hook.items() if k not in ("type", "_scope_", "head")]
-        facts["λ"] = f"{head.get('loss_weight', 2000.0):g}, {', '.join(given) or 'no decay'}"
-    others = [_type(model[key]) for key in ("distill_head", "transfer_head") if model.get(key)]
+        weight = f"{head.get('loss_weight', 2000.0):g}"
+        facts["λ"] = _words(weight, _course(config, "link_head") or "no decay")
     if guidance := model.get("guidance"):
-        weight = guidance.get("weight", 2.5) if isinstance(guidance, dict) else guidance
-        others.append(f"locality guidance, weight {weight}")
+        chosen = dict(guidance) if isinstance(guidance, dict) else dict(weight=guidance)
+        weight = f"weight {chosen.pop('weight', 2.5):g}"
+        given = [f"{key} {value}" for key, value in chosen.items()]
+        facts["Guidance"] = _words(weight, *given, _course(config, "guidance"))
+    others = [_type(model[key]) for key in ("distill_head", "transfer_head") if model.get(key)]
     if others:
         facts["Other losses"] = ", ".join(others)
     if optimizer := (config.get("optim_wrapper") or {}).get("optimizer"):

@@ -190,8 +190,8 @@ def test_figure_has_a_panel_for_what_was_logged_and_a_band_for_several_runs(tmp_
         log(tmp_path / name, "20260101_000000", (1, 2), loss=loss, top1=10)
     runs = {"plain": [read_run(tmp_path / n) for n in "ab"], "aal": [read_run(tmp_path / "c")]}
     axes = plot_curves(runs).axes
-    titles = [panel.get_title() for panel in axes]
-    assert titles == ["Validation top-1 (%)", "Training loss of the labels"]
+    names = [panel.get_ylabel() for panel in axes]
+    assert names == ["Validation top-1 (%)", "Training loss of the labels"]
     assert [text.get_text() for text in axes[0].get_legend().get_texts()] == [
         "plain (2 runs)",
         "aal",

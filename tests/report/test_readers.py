@@ -1,12 +1,17 @@
-"""What is read of work dirs and output folders, on made-up ones."""
+"""What is read of work dirs and output folders, on real runs and on made-up ones."""
 
+import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 
+from aal_plugin.report.mmpretrain_run import read_literal_config
 from aal_plugin.report.runs import how_many, read_groups, read_recorded_run
+from tests.mm.small import training
 
 from .made_up_runs import curve, record, write_timm_dir, write_work_dir
 
@@ -70,8 +75,6 @@ def test_last_and_best_value_of_a_curve():
     run = record({"loss": curve(3, np.nan, 2), "link_distance": curve(1, 2)})
     assert (run.last("loss"), run.best("loss"), run.best("accuracy/top1")) == (2, 3, None)
     assert run.last("accuracy/top1") is None
-    assert run.linked and not record({"loss": curve(1)}).linked
-    assert record({"link_weight": curve(1)}).linked
 
 
 def test_training_by_iterations_has_its_length_and_its_newest_checkpoint(tmp_path):
@@ -148,6 +151,20 @@ def test_data_of_a_share_are_those_of_the_inner_set(tmp_path):
     assert found["Data"] == "ClassBalancedSubset, fraction 0.05, data/in1k"
 
 
+def test_guidance_is_told_with_its_weight_its_choices_and_its_own_course(tmp_path):
+    hooks = "[dict(type='LambdaDecayHook', head='{}', gammas=0.9)]"
+    for number, (head, guidance, words) in enumerate(
+        [
+            ("link_head", "3.0", "weight 3"),
+            ("guidance", "dict(levels=[1, 4])", "weight 2.5, levels [1, 4], gammas 0.9"),
+        ]
+    ):
+        model = f"dict(link_head=dict(links='beta'), guidance={guidance})"
+        found = facts(tmp_path / str(number), model, custom_hooks=hooks.format(head))
+        assert found["Guidance"] == words
+        assert found["λ"] == ("2000, gammas 0.9" if head == "link_head" else "2000, no decay")
+
+
 def test_every_other_loss_is_named(tmp_path):
     heads = "distill_head=dict(type='DistillHead'), transfer_head=dict(type='HintHead')"
     assert facts(tmp_path / "run", f"dict({heads})")["Other losses"] == "DistillHead, HintHead"
@@ -164,7 +181,9 @@ def test_results_of_the_newest_test_win_and_other_files_are_left_out(tmp_path):
     ):
         (folder / stamp).mkdir()
         (folder / stamp / f"{stamp}.json").write_text(text)
-    assert read_recorded_run(folder).tested == {"accuracy/top1": 40.0}
+    (folder / "result.json").write_text('{"seconds": 12.5, "top1": 3.0}')
+    run = read_recorded_run(folder)
+    assert run.tested == {"accuracy/top1": 40.0} and run.seconds == 12.5
 
 
 @pytest.mark.parametrize(
@@ -188,14 +207,6 @@ def test_timm_run_without_aal_has_the_loss_of_the_labels(tmp_path):
         "accuracy/top1": ([2], [20.0]),
     }
     assert (run.checkpoint, run.links.by_epoch, run.settings) == (None, {}, {})
-
-
-def test_row_of_a_resumed_timm_run_replaces_the_earlier_one(tmp_path):
-    rows = "0,9,8,100,1\n1,7,6,50,2\n1,5,4,50,3\n2,3,2,25,4\n"
-    run = read_recorded_run(write_timm_dir(tmp_path / "run", HEAD + rows))
-    assert run.curves["loss"][0].tolist() == [1, 2, 3]
-    assert run.curves["loss"][1].tolist() == [8, 4, 2]
-    assert run.curves["loss_with_links"][1].tolist() == [9, 5, 3]
 
 
 def test_facts_of_a_timm_run_are_those_of_its_options(tmp_path):
@@ -242,3 +253,112 @@ def test_checkpoints_without_links_give_none(tmp_path):
     run = read_recorded_run(folder)
     assert run.links.by_epoch == {} and "has no attention links" in run.links.source
     assert run.checkpoint == folder / "last.pth.tar"
+
+
+def test_facts_of_a_run_are_those_of_its_config(work_dirs):
+    run = read_recorded_run(work_dirs[0])
+    assert run.facts == {
+        "Student": "VisionTransformer (3 blocks, 2 heads, width 16, 24 px)",
+        "Data": "ShapesDataset, 40 images",
+        "Teacher": "test_resnet, random weights",
+        "Links": "full",
+        "λ": "2000, gammas (0.5, 0.1), milestones (2,)",
+        "Guidance": "weight 2.5",
+        "Optimizer": "AdamW, lr 0.001",
+    }
+    assert run.versions["PyTorch"] == torch.__version__
+    assert (run.planned, run.steps, run.batch_size, run.unit) == (2, 8, 10, "epoch")
+    assert run.checkpoint.name == "epoch_2.pth" and run.scheduled
+
+
+@pytest.mark.parametrize(
+    ("teacher", "words"),
+    [
+        (
+            dict(model=dict(type="torchvision.models.resnet18"), checkpoint="runs/own.pth"),
+            "resnet18, weights of own.pth",
+        ),
+        (dict(config="resnet34_8xb32_in1k", checkpoint=True), "resnet34_8xb32_in1k, pretrained w"),
+        (dict(config="configs/cnn.py", checkpoint="a/b.pth"), "cnn, weights of b.pth"),
+    ],
+)
+def test_every_kind_of_teacher_has_a_name(work_dirs, tmp_path, teacher, words):
+    folder = shutil.copytree(work_dirs[0], tmp_path / "run")
+    (config,) = folder.glob("*/vis_data/config.py")
+    with open(config, "a") as file:
+        file.write(f"\nmodel = dict(teacher={teacher})\n")
+    assert read_recorded_run(folder).facts["Teacher"].startswith(words)
+
+
+def test_links_come_from_checkpoints_where_no_hook_recorded_them(work_dirs, tmp_path):
+    folder = shutil.copytree(work_dirs[0], tmp_path / "run")
+    for file in folder.glob("*/vis_data/link_strength.json"):
+        file.unlink()
+    run = read_recorded_run(folder)
+    assert sorted(run.links.by_epoch) == [1, 2] and "checkpoints" in run.links.source
+    recorded = read_recorded_run(work_dirs[0]).links
+    assert recorded.label == run.links.label and recorded.source != run.links.source
+    for epoch, strength in run.links.by_epoch.items():
+        np.testing.assert_allclose(strength, recorded.by_epoch[epoch], atol=1e-5)
+
+
+def test_timm_run_has_the_numbers_of_its_summary(timm_dir):
+    run = read_recorded_run(timm_dir)
+    with open(timm_dir / "summary.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["epoch"]) for row in rows] == [0, 1, 2]
+    for key, column in (
+        ("link_weight", "train_link_weight"),
+        ("link_distance", "train_link_distance"),
+        ("loss_with_links", "train_loss"),
+        ("loss", "train_task_loss"),
+        ("accuracy/top1", "eval_top1"),
+    ):
+        assert run.curves[key][0].tolist() == [1, 2, 3]
+        assert run.curves[key][1].tolist() == [float(row[column]) for row in rows]
+    assert run.curves["link_weight"][1].tolist() == [2000.0, 1000.0, 500.0]
+    assert (run.seed, run.planned, run.front_end) == (42, 3, "timm")
+    assert run.facts["Teacher"] == "test_resnet, random weights"
+    assert run.facts["λ"] == "2000, gammas [0.5]"
+
+
+def test_links_of_a_timm_run_are_those_of_its_checkpoints(timm_dir):
+    run = read_recorded_run(timm_dir)
+    assert sorted(run.links.by_epoch) == [1, 2, 3]
+    for epoch, strength in run.links.by_epoch.items():
+        saved = torch.load(timm_dir / f"checkpoint-{epoch - 1}.pth.tar", weights_only=True)
+        weights = saved["task_state"]["links"]["state_dict"]
+        for level, row in enumerate(strength):
+            weight = weights[f"links.{level}.weight"]  # three blocks of two heads
+            expected = [weight[:, 2 * b : 2 * b + 2].abs().mean().item() for b in range(3)]
+            assert (row / (2 * 6**0.5)).tolist() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_folder_without_a_run_is_named(tmp_path, there):
+    folder = tmp_path / "empty"
+    if there:
+        folder.mkdir()
+    words = "holds no training run" if there else "is not a folder"
+    with pytest.raises(ValueError, match=rf"empty' {words}; give a work dir of MMPretrain"):
+        read_groups([str(folder)])
+
+
+def test_dumped_config_is_read_as_mmengine_reads_it(tmp_path):
+    config = training(tmp_path)
+    config.dump(tmp_path / "dumped.py")
+    read = read_literal_config(tmp_path / "dumped.py")
+    assert read == Config.fromfile(tmp_path / "dumped.py").to_dict()
+    assert read["model"]["link_head"]["loss_weight"] == 2000.0
+
+
+def test_nothing_in_a_config_runs(tmp_path):
+    file, trace = tmp_path / "config.py", tmp_path / "ran"
+    file.write_text(
+        f"import os\nopen({str(trace)!r}, 'w')\n"
+        f"seed = open({str(trace)!r}, 'w')\nlr = -1e-3\nother = dict(a=seed, b=[1, None])\n"
+    )
+    read = read_literal_config(file)
+    assert not trace.exists()
+    assert read["seed"].startswith("open(") and read["lr"] == -0.001
+    assert read["other"] == dict(a="seed", b=[1, None])

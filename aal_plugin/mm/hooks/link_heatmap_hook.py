@@ -11,8 +11,8 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from aal_plugin.analysis.heatmap import pixels, plot_link_strength
-from aal_plugin.analysis.link_records import append_record
 from aal_plugin.analysis.links import link_strength
+from aal_plugin.analysis.saved_links import append_record
 from aal_plugin.core.settings import check_whole
 
 from .bare_model import bare_model
