@@ -218,7 +218,7 @@ def test_environment_without_openmmlab_is_told_the_command(tmp_path):
     text = launch(sys.executable, "-c", code)
     assert "AttentionLinks" in text
     assert "aal_plugin.mm needs mmengine, mmcv, mmpretrain" in text
-    assert "pip install 'aal_plugin[openmmlab]'" in text
+    assert "pip install 'aal_plugin[mm]'" in text
 
 
 def test_two_ranks_measure_the_localisation_of_one(tmp_path):

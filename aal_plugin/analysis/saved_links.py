@@ -18,6 +18,7 @@ from torch import Tensor
 
 from aal_plugin.checkpoint_file import check_checkpoint
 from aal_plugin.core.losses.links import Range
+from aal_plugin.data_only import data_only
 
 from .links import (
     GROWTH,
@@ -107,11 +108,9 @@ def load_as_data(path: str) -> dict[str, Any]:
         ValueError: the file is damaged, is no checkpoint, or holds code.
     """
     check_checkpoint(path)
-    allowed = torch.serialization.get_safe_globals()
-    torch.serialization.clear_safe_globals()
-    torch.serialization.add_safe_globals([(_Ignored, name) for name in _IGNORED])
     try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
+        with data_only([(_Ignored, name) for name in _IGNORED]):
+            saved = torch.load(path, map_location="cpu")
     except OSError:
         raise
     except Exception as error:  # a damaged pickle raises almost anything
@@ -119,9 +118,6 @@ def load_as_data(path: str) -> dict[str, Any]:
             f"checkpoint {path!r} cannot be read: it is damaged, or holds more than weights and "
             "plain data"
         ) from error
-    finally:
-        torch.serialization.clear_safe_globals()
-        torch.serialization.add_safe_globals(allowed)
     return saved if isinstance(saved, dict) else {}
 
 

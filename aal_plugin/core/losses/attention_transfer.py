@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from aal_plugin.core.precision import at_least_float32
+from aal_plugin.older_releases import plain_attention
 
 from .resize import resize_maps
 
@@ -135,9 +136,7 @@ def twice_differentiable_attention() -> AbstractContextManager[None]:
         >>> gradient.requires_grad
         True
     """
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-
-    return sdpa_kernel(SDPBackend.MATH)
+    return plain_attention()
 
 
 def gradient_transfer(student: Tensor, teacher: Tensor) -> Tensor:

@@ -18,10 +18,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from aal_plugin.core.images import image_channels_of
+from aal_plugin.older_releases import plain_attention
 
 from .maps import attention_from_weights
 from .readers import BlockReader
@@ -143,7 +143,7 @@ def _first_right(
     for recorder in (one for several in recorders for one in several):
         recorder.start()
     # Fused attention would hide its product with the values.
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), _Weights() as products:
+    with torch.no_grad(), plain_attention(), _Weights() as products:
         if call is not None:
             attn(*call[0], **call[1])
     if not products.found:
