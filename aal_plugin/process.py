@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import json
 import os
 import re
 import signal
@@ -12,10 +13,13 @@ import sysconfig
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from .files import write_whole
 
 TRACEBACK = "AAL_TRACEBACK"  # environment variable; 1 shows the traceback
 STATUS = 2  # argparse's exit status
@@ -27,6 +31,7 @@ _STEPS = ("train_step", "val_step", "test_step", "train_one_epoch")
 _FOR_USERS = (ValueError, OSError, FloatingPointError, ImportError)
 _PACKAGE = Path(__file__).resolve().parent
 
+LAUNCHED = "AAL_LAUNCHED"  # environment variable: tools/torchrun.py prints this rank's error
 PARENT = "AAL_PARENT"  # environment variable: this process ends when the process of this id ends
 _GRACE = 30.0  # seconds for a child to save a checkpoint; the same as torchrun's
 
@@ -48,8 +53,28 @@ def plain_errors() -> Iterator[None]:
         if wanted or _in_a_step(error) or any(map(_is_a_labs, passed)):
             raise
         rank = f" (rank {os.environ['RANK']})" if "RANK" in os.environ else ""
-        print(f"{Path(sys.argv[0]).name}: error{rank}: {in_words(error)}", file=sys.stderr)
+        _tell(f"{Path(sys.argv[0]).name}: error{rank}: {in_words(error)}")
         sys.exit(STATUS)
+
+
+def _tell(line: str) -> None:
+    """Print an error; a rank of tools/torchrun.py leaves that to it, which prints the first one."""
+    if LAUNCHED not in os.environ:
+        print(line, file=sys.stderr)
+        return
+    error = dict(message=line, extraInfo=dict(py_callstack=line, timestamp=str(int(time.time()))))
+    write_whole(os.environ["TORCHELASTIC_ERROR_FILE"], json.dumps(dict(message=error)))
+
+
+def hide_known_warnings() -> None:
+    """Hide the warnings that OpenMMLab's packages raise at every start, in every rank."""
+    for words in (
+        "Fail to import",
+        "pkg_resources is deprecated",
+        "Setting (OMP|MKL)_NUM_THREADS",
+        "`broadcast_buffers` is deprecated",
+    ):
+        warnings.filterwarnings("ignore", message=words)
 
 
 def in_words(error: BaseException) -> str:

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -144,14 +143,10 @@ class Doubled:
 def test_ranks_with_other_numbers_of_batches_are_told_before_the_first_step(tmp_path):
     cfg = config(tmp_path / "run", 10, images=41)
     cfg.train_dataloader.sampler.round_up = False  # 21 and 20 images: three batches and two
-    started = time.monotonic()
     text = launch("tools/dist_train.sh", dump(cfg, tmp_path / "c.py"), 2, ok=False)
     assert "different numbers of batches, [3, 2]" in text and "sampler.round_up=True" in text
-    assert (
-        time.monotonic() - started < 60
-        and "Traceback (most recent call last):\n"
-        not in (text.split("train.py: error")[1].split("\n")[0])
-    )
+    assert "Traceback" not in text and text.count("different numbers") == 1
+    assert text.splitlines()[-1].startswith("train.py: error (rank ")
 
 
 def test_a_bad_image_is_named_with_its_rank_and_ends_the_others(tmp_path):
@@ -168,10 +163,9 @@ def test_a_bad_image_is_named_with_its_rank_and_ends_the_others(tmp_path):
         data_prefix=str(tmp_path / "images"),
         pipeline=[dict(type="LoadImageFromFile"), dict(type="PackInputs")],
     )
-    started = time.monotonic()
     text = launch("tools/dist_train.sh", dump(cfg, tmp_path / "c.py"), 2, ok=False)
-    assert f"train.py: error (rank 1): image {bad} failed to load" in text, text[-3000:]
-    assert time.monotonic() - started < 120
+    last = text.splitlines()[-1]
+    assert last.startswith(f"train.py: error (rank 1): image {bad} failed to load"), text[-3000:]
     assert not list((tmp_path / "run").glob("*.pth"))
 
 

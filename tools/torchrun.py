@@ -1,33 +1,64 @@
 #!/usr/bin/env python
-"""torch.distributed.run, whose exit status is 75 after a signal that stops its ranks.
+"""torch.distributed.run, after a check of the config; its errors are those of the script, once.
 
-tools/torchrun.sh starts it. Its options are torchrun's.
+tools/torchrun.sh starts it. Its options are torchrun's. The exit status is 2 if the script reports
+a mistake, and 75 after a signal that stops its ranks.
 """
 
-from aal_plugin.process import STOP, STOPPED
+from aal_plugin.process import LAUNCHED, STATUS, STOP, STOPPED
 
 if __name__ == "__main__":
     STOP.listen()
 
+import os
+import runpy
 import signal
 import sys
-import traceback
+from typing import Any
 
 from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-from torch.distributed.run import main
+from torch.distributed.run import get_args_parser, run
 
 
-def status_of(error: Exception) -> int:
-    """The exit status after an error of torchrun."""
-    if isinstance(error, ChildFailedError):
-        return STOPPED if error.get_first_failure()[1].exitcode == STOPPED else 1
-    return STOPPED if getattr(error, "sigval", None) == signal.SIGTERM else 1
+def check(script: str, words: list[str]) -> int:
+    """The exit status of `script --check`, in a fork of this process, which has torch already."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    status = 1
+    try:
+        sys.argv = [script, *words, "--check"]
+        runpy.run_path(script, run_name="__main__")
+        status = 0
+    except SystemExit as left:
+        status = left.code if isinstance(left.code, int) else int(left.code is not None)
+    except BaseException as error:
+        sys.excepthook(type(error), error, error.__traceback__)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def end(error: ChildFailedError | SignalException) -> None:
+    """Print what ended the ranks, and exit."""
+    if isinstance(error, SignalException):
+        print(error, file=sys.stderr)
+        sys.exit(STOPPED if error.sigval == signal.SIGTERM else 1)
+    failure = error.get_first_failure()[1]
+    told: Any = failure.message  # a dict if the rank reported an error in words
+    print(told["message"] if isinstance(told, dict) else error, file=sys.stderr)
+    sys.exit(failure.exitcode if failure.exitcode in (STATUS, STOPPED) else 1)
 
 
 if __name__ == "__main__":
+    args = get_args_parser().parse_args()
+    status = check(args.training_script, args.training_script_args)
+    if status or {"-h", "--help"} & set(args.training_script_args):
+        sys.exit(status)
+    os.environ[LAUNCHED] = "1"
     try:
-        main()
+        run(args)
     except (ChildFailedError, SignalException) as error:
-        traceback.print_exc()
-        sys.exit(status_of(error))
+        end(error)

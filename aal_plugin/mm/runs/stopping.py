@@ -17,6 +17,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
+from aal_plugin.core.settings import check_whole
 from aal_plugin.process import STOP, STOPPED
 
 from .saving import INTERRUPTED, SafeCheckpointHook
@@ -39,8 +40,7 @@ class StopSignalHook(Hook):
     priority = "VERY_LOW"  # after all other hooks of the step
 
     def __init__(self, interval: int = 5) -> None:
-        if not isinstance(interval, int) or interval < 1:
-            raise ValueError(f"StopSignalHook.interval={interval!r}; choose 1 or more")
+        check_whole("StopSignalHook.interval", interval, 1)
         self.interval = interval
         self._agreed = False
         self._listens = False

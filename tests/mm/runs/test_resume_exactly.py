@@ -1,5 +1,6 @@
 """A run that was stopped anywhere ends with the weights of one that was not."""
 
+import contextlib
 import copy
 import os
 import signal
@@ -47,8 +48,9 @@ def signals_as_they_were():
     STOP.ignore()
 
 
-def config(work_dir, workers, by_epoch=True, persistent=True, **changes):
-    cfg = training(work_dir, RANDOM, epochs=4, **changes)
+def config(work_dir, workers, by_epoch=True, persistent=True, seed=None, **changes):
+    """Without a seed, as most configs are: a resumed run has that of its checkpoint."""
+    cfg = training(work_dir, RANDOM, epochs=4, randomness=dict(seed=seed), **changes)
     cfg.train_dataloader.update(num_workers=workers, persistent_workers=workers > 0 and persistent)
     cfg.train_dataloader.dataset.pipeline = copy.deepcopy(PIPELINE)
     cfg.default_hooks.checkpoint = dict(type="CheckpointHook", interval=1)
@@ -121,8 +123,8 @@ def test_stopped_by_a_signal_and_resumed(unbroken, tmp_path, step):
 
 
 def test_iteration_loops_too(tmp_path):
-    train(config(tmp_path / "unbroken", 2, by_epoch=False))
-    stopped = config(tmp_path / "stopped", 2, by_epoch=False)
+    train(config(tmp_path / "unbroken", 2, by_epoch=False, seed=3))
+    stopped = config(tmp_path / "stopped", 2, by_epoch=False, seed=3)
     stopped.default_hooks.stop = dict(type="SignalAtStep", step=7, number=signal.SIGUSR1)
     with pytest.raises(SystemExit):
         train(stopped)
@@ -135,7 +137,8 @@ def test_iteration_loops_too(tmp_path):
 def test_workers_and_validation_do_not_change_what_is_trained(unbroken, tmp_path):
     """Each image's transforms have a stream of their own, and a validation none of the model's."""
     workers, folder = unbroken
-    other = config(tmp_path, 2 - workers, persistent=False)
+    seed = load(folder / "epoch_1.pth")["meta"]["seed"]
+    other = config(tmp_path, 2 - workers, persistent=False, seed=seed)
     other.train_cfg.val_interval = 4
     train(other)
     assert_same(weights(tmp_path / "epoch_4.pth"), weights(folder / "epoch_4.pth"))
@@ -185,6 +188,30 @@ def test_states_go_through_a_file_of_plain_data(tmp_path):
     assert (random.gauss(0, 1), np.random.randn(3).tolist(), torch.rand(2).tolist()) == first
 
 
+def test_a_seed_that_is_not_the_checkpoints_is_told(unbroken, tmp_path, monkeypatch):
+    words = []
+    place = "aal_plugin.mm.runs.resuming.print_log"
+    monkeypatch.setattr(place, lambda text, **options: words.append(text))
+    cfg = config(tmp_path, 0, seed=7, resume=True, load_from=str(unbroken[1] / "epoch_1.pth"))
+    saved = load(cfg.load_from)["meta"]["seed"]
+    assert protected(cfg).randomness.seed == saved
+    assert f"seed {saved} of its checkpoint, not with randomness.seed=7" in words[0]
+
+
+@pytest.mark.parametrize("killed", [None, ("after it", 2), ("before it", 4)])
+def test_early_stopping_counts_on(tmp_path, killed):
+    """The best epoch is the second, whose validation saves it; patience 2 ends the run after 4."""
+    watch = dict(zip(("moment", "at"), killed or ()))
+    for resume in (False, True) if killed else (False,):
+        cfg = validated(tmp_path, True, **({} if resume else watch))
+        cfg.train_cfg.max_epochs = 6
+        stop = dict(monitor="scripted/top1", rule="greater", patience=2)
+        cfg.default_hooks.stopping = dict(type="EarlyStoppingHook", **stop)
+        with contextlib.suppress(KeyboardInterrupt):
+            runner = train(cfg, resume)
+    assert runner.epoch == 4
+
+
 def test_a_labs_own_loop_and_hooks_are_left_alone():
     cfg = training("nowhere")
     cfg.train_cfg.type = "LabsLoop"
@@ -199,7 +226,7 @@ def test_accumulated_gradients_are_kept(tmp_path, stopped):
 
     def accumulating(name):
         wrapper = dict(optimizer=dict(type="AdamW", lr=1e-3), accumulative_counts=3)
-        return config(tmp_path / name, 0, optim_wrapper=wrapper)
+        return config(tmp_path / name, 0, optim_wrapper=wrapper, seed=0)
 
     train(accumulating("unbroken"))
     kept = [
@@ -256,7 +283,8 @@ class Watch(Hook):
             raise KeyboardInterrupt(moment)
 
 
-SCRIPT = {1: 30.0, 2: 50.0, 3: 40.0, 4: 45.0, 6: 60.0, 9: 70.0, 12: 55.0, 15: 65.0, 16: 61.0}
+SCRIPT = {1: 30.0, 2: 50.0, 3: 40.0, 4: 45.0, 5: 44.0, 6: 60.0}
+SCRIPT.update({9: 70.0, 12: 55.0, 15: 65.0, 16: 61.0})
 
 
 @METRICS.register_module()
@@ -388,5 +416,5 @@ def test_interval_of_the_stop_signal_is_a_whole_number(interval):
     from aal_plugin.mm import StopSignalHook
 
     assert StopSignalHook(interval=1).interval == 1
-    with pytest.raises(ValueError, match="StopSignalHook.interval=.*; choose 1 or more"):
+    with pytest.raises(ValueError, match="StopSignalHook.interval=.*; choose a whole number, 1"):
         StopSignalHook(interval=interval)
