@@ -5,7 +5,7 @@ tools/torchrun.sh starts it. Its options are torchrun's. The exit status is 2 if
 a mistake, and 75 after a signal that stops its ranks.
 """
 
-from aal_plugin.process import LAUNCHED, STATUS, STOP, STOPPED
+from aal_plugin.process import LAUNCHED, STATUS, STOP, STOPPED, end_now
 
 if __name__ == "__main__":
     STOP.listen()
@@ -14,7 +14,7 @@ import os
 import runpy
 import signal
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -26,22 +26,15 @@ def check(script: str, words: list[str]) -> int:
     child = os.fork()
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    status = 1
     try:
         sys.argv = [script, *words, "--check"]
         runpy.run_path(script, run_name="__main__")
-        status = 0
-    except SystemExit as left:
-        status = left.code if isinstance(left.code, int) else int(left.code is not None)
     except BaseException as error:
-        sys.excepthook(type(error), error, error.__traceback__)
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
+        end_now(error)
+    end_now(SystemExit(0))
 
 
-def end(error: ChildFailedError | SignalException) -> None:
+def end(error: ChildFailedError | SignalException) -> NoReturn:
     """Print what ended the ranks, and exit."""
     if isinstance(error, SignalException):
         print(error, file=sys.stderr)
