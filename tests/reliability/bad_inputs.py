@@ -247,6 +247,11 @@ SETTINGS: list[tuple[str, object, tuple[str, ...]]] = [
         ("images with NaN or infinite values", "pipeline"),
     ),
     ("train_dataloader.batch_size", 0, ("train_dataloader.batch_size=0", "1 or more")),
+    (
+        "default_hooks.stop_signal",
+        dict(type="StopSignalHook", interval=0),
+        ("StopSignalHook.interval=0", "1 or more"),
+    ),
     ("train_dataloader.persistent_workers", True, ("persistent_workers=True", "num_workers=0")),
     # checkpoints
     ("load_from", "gone.pth", ("gone.pth", "no such file")),

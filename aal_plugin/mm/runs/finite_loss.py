@@ -24,7 +24,7 @@ class FiniteLossHook(Hook):
     Each step marks non-finite values on the device, without waiting for the result. The hook reads
     the mark at the logger's interval and before every checkpoint; before a checkpoint it also
     checks the weights. So every saved checkpoint is finite, and training can resume from the
-    newest one.
+    newest one, which SafeCheckpointHook removes only after it saved the next.
 
     Args:
         interval: steps between two readings; by default the logger's interval.
