@@ -246,8 +246,13 @@ SETTINGS: list[tuple[str, object, tuple[str, ...]]] = [
         "{nannedimage}",
         ("images with NaN or infinite values", "pipeline"),
     ),
-    ("train_dataloader.batch_size", 0, ("batch_size",)),
-    ("train_dataloader.batch_size", -4, ("batch_size",)),
+    ("train_dataloader.batch_size", 0, ("train_dataloader.batch_size=0", "1 or more")),
+    (
+        "default_hooks.stop_signal",
+        dict(type="StopSignalHook", interval=0),
+        ("StopSignalHook.interval=0", "1 or more"),
+    ),
+    ("train_dataloader.persistent_workers", True, ("persistent_workers=True", "num_workers=0")),
     # checkpoints
     ("load_from", "gone.pth", ("gone.pth", "no such file")),
     ("load_from", "{text}", ("{text}", "neither a checkpoint")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -80,9 +81,21 @@ def check_teacher(teacher: Any) -> None:
     checkpoint = teacher.get("checkpoint") if isinstance(teacher, dict) else None
     if isinstance(checkpoint, str):
         try:
-            check_checkpoint(checkpoint)
+            check_trained(checkpoint, teacher.get("config"))
         except (ValueError, OSError) as error:
             raise type(error)(f"teacher.{error}") from error
+
+
+def check_trained(checkpoint: str | None, config: Any) -> None:
+    """`check_checkpoint`; if the file is one that a training writes, the error says which."""
+    try:
+        check_checkpoint(checkpoint)
+    except FileNotFoundError as error:
+        path = Path(checkpoint or "")
+        if isinstance(config, str) and re.fullmatch(r"(epoch|iter)_\d+\.pth", path.name):
+            command = f"aal train {config} --work-dir {path.parent}"
+            raise FileNotFoundError(f"{error}; train it first: {command}") from error
+        raise
 
 
 def data_sets(key: str, dataset: dict[str, Any] | None) -> Iterator[tuple[str, dict]]:
