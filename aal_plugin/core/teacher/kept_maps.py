@@ -29,11 +29,10 @@ _SUM = 4  # bytes of an entry's checksum
 
 
 class KeptMaps:
-    """A folder with one entry for each view of each image: the teacher's maps, in few bits a value.
+    """A folder with one entry for each view of each image: the teacher's maps, see `Packing`.
 
-    Both the shape and the size of a map are kept, see `Packing`. Each entry has a checksum: what a
-    killed run or a full disk left half written, and what another key left, counts as absent.
-    Several processes may read and fill the same folder.
+    Each entry has a checksum: what a killed run or a full disk left half written, and what another
+    key left, counts as absent. Several processes may read and fill the same folder.
 
     Args:
         folder: created if it does not exist.
@@ -97,12 +96,12 @@ class KeptMaps:
         """Keep the entries (B, entry) of these views."""
         handle = self._handle(writing=True)
         assert handle is not None
-        for view, entry in zip(views, entries):
-            try:
+        try:
+            for view, entry in zip(views, entries):
                 if os.pwrite(handle, entry.tobytes(), view * self.entry) < self.entry:
                     raise OSError(errno.ENOSPC, "")  # a disk that fills up takes the first part
-            except OSError as error:
-                raise self._named(error) from error
+        except OSError as error:
+            raise self._named(error) from error
 
     def packed(self, maps: Sequence[Tensor]) -> np.ndarray:
         """Maps (B, C, h, w) of each level → entries (B, entry)."""
@@ -167,11 +166,10 @@ class KeptMaps:
         return self._handles[place]
 
     def _named(self, error: OSError) -> OSError:
-        if error.filename is None and "kept_maps=" in str(error.strerror):
+        if "kept_maps=" in str(error.strerror):
             return error
-        return type(error)(
-            error.errno, f"kept_maps={str(self.folder)!r}: {os.strerror(error.errno or 0)}"
-        )
+        words = f"kept_maps={str(self.folder)!r}: {os.strerror(error.errno or 0)}"
+        return type(error)(error.errno, words)
 
     def _checksum(self, body: bytes) -> int:
         return zlib.crc32(body, self._salt) or 1  # a hole in the file reads as zeros
@@ -189,10 +187,9 @@ class KeptMaps:
 class KeptTeacher:
     """A teacher whose maps of known views come from `KeptMaps`; it runs for the others alone.
 
-    If one view of a batch is missing, the teacher runs for the whole batch: the maps of an image
-    may depend on its batch in the last bit, and a resumed run must compute what an unbroken one
-    does. What it returns is always what was kept, so that the first use of a view equals the
-    later ones to the bit.
+    If one view of a batch is missing, the teacher runs for the whole batch: an image's maps may
+    depend on its batch in the last bit, and a resumed run must compute what an unbroken one does.
+    It returns what was kept, so that the first use of a view equals the later ones to the bit.
 
     Args:
         teacher: images (B, 3, H, W) → (maps of each level, logits).
@@ -240,7 +237,7 @@ class KeptTeacher:
             read[place] = entry
         found = [entry for entry in read if entry is not None]
         if len(found) == len(read):
-            return self.kept.unpacked(torch.from_numpy(np.stack(found)).to(images.device))
+            return self._unpacked(np.stack(found), images.device)
         self.passes += 1
         maps = [
             resize_maps(level, shape[1:], self.antialias)
@@ -252,4 +249,10 @@ class KeptTeacher:
                 packed[place] = entry
         missing = [place for place, entry in enumerate(read) if entry is None]
         self.kept.write([views[place] for place in missing], packed[missing])
-        return self.kept.unpacked(torch.from_numpy(packed).to(images.device))
+        return self._unpacked(packed, images.device)
+
+    def _unpacked(self, entries: np.ndarray, device: torch.device) -> list[Tensor]:
+        given = torch.from_numpy(entries)
+        # From pinned memory, nothing waits for the copy.
+        given = given.pin_memory() if device.type == "cuda" else given
+        return self.kept.unpacked(given.to(device, non_blocking=True))

@@ -8,13 +8,11 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
-from aal_plugin.core.losses.links import map_grid
 from aal_plugin.core.teacher.kept_maps import KeptMaps, KeptTeacher
 from aal_plugin.core.teacher.packing import kept_shapes
 
 from .heads.attention_link_head import AttentionLinkHead
 from .heads.teacher_head import ACTIVATIONS, TEACHER_GRADIENT, TEACHER_LOGITS, Step, teacher_of
-from .heads.transfer_heads import HintHead, _PairedHead
 
 if TYPE_CHECKING:
     from .classifier import AALClassifier
@@ -64,17 +62,17 @@ def taught(
 def _kept_teacher(model: AALClassifier, images: Tensor, view: Any) -> KeptTeacher:
     assert model._teacher is not None
     late = model._teacher.module
-    grids, antialias = _grids(model, images, view.size)
+    grid, antialias = _map_grid(model, images)
+    grid = view.size or grid
     there = KeptMaps.existing(view.folder)
-    own = dict(grids=grids, antialias=antialias, pixels=list(images.shape[1:]))
+    own = dict(grid=grid, antialias=antialias, pixels=list(images.shape[1:]))
     for name, values in model.data_preprocessor.named_buffers():
         own[f"pixels' {name}"] = values.flatten().tolist()
     key = dict(view.images, **late.key(there.key if there else {}), **own)
     if there is not None:  # their shapes follow from the key
         shapes = there.shapes
     else:
-        maps, _ = late.get()(images[:1])
-        shapes = [kept_shapes([level], grid)[0] for level, grid in zip(maps, grids)]
+        shapes = kept_shapes(late(images[:1])[0], grid)
     kept = KeptMaps(view.folder, view.count, shapes, key, view.bits)
     print_log(
         f"kept maps: {view.count} views in {view.folder}, {kept.size / 1e9:.2f} GB in all",
@@ -84,10 +82,10 @@ def _kept_teacher(model: AALClassifier, images: Tensor, view: Any) -> KeptTeache
     return KeptTeacher(late, kept, antialias)
 
 
-def _grids(model: AALClassifier, images: Tensor, size: Grid) -> tuple[list[Grid], bool]:
-    """The grid on which the losses compare each level, and whether they smooth it before.
+def _map_grid(model: AALClassifier, images: Tensor) -> tuple[Grid, bool]:
+    """The one grid on which all heads compare maps, and whether they smooth maps before.
 
-    A grid is None where they read the level as it is, or differ.
+    The grid is None if the maps are kept as they are.
     """
     heads = [head for head in model.teacher_heads if ACTIVATIONS in head.needs]
     modes = {module: module.training for module in model.modules()}
@@ -99,28 +97,8 @@ def _grids(model: AALClassifier, images: Tensor, size: Grid) -> tuple[list[Grid]
         model.extract_feat(images[:1])
     for module, mode in modes.items():
         module.training = mode
-    assert model._teacher is not None
-    read: list[set[tuple[Grid, bool]]] = [set() for _ in model._teacher.module.channels]
-    for head in heads:
-        if isinstance(head, AttentionLinkHead):
-            loss = head.link_loss
-            grid = map_grid(loss.recorder.stop())
-            for level in read:
-                level.add((loss.map_size or grid, loss.antialias))
-        elif isinstance(head, _PairedHead):
-            features = head._recorder.stop()
-            for own, theirs in head.pairs or ():
-                height, width = features[own - 1].shape[-2:]
-                # Attention transfer squares a level's values on the level's own grid.
-                shape = (height, width) if isinstance(head, HintHead) else None
-                read[theirs - 1].add((shape, False))
-        else:
-            head.discard()
-            for level in read:
-                level.add((None, False))
-    antialias = any(smooth for level in read for _, smooth in level)
-    if size is not None:
-        return [size] * len(read), antialias
-    # A level that no loss reads is kept as one number.
-    once = [level.pop()[0] if len(level) == 1 else None if level else (1, 1) for level in read]
-    return once, antialias
+    grids = [head.map_grids() for head in heads]
+    found = {grid for each in grids for grid in each or ()}
+    smooth = {isinstance(head, AttentionLinkHead) and head.link_loss.antialias for head in heads}
+    one = len(found) == len(smooth) == 1 and None not in grids
+    return (found.pop(), smooth.pop()) if one else (None, False)

@@ -10,16 +10,19 @@ import timm
 import torch
 from mmengine.runner import Runner
 
+from aal_plugin.mm.models.kept_teacher import _map_grid
 from aal_plugin.mm.runs.as_data import load_as_data
 from aal_plugin.mm.runs.protection import protected
-from tests.mm.small import AAL, TEACHER, scalars, total, training
+from tests.mm.small import AAL, TEACHER, batch, build, scalars, total, training
 from tests.pages import ROOT
 
 HINTS = dict(AAL, transfer_head=dict(type="HintHead", loss_weight=100.0))
+GUIDED = dict(AAL, guidance=2.5)
+ALONE = {key: value for key, value in GUIDED.items() if key != "link_head"}
 TRANSFER = dict(AAL, transfer_head=dict(type="ActivationTransferHead"))
-SMOOTH = dict(AAL, link_head=dict(AAL["link_head"], antialias=True))
+LARGER = dict(AAL, link_head=dict(AAL["link_head"], map_size=6), guidance=2.5)
 COARSE = dict(HINTS, link_head=dict(AAL["link_head"], map_size=2))
-ALONE = {key: value for key, value in TRANSFER.items() if key != "link_head"}
+SMOOTH = dict(AAL, link_head=dict(AAL["link_head"], antialias=True))
 CLASSES = dict(TEACHER, num_classes=10)
 
 
@@ -59,11 +62,10 @@ def test_a_second_run_reads_what_the_first_has_kept_and_is_equal_to_the_bit(tmp_
         assert torch.equal(one, other)
 
 
-@pytest.mark.parametrize(("bits", "gap"), [(8, 2e-2), (16, 2e-4)])
 @pytest.mark.parametrize(
-    "model",
-    [AAL, SMOOTH, HINTS, TRANSFER, COARSE, ALONE],
-    ids=["links", "smoothed", "hints", "attention transfer", "two grids", "no links"],
+    ("model", "bits", "gap"),
+    [(AAL, 8, 2e-2), (GUIDED, 8, 2e-2)]
+    + [(model, 16, 2e-4) for model in (AAL, SMOOTH, HINTS, GUIDED, ALONE, TRANSFER, COARSE)],
 )
 def test_losses_and_gradients_are_those_of_a_live_teacher(tmp_path, model, bits, gap):
     live = Runner.from_cfg(config(tmp_path / "live", maps=None, model=model))
@@ -88,6 +90,15 @@ def test_losses_and_gradients_are_those_of_a_live_teacher(tmp_path, model, bits,
         assert apart < gap, (name, apart)
     differ = [n for n in gradients[0] if not torch.equal(gradients[0][n], gradients[1][n])]
     assert differ  # the kept maps were used
+
+
+@pytest.mark.parametrize(
+    ("model", "grid"), [(GUIDED, (3, 3)), (ALONE, (3, 3)), (TRANSFER, None), (LARGER, None)]
+)
+def test_maps_are_made_smaller_only_where_every_loss_compares_them_on_one_grid(model, grid):
+    """Resized twice, or before a square, a map would not be what a live teacher gives."""
+    images, _ = batch()
+    assert _map_grid(build(model), images)[0] == grid
 
 
 @pytest.mark.parametrize(
@@ -145,7 +156,7 @@ def other_layers(cfg):
         (other_teacher, "another teacher weights: "),
         (other_layers, "another layers: "),
         (other_pixels, "another normalisation: "),
-        (other_grid, "another grids: "),
+        (other_grid, "another grid: "),
     ],
 )
 def test_maps_of_other_views_or_teachers_are_never_read(tmp_path, change, words):
