@@ -28,8 +28,11 @@ val_dataloader = dict(
     dataset=dict(fashion, split="train", indices=-5000, pipeline=[dict(type="PackInputs")]),
     sampler=dict(type="DefaultSampler", shuffle=False),
 )
-test_dataloader = dict(  # choose settings on the validation images; report these
-    val_dataloader, dataset=dict(fashion, split="test", pipeline=[dict(type="PackInputs")])
+# Choose settings on the validation images; report these. Without test_mode, MMPretrain's FashionMNIST
+# reads the training images, whatever `split` says.
+test_dataloader = dict(
+    val_dataloader,
+    dataset=dict(fashion, split="test", test_mode=True, pipeline=[dict(type="PackInputs")]),
 )
 val_evaluator = test_evaluator = dict(type="Accuracy", topk=(1,))
 val_cfg = test_cfg = dict()

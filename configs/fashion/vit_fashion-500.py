@@ -14,7 +14,7 @@ model = dict(
 )
 optim_wrapper = dict(optimizer=dict(type="AdamW", lr=2e-3, weight_decay=0.05))
 param_scheduler = dict(
-    type="OneCycleLR", eta_max=2e-3, total_steps=120, by_epoch=True, convert_to_iter_based=True
+    type="OneCycleLR", eta_max=2e-3, total_steps=160, by_epoch=True, convert_to_iter_based=True
 )
-train_cfg = dict(by_epoch=True, max_epochs=120, val_interval=40)
+train_cfg = dict(by_epoch=True, max_epochs=160, val_interval=40)
 work_dir = "work_dirs/fashion/vit"
