@@ -46,14 +46,6 @@ def first_right(
 
     Raises:
         ValueError: none is right; the parts of `names` that AAL cannot read are named.
-
-    Example:
-        >>> import timm
-        >>> from aal_plugin.core.student.families import find_reader
-        >>> student = timm.create_model("test_vit")
-        >>> blocks = find_reader(student).blocks
-        >>> first_right(student, ["block"] * 6, [[block] for block in blocks], True) == blocks
-        True
     """
     twin, of_twin = copy.deepcopy((student, candidates))  # the copy's readers read the copy
     _add_noise(twin)
