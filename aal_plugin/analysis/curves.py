@@ -52,7 +52,7 @@ def plot_curves(
     """
     drawn = {key: group_curves(runs, key) for key in panels}
     shown = [key for key, groups in drawn.items() if groups]
-    figure = Figure(figsize=(3.6 * len(shown), 3.0), layout="constrained")
+    figure = Figure(figsize=(3.6 * len(shown), 3.2), layout="constrained")
     row = figure.subplots(1, len(shown), squeeze=False)[0]
     for axes, key in zip(row, shown):
         teachers = group_curves(runs, TEACHER_TOP1) if key == TOP1 else {}
@@ -75,7 +75,11 @@ def plot_curves(
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-    row[0].legend(frameon=False)
+    lines = {line.get_label(): line for axes in row for line in axes.lines}
+    figure.legend(  # below the panels: inside it would cover curves
+        handles=list(lines.values()), loc="outside lower center", ncols=len(shown) + 1,
+        frameon=False,
+    )  # fmt: skip
     return figure
 
 

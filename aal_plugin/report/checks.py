@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -91,7 +92,7 @@ def _weak_teacher(run: RecordedRun) -> Iterator[str]:
 
 
 def _random_teacher(run: RecordedRun) -> Iterator[str]:
-    if "random weights" in run.facts.get("Teacher", ""):
+    if re.search(r"random_\w+ True", run.facts.get("Teacher", "")):
         yield (
             "Random teacher: allow_random_weights is set, so the links learn noise. That is for "
             "tests; give the teacher pretrained=True or a checkpoint."

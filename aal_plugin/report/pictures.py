@@ -56,7 +56,7 @@ def curve_charts(groups: Groups) -> list[Chart]:
             continue
         figure = plot_curves(groups, {key: (title, unit)})
         (axes,) = figure.axes
-        axes.get_legend().remove()
+        figure.legends[0].remove()  # the page has one for all charts
         svg = _svg(figure, f"curve-{len(charts)}-")
         ends = (f"{name} from {c[1][0]:.4g} to {c[1][-1]:.4g}" for name, c in curves.items())
         words = f"{title} over the epochs: {'; '.join(ends)}"
