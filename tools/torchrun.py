@@ -5,7 +5,7 @@ tools/torchrun.sh starts it. Its options are torchrun's. The exit status is 2 if
 a mistake, and 75 after a signal that stops its ranks.
 """
 
-from aal_plugin.process import LAUNCHED, STATUS, STOP, STOPPED, end_now
+from aal_plugin.process import LAUNCHED, PARENT, STATUS, STOP, STOPPED, end_now, end_with_parent
 
 if __name__ == "__main__":
     STOP.listen()
@@ -27,6 +27,8 @@ def check(script: str, words: list[str]) -> int:
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     try:
+        os.environ[PARENT] = str(os.getppid())
+        end_with_parent()
         sys.argv = [script, *words, "--check"]
         runpy.run_path(script, run_name="__main__")
     except BaseException as error:
