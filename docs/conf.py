@@ -57,6 +57,7 @@ CONTENTS = """
 
 docs/guide
 docs/students
+docs/backbones
 docs/teachers
 docs/any_loop
 docs/timm

@@ -56,11 +56,13 @@ def reader_by_name(student: nn.Module, layers: AttentionLayers) -> StudentReader
     patch_name = settings.pop("patch_embed", None)
     num_prefix_tokens = settings.pop("num_prefix_tokens", 1)
     class_token = settings.pop("class_token", num_prefix_tokens > 0)
-    if settings or not patterns:
+    if settings:
         raise ValueError(
-            f"attention_layers={layers!r}: set attention=[...]; allowed besides it are "
-            "patch_embed, num_prefix_tokens and class_token"
+            f"attention_layers has the key {', '.join(map(repr, settings))}; choose among "
+            "attention, patch_embed, num_prefix_tokens and class_token"
         )
+    if not patterns:
+        raise ValueError(f"attention_layers={layers!r}: set attention=[...], names of modules")
     if class_token and num_prefix_tokens < 1:
         raise ValueError(
             f"attention_layers: class_token=True needs num_prefix_tokens=1 or more, not "

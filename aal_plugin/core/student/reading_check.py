@@ -33,7 +33,7 @@ _TOLERANCE = 1e-3
 # The parts of a plain attention module, and those that a reader takes into account.
 _PLAIN = {"qkv", "q_norm", "k_norm", "attn_drop", "proj", "proj_drop", "norm", "gate", "softmax"}
 _PLAIN |= {"q", "k", "v", "q_proj", "k_proj", "v_proj", "o_proj", "query", "key", "value"}
-_PLAIN |= {"to_q", "to_k", "to_v", "to_out", "out_proj", "gamma1", "out_drop"}
+_PLAIN |= {"to_q", "to_k", "to_v", "to_out", "out_proj", "out", "gamma1", "out_drop"}
 
 
 def first_right(
@@ -168,7 +168,7 @@ def _first_right(
     if weights.min() < -_TOLERANCE or (sums - 1).abs().max() > _TOLERANCE:
         raise ValueError(
             f"{who} does not weigh its values with a softmax: the weights of a token sum to "
-            f"{sums.min():.2f}…{sums.max():.2f}, not 1; AAL cannot read {_unknown(attn)}"
+            f"{sums.min():.2f}…{sums.max():.2f}, not 1; {_unknown(attn)}"
         )
     expected = attention_from_weights(weights, grid, prefix, class_token)
     for number, (reader, several) in enumerate(zip(readers, recorders)):
@@ -187,15 +187,19 @@ def _first_right(
         )
     raise ValueError(
         f"{who} computes its attention in another way than the softmax of its queries times its "
-        f"keys; AAL cannot read {_unknown(attn)}{hint}"
+        f"keys; {_unknown(attn)}{hint}"
     )
 
 
 def _unknown(attn: nn.Module) -> str:
-    """The parts of an attention module that a plain one lacks."""
+    """What a plain attention module lacks of this one, and what to do about it."""
     own = [name for name, _ in attn.named_children()]
     own += [name for name, _ in attn.named_parameters(recurse=False)]
     inputs = list(inspect.signature(attn.forward).parameters)[1:]
-    extra = [name for name in own if name not in _PLAIN]
+    extra = [f"self.{name}" for name in own if name not in _PLAIN]
     extra += [f"{name} (an input)" for name in inputs if name not in ("args", "kwargs")]
-    return ", ".join(extra) or "its forward method"
+    what = f"what it does with {', '.join(extra)}" if extra else "what its forward method does"
+    return (
+        f"AAL does not know {what}; let the weights after the softmax pass through a Dropout named "
+        "attn_drop, which AAL reads"
+    )

@@ -6,18 +6,16 @@ from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from mmpretrain.registry import MODELS
 
 from aal_plugin.analysis.saved_links import saved_weights
 from aal_plugin.files import check_not_input
 from aal_plugin.mm.configs.reading import read_config
-from aal_plugin.mm.configs.registered import with_names
 from aal_plugin.mm.configs.types import type_name
-from aal_plugin.mm.evaluation.trained_weights import load_strictly, read_checkpoint
+from aal_plugin.mm.evaluation.trained_weights import read_checkpoint
 
 from .formats import FORMATS, Exported, Student, check_name
 from .images import Size, check_same_logits, noise_for
-from .plain import plain_config, student_of
+from .plain import plain_config, student_of, trained_model
 
 __all__ = ["FORMATS", "Exported", "export_student", "student_of"]
 
@@ -65,7 +63,7 @@ def export_student(
     state_dict = saved_weights(saved, ema, checkpoint)
     model = student_of(cfg, state_dict, checkpoint)
     images = noise_for(model, cfg, image_size)
-    trained = load_strictly(MODELS.build(with_names(cfg.model)), state_dict, checkpoint)
+    trained = trained_model(cfg, state_dict, checkpoint)
     merged = type_name(cfg.model.backbone) == "LoRAModel"  # its sums are rounded in another order
     check_same_logits(model, trained, images, "the AAL model", tolerance=1e-5 if merged else 0.0)
     plain, notes = plain_config(cfg)

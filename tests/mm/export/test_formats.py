@@ -209,3 +209,17 @@ def test_a_size_that_does_not_fit_is_an_error_with_its_source(tmp_path):
         export_student(config, checkpoint, out)
     with pytest.raises(ValueError, match="--image-size=0; choose"):
         export_student(config, checkpoint, out, image_size=0)
+
+
+def test_weights_that_the_checkpoint_replaces_are_not_downloaded(tmp_path, monkeypatch):
+    config, checkpoint, images, logits = saved(tmp_path, "timm")
+    config.model.backbone.pretrained = True
+
+    def download(*args, **kwargs):
+        raise OSError("no network")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("timm.models._builder.load_pretrained", download)
+        exported = export_student(config, checkpoint, str(tmp_path / "hub"), format="hub")
+    model = loaded(exported)
+    torch.testing.assert_close(logits_of(model, images), logits, **CLOSE)
