@@ -50,7 +50,8 @@ pygments_dark_style = "github-dark"
 
 myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence"]
-nb_execution_mode = "cache"  # in docs/_build: it runs again when its code changes
+nb_execution_mode = "cache"  # it runs again when its code changes
+nb_execution_cache_path = str(ROOT / "docs/_build/.jupyter_cache")
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True
 nb_execution_timeout = 1800
