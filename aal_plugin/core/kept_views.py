@@ -70,7 +70,7 @@ def kept_teacher(
     """A teacher whose maps of V views are kept in a folder.
 
     Args:
-        images: a batch (B, 3, H, W), as the student sees them.
+        images: (B, 3, H, W), for their size; one of them is tried.
         views: V.
         shown: what the views depend on: images, transform, seed.
         grid: maps are kept no larger than this grid; None: as they are.
@@ -78,10 +78,12 @@ def kept_teacher(
     Raises:
         ValueError, OSError: see `KeptMaps`.
     """
+    unchecked = teacher.images._unchecked
     shapes = kept_shapes(teacher(images[:1])[0], grid)
+    teacher.images._unchecked = unchecked  # one image is not the first batch
     key = dict(shown, teacher=_identity(teacher), layers=list(teacher.layers))
     key["pixels"] = list(images.shape[1:])
-    return KeptTeacher(lambda batch: teacher(batch), KeptMaps(folder, views, shapes, key))
+    return KeptTeacher(teacher, KeptMaps(folder, views, shapes, key))
 
 
 def compared_grid(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,7 +12,14 @@ from timm.task import ClassificationTask
 from timm.utils import unwrap_model
 from torch import Tensor, nn
 
-from aal_plugin.core import FrozenTeacher, Unregistered, check_schedule, link_weight
+from aal_plugin.core import (
+    FrozenTeacher,
+    KeptTeacher,
+    Unregistered,
+    check_schedule,
+    link_weight,
+)
+from aal_plugin.core.kept_views import compared_grid, kept_teacher
 from aal_plugin.core.losses.finite import FiniteMarks
 from aal_plugin.core.losses.links import Links
 from aal_plugin.core.losses.schedule import Gammas
@@ -77,6 +84,7 @@ class AttentionLinkTask(ClassificationTask):
         self.loss_weight = float(loss_weight)
         self._schedule = (gammas, milestones, stop_epoch, start_epoch, warmup_epochs)
         self.distill = distill
+        self.kept: KeptTeacher | None = None
         self._many_labels = getattr(self, "multi_label", False)  # timm before 1.0.30 has one label
         if distill is not None:
             distill.check(model, teacher, self._many_labels)
@@ -109,6 +117,34 @@ class AttentionLinkTask(ClassificationTask):
     def teacher(self) -> FrozenTeacher:
         """The frozen teacher."""
         return self._teacher.module
+
+    def keep_maps(
+        self, folder: str, views: int, shown: Mapping[str, Any], image_size: tuple[int, int, int]
+    ) -> None:
+        """Keep the teacher's maps in a folder; `forward` then needs the view of each image.
+
+        Args:
+            folder, views, shown: see `aal_plugin.core.kept_views.kept_teacher`.
+            image_size: (C, H, W) of the student's images.
+
+        Raises:
+            ValueError: distillation needs the teacher's logits; the folder holds other maps.
+            OSError: the disk has too little room, or the folder is read-only.
+        """
+        if self.distill is not None:
+            raise ValueError(
+                f"kept_maps={folder!r} keeps the teacher's maps alone, but "
+                f"distill.kind={self.distill.kind!r} needs its logits; drop one of the two"
+            )
+        linked, teacher = unwrap_model(self.trainable_module), unwrap_model(self.teacher)
+        weights = next(linked.student.parameters())
+        image = weights.new_zeros(1, *image_size)
+        grid = compared_grid(linked.link_loss, linked, linked.student, image)
+        self.kept = kept_teacher(teacher, image, folder, views, shown, grid)
+        self.kept.teacher = self.teacher  # perhaps compiled
+        if self.verbose:
+            size = self.kept.kept.size / 1e9
+            _logger.info(f"kept maps: {views} views in {folder}, {size:.2f} GB in all")
 
     def set_epoch(self, epoch: int) -> None:
         """Set λ for the steps of this epoch (0-based), resumed or not."""
@@ -146,13 +182,18 @@ class AttentionLinkTask(ClassificationTask):
                 "weight of that loss"
             )
 
-    def forward(self, input: Tensor, target: Tensor) -> dict[str, Tensor]:
+    def forward(
+        self, input: Tensor, target: Tensor, views: Sequence[int] | None = None
+    ) -> dict[str, Tensor]:
         """Images (B, 3, H, W) and targets → `loss`, `output` (logits) and the parts of the loss.
 
         Targets are what the criterion takes: class indices (B,), or (B, K) of mixup or many labels.
 
         `task_loss` is the criterion's, `link_loss` is λ · L_att, and with distillation alone there
         is `distill_loss`, before its weight.
+
+        Args:
+            views: after `keep_maps`, the number of each image's view.
         """
         if self._many_labels and not (target.dim() == 2 and target.is_floating_point()):
             raise ValueError(
@@ -162,7 +203,10 @@ class AttentionLinkTask(ClassificationTask):
         active, distill = self.link_weight > 0, self.distill
         activations: Any = None
         teacher_logits: Any = None
-        if active or distill is not None:
+        if active and self.kept is not None and views is not None:
+            unwrap_model(self.teacher).images.check(input)
+            activations = self.kept(input, views)
+        elif active or distill is not None:
             activations, teacher_logits = self.teacher(input, with_logits=distill is not None)
         try:
             output, distance = self.trainable_module(input, activations if active else None)

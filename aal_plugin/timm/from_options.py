@@ -74,7 +74,8 @@ def task_settings(args: Namespace) -> dict[str, Any]:
             raise ValueError(f"--{name.replace('_', '-')} does not go with AAL; {instead}")
     gammas, milestones = _course(args)
     settings = given(args) | dict(gammas=gammas, milestones=milestones)
-    settings.pop("final", None)
+    for name in ("final", "kept_maps", "views", "views_seed"):
+        settings.pop(name, None)
     return dict(
         settings,
         links=parse_links(args.aal_links),

@@ -70,6 +70,17 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "'body.*.attn'; also patch_embed=NAME, num_prefix_tokens=N, class_token=true|false",
         nargs="+",
     ),
+    "kept_maps": _value(
+        "DIR",
+        "compute the teacher's maps of each view once, keep them in this folder and read them "
+        "ever after",
+    ),
+    "views": _value(
+        "K",
+        "show K fixed views of each image, one an epoch, in turn (default: 16 with kept maps)",
+        type=int,
+    ),
+    "views_seed": _value("N", "another seed gives other views (default: 0)", type=int, default=0),
     "distill.kind": _value("KIND", "soft or hard: also learn the teacher's logits"),
     "distill.token": _flag("the distillation token learns them, as in DeiT"),
     "distill.loss_weight": _value(

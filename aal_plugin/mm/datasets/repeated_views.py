@@ -12,9 +12,8 @@ import torch
 from mmengine.dataset import BaseDataset, force_full_init
 from mmpretrain.registry import DATASETS
 
-from aal_plugin.core.kept_views import seeded, view_of
 from aal_plugin.core.settings import check_whole
-from aal_plugin.mm.runs.random_states import named_item
+from aal_plugin.mm.runs.random_states import seeded_item
 
 
 @dataclass(frozen=True)
@@ -111,10 +110,10 @@ class RepeatedViews:
     @force_full_init
     def __getitem__(self, idx: int) -> Any:
         """The sample after the pipeline; its metainfo `view` says which view it shows."""
-        view = view_of(idx, int(self._shown[idx]), self.views, self.seed)
+        offset = int(np.random.SeedSequence((self.seed, idx)).generate_state(1)[0])
+        view = (int(self._shown[idx]) + offset) % self.views
         self._shown[idx] += 1
-        with seeded(self.seed, idx, view):
-            sample: Any = named_item(self.dataset, idx)
+        sample = seeded_item(self.dataset, idx, (self.seed, idx, view))
         number, count = idx * self.views + view, len(self) * self.views
         sample["data_samples"].set_metainfo(
             dict(view=View(number, count, self.kept_maps, self._images))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any
 
+import torch
 from mmengine.logging import print_log
-from torch import Tensor
+from torch import Tensor, nn
 
-from aal_plugin.core import KeptTeacher
-from aal_plugin.core.kept_views import compared_grid, kept_teacher
+from aal_plugin.core import FrozenTeacher
+from aal_plugin.core.losses.links import map_grid
+from aal_plugin.core.teacher.kept_maps import KeptMaps, KeptTeacher, kept_shapes
 
 from .heads.teacher_head import TEACHER_GRADIENT, TEACHER_LOGITS, Step, teacher_of
 
@@ -44,16 +47,47 @@ def taught(
             "the augments"
         )
     if model._kept is None:
-        model._kept = _kept_teacher(model, step.images, views[0])
+        grid = _map_grid(model, step.images)
+        model._kept = _kept_teacher(teacher_of(model), step.images, views[0], grid)
     return model._kept(step.images, [view.number for view in views]), None
 
 
-def _kept_teacher(model: AALClassifier, images: Tensor, view: Any) -> KeptTeacher:
-    head = getattr(model, "link_head", None)
-    grid = head and compared_grid(head.link_loss, model, model.extract_feat, images)
-    made = kept_teacher(teacher_of(model), images, view.folder, view.count, view.images, grid)
+def _kept_teacher(
+    teacher: FrozenTeacher, images: Tensor, view: Any, grid: tuple[int, int] | None
+) -> KeptTeacher:
+    shapes = kept_shapes(teacher(images[:1])[0], grid)
+    key = dict(view.images, teacher=_identity(teacher), layers=list(teacher.layers))
+    key["pixels"] = list(images.shape[1:])
+    kept = KeptMaps(view.folder, view.count, shapes, key)
     print_log(
-        f"kept maps: {view.count} views in {view.folder}, {made.kept.size / 1e9:.2f} GB in all",
+        f"kept maps: {view.count} views in {view.folder}, {kept.size / 1e9:.2f} GB in all",
         logger="current",
     )
-    return made
+    return KeptTeacher(teacher, kept)
+
+
+def _map_grid(model: AALClassifier, images: Tensor) -> tuple[int, int] | None:
+    """The grid on which the link head compares maps; None without one."""
+    head = getattr(model, "link_head", None)
+    if head is None or head.map_size is not None:
+        return None if head is None else head.map_size
+    modes = {module: module.training for module in model.modules()}
+    for module in modes:  # no running statistics and no random draws of this one image
+        module.training = False
+    head.start(images.shape[-2:])
+    model.extract_feat(images[:1])
+    for module, mode in modes.items():
+        module.training = mode
+    return map_grid(head.link_loss.recorder.stop())
+
+
+def _identity(teacher: FrozenTeacher) -> str:
+    """A hash of the teacher's weights and of how it receives images."""
+    modules, state = vars(nn.Module()), teacher.images
+    images = {k: v for k, v in vars(state).items() if k not in modules and k != "_unchecked"}
+    buffers = [buffer.flatten().tolist() for buffer in state.buffers()]
+    total = hashlib.sha256(repr((teacher.name, str(teacher._dtype), images, buffers)).encode())
+    for name, tensor in teacher.model.state_dict().items():
+        plain = tensor.detach().cpu().contiguous(memory_format=torch.contiguous_format)
+        total.update(name.encode() + plain.flatten().view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()[:16]

@@ -91,6 +91,12 @@ def _items(dataset: Any, places: Sequence[Place]) -> list[Any]:
         return [_item(dataset, *place) for place in places]
 
 
+def seeded_item(dataset: Any, index: int, numbers: tuple[int, ...]) -> Any:
+    """`dataset[index]` with random transforms that `numbers` seed; restores the random states."""
+    with _states_restored(always=True):
+        return _item(dataset, index, numbers)
+
+
 def _item(dataset: Any, index: int, numbers: tuple[int, ...]) -> Any:
     seed = int(np.random.SeedSequence(numbers).generate_state(1)[0])
     random.seed(seed)
@@ -121,8 +127,8 @@ def named_item(dataset: Any, index: int) -> Any:
 
 
 @contextmanager
-def _states_restored() -> Iterator[None]:
-    if get_worker_info() is not None:
+def _states_restored(always: bool = False) -> Iterator[None]:
+    if get_worker_info() is not None and not always:
         yield
         return
     python, numpy, state = random.getstate(), np.random.get_state(), torch.get_rng_state()
