@@ -143,6 +143,9 @@ def _facts(config: dict[str, Any]) -> dict[str, str]:
         given = [f"{k} {v}" for k, v in hook.items() if k not in ("type", "_scope_", "head")]
         facts["λ"] = f"{head.get('loss_weight', 2000.0):g}, {', '.join(given) or 'no decay'}"
     others = [_type(model[key]) for key in ("distill_head", "transfer_head") if model.get(key)]
+    if guidance := model.get("guidance"):
+        weight = guidance.get("weight", 2.5) if isinstance(guidance, dict) else guidance
+        others.append(f"locality guidance, weight {weight}")
     if others:
         facts["Other losses"] = ", ".join(others)
     if optimizer := (config.get("optim_wrapper") or {}).get("optimizer"):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from mmengine.config import Config
 
 from aal_plugin.analysis.runs import read_run
@@ -16,6 +17,7 @@ from aal_plugin.mm.configs.reading import read_config
 from tools.machine import processor, versions
 
 from .choosing import chosen_points
+from .probes import probed
 from .records import TOP1, Record, Records, commit, hash_of, rounded_curves
 from .study import Arm, Point, Study
 from .trainings import Training, run_trainings, threads_of
@@ -61,14 +63,29 @@ def run_study(
         processor=f"{processor()}, threads: {threads_of(jobs)}",
     )
 
+    def keep(point: Point, seed: int, text: str, result: dict, curves: Mapping) -> None:
+        curves = curves or {TOP1: (np.array([1]), np.array([result["top1"]]))}
+        record = Record(
+            arm=point.arm,
+            values=dict(point.values),
+            seed=seed,
+            config=hash_of(text),
+            weights={_portable(path): sha for path, sha in result["weights"].items()},
+            seconds=round(result["seconds"], 1),
+            test={key: float(f"{value:.6g}") for key, value in result["test"].items()},
+            curves=rounded_curves(curves),
+            **about,
+        )
+        records.add(record, text)
+
     def run(points: Sequence[Point], first_seeds: int | None = None) -> None:
         """Take stored runs, and train those that are missing."""
         missing: dict[str, tuple[Training, Point, int, str]] = {}
         for point in points:
-            text = portable_text(config_of(study, point))
+            text = text_of(study, point)
             key = hash_of(text)
             for seed in study.seeds_of(point)[:first_seeds]:
-                cfg = config_of(study, point)
+                cfg = config_of(study, point, seed)
                 stored = next(filter(None, (r.find(key, seed) for r in (records, *others))), None)
                 if stored is not None:
                     if not other_weights:
@@ -76,6 +93,9 @@ def run_study(
                     taken = replace(stored, arm=point.arm, values=dict(point.values))
                     if taken not in records.runs:
                         records.add(taken, text)
+                    continue
+                if probe := study.arms[point.arm].probe:
+                    keep(point, seed, text, dict(probed(cfg, probe), weights=weights_of(cfg)), {})
                     continue
                 cfg.merge_from_dict({"randomness.seed": seed})
                 # With the hash: names that differ in signs alone would share a folder.
@@ -88,18 +108,7 @@ def run_study(
         def store(training: Training, result: dict) -> None:
             _, point, seed, text = missing[training.cfg.work_dir]
             curves = read_run(training.work_dir).curves
-            record = Record(
-                arm=point.arm,
-                values=dict(point.values),
-                seed=seed,
-                config=hash_of(text),
-                weights={_portable(path): sha for path, sha in result["weights"].items()},
-                seconds=round(result["seconds"], 1),
-                test={key: float(f"{value:.6g}") for key, value in result["test"].items()},
-                curves=rounded_curves({key: curves[key] for key in CURVES if key in curves}),
-                **about,
-            )
-            records.add(record, text)
+            keep(point, seed, text, result, {key: curves[key] for key in CURVES if key in curves})
             for file in training.work_dir.glob("*.pth"):
                 file.unlink()
 
@@ -123,13 +132,26 @@ def check_weights(stored: Record, cfg: Config, point: Point) -> None:
         )
 
 
-def config_of(study: Study, point: Point) -> Config:
-    """The config of a point, without its work dir, and with seed 0."""
+def config_of(study: Study, point: Point, seed: int = 0) -> Config:
+    """The config of a point, without its work dir, and with `randomness.seed` 0."""
     cfg = read_config(study.arms[point.arm].config)
-    cfg.merge_from_dict(study.options(point))
+    cfg.merge_from_dict({key: seeded(value, seed) for key, value in study.options(point).items()})
     cfg.merge_from_dict({"randomness.seed": 0})
     cfg.pop("work_dir", None)
     return cfg
+
+
+def seeded(value: Any, seed: int) -> Any:
+    """A value of a study's options with the number of the seed where it says {seed}."""
+    if value == "{seed}":
+        return seed
+    return value.replace("{seed}", str(seed)) if isinstance(value, str) else value
+
+
+def text_of(study: Study, point: Point) -> str:
+    """What a point's runs have in common: the text of its config, and its probe."""
+    probe = study.arms[point.arm].probe
+    return portable_text(config_of(study, point)) + (f"# {probe}\n" if probe else "")
 
 
 def portable_text(cfg: Config) -> str:

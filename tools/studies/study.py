@@ -29,6 +29,8 @@ import yaml
 
 Options = dict[str, Any]
 
+PROBES = ("linear probe", "nearest feature", "nearest image")
+
 _KEYS = {
     **dict.fromkeys(("question", "answer", "baseline", "columns"), str),
     **dict.fromkeys(("first", "arms", "settings", "metrics"), dict),
@@ -43,15 +45,18 @@ class Arm:
 
     Attributes:
         config: file.
-        options: as in `--cfg-options`, by dotted key.
+        options: as in `--cfg-options`, by dotted key; {seed} in a value is the run's seed, so that
+            each seed may train on other images.
         seeds: how many of the study's seeds it runs with; by default all.
         only: the values of a setting that it runs with, by setting; by default all.
+        probe: in place of a training, see `probes.probed`.
     """
 
     config: str
     options: Options = field(default_factory=dict)
     seeds: int | None = None
     only: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    probe: str = ""
 
 
 @dataclass(frozen=True)
@@ -206,7 +211,7 @@ def _study(name: str, read: Any) -> Study:
 def _arm(key: str, entry: Any) -> Arm:
     if not isinstance(entry, dict) or not isinstance(entry.get("config"), str):
         raise ValueError(f"{key}={entry!r}; choose {{config: FILE, options: {{KEY: VALUE}}}}")
-    if unknown := set(entry) - {"config", "options", "seeds", "only"}:
+    if unknown := set(entry) - {"config", "options", "seeds", "only", "probe"}:
         raise ValueError(f"{key}: unknown key {sorted(unknown)[0]!r}")
     if not Path(entry["config"]).is_file():
         raise FileNotFoundError(
@@ -218,7 +223,10 @@ def _arm(key: str, entry: Any) -> Arm:
     if not isinstance(only, dict) or not all(isinstance(some, list) for some in only.values()):
         raise ValueError(f"{key}.only={only!r}; choose {{SETTING: [VALUE, ...]}}")
     only = {str(setting): tuple(map(str, values)) for setting, values in only.items()}
-    return Arm(entry["config"], options, entry.get("seeds"), only)
+    probe = entry.get("probe", "")
+    if probe not in ("", *PROBES):
+        raise ValueError(f"{key}.probe={probe!r}; choose from {list(PROBES)}")
+    return Arm(entry["config"], options, entry.get("seeds"), only, probe)
 
 
 def _options(key: str, options: Any) -> Options:

@@ -31,6 +31,7 @@ class FeatureRecorder:
         layers: dotted names of the modules to record instead, one a level; each returns
             (B, C, h, w), or (B, h, w, C) if timm's `output_fmt` says so, or a tuple or list of
             maps, see `as_map`; `name[item]` is one entry of a list, tuple or dict.
+        key: the config's name of `layers`, for errors.
 
     Raises:
         ValueError: no stages and no known family, or names that the student lacks.
@@ -45,7 +46,9 @@ class FeatureRecorder:
         [(1, 64, 10, 10), (1, 64, 10, 10)]
     """
 
-    def __init__(self, student: nn.Module, layers: Sequence[str] | None = None) -> None:
+    def __init__(
+        self, student: nn.Module, layers: Sequence[str] | None = None, key: str = "layers"
+    ) -> None:
         reader = None if layers is not None else known_reader(student)
         self._levels: list[tuple[Recorder, Recorder | None, int]] = []
         self._names: list[str] = []
@@ -62,7 +65,6 @@ class FeatureRecorder:
                     recorded += [block.block, block.grid.module]
             self._places = Places(student, recorded)
             return
-        key = "transfer_head.student_layers"
         layers = layers if layers is not None else default_layers(student, "student", key)
         recorded += named_modules_of(student, layers, key)
         self._levels += [(Recorder(module, output_of), None, 0) for module in recorded]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from mmengine.dist import get_world_size
@@ -16,6 +16,8 @@ from torch import nn
 from aal_plugin.core import link_weight
 from aal_plugin.mm.hooks.bare_model import bare_model
 from aal_plugin.mm.hooks.lambda_decay_hook import LambdaDecayHook
+from aal_plugin.mm.models.heads.guidance_head import GuidanceHead
+from aal_plugin.mm.models.heads.teacher_head import HEADS
 
 _LR_STEPS = 20_000  # steps of the schedulers that show the lr's course
 
@@ -58,15 +60,18 @@ def summary(runner: Runner, steps: Steps, images_per_second: float | None) -> li
         ("learning rate", _course(epochs, "{:.3g}", learning_rates(runner, epochs).__getitem__)),
         *(("weight decay", text) for text in _decays(runner)),
         *(("λ", text) for text in _link_weights(runner, epochs)),
+        *(("guidance", text) for text in _guidance(bare_model(runner.model))),
         *((f"step {number}", text) for number, text in enumerate(steps.logged, start=1)),
     ]
 
 
 def _parameters(model: nn.Module) -> str:
     total = f"{type(model).__name__} with {_millions(model)} M parameters"
-    parts = {name: getattr(model, name, None) for name in ("backbone", "head", "link_head")}
+    parts = {name: getattr(model, name, None) for name in ("backbone", "head", *HEADS)}
     sizes = [
-        f"{name} {_millions(part)} M" for name, part in parts.items() if isinstance(part, nn.Module)
+        f"{name} {_millions(part)} M"
+        for name, part in parts.items()
+        if isinstance(part, nn.Module) and any(True for _ in part.parameters())
     ]
     teacher = getattr(model, "teacher", None)
     if teacher is not None:
@@ -132,6 +137,14 @@ def _link_weights(runner: Runner, epochs: int) -> Iterator[str]:
             head, schedule = hook._head, hook.schedule
             values = [link_weight(epoch, head.loss_weight, *schedule) for epoch in range(epochs)]
             yield f"{head.key}: {_course(epochs, '{:.4g}', values.__getitem__)}"
+
+
+def _guidance(model: Any) -> Iterator[str]:
+    head = getattr(model, "guidance", None)
+    if isinstance(head, GuidanceHead):
+        layers = model.teacher.layers
+        pairs = [f"block {block} ← {layers[level - 1]}" for block, level in head.guidance.pairs]
+        yield f"weight {head.loss_weight:g}; {', '.join(pairs)}"
 
 
 def _course(epochs: int, form: str, value: Callable[[int], float]) -> str:

@@ -44,8 +44,8 @@ class LambdaDecayHook(Hook):
             number applies to all epochs.
         milestones: epochs at which the next gamma starts.
         stop_epoch: λ is 0 from this epoch on, and the loss is no longer computed.
-        head: 'link_head', 'distill_head' or 'transfer_head'; by default the first of link head
-            and transfer head that the model has.
+        head: 'link_head', 'distill_head', 'transfer_head' or 'guidance'; by default the first of
+            link head, transfer head and guidance that the model has.
         start_epoch: λ is 0 before this epoch, and the loss is not computed. The decay still
             counts from epoch 0.
         warmup_epochs: number of epochs, from `start_epoch` on, in which λ rises linearly.
@@ -81,7 +81,7 @@ class LambdaDecayHook(Hook):
         # What `link_weight` receives after epoch and base. With `final`, gammas and milestones
         # follow in `before_train`, from the length of the run.
         self.schedule = (decay, steps, stop_epoch, start_epoch, warmup_epochs)
-        self.names = (head,) if head is not None else ("link_head", "transfer_head")
+        self.names = (head,) if head is not None else ("link_head", "transfer_head", "guidance")
 
     def before_train(self, runner: Runner) -> None:
         model = bare_model(runner.model)

@@ -13,6 +13,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from aal_plugin.core import AttentionRecorder, FrozenTeacher, Unregistered
+from aal_plugin.core.guidance import GuidanceSetting
 from aal_plugin.core.losses.attention_transfer import twice_differentiable_attention
 from aal_plugin.core.teacher.kept_maps import KeptTeacher
 
@@ -22,6 +23,7 @@ from .compatibility import (
     make_drop_rates_compilable,
     reject_sharded_heads,
 )
+from .heads.guidance_head import GuidanceHead
 from .heads.student_logits import is_distilled, predicted
 from .heads.teacher_head import (
     ACTIVATIONS,
@@ -51,6 +53,9 @@ class AALClassifier(ImageClassifier):
         link_head: an `AttentionLinkHead`.
         distill_head: a `DistillHead`.
         transfer_head: an `ActivationTransferHead`, `HintHead` or `GradientTransferHead`.
+        guidance: locality guidance, alone or beside the others: its weight (the published one is
+            2.5), or a dict of weight, blocks, levels and student_layers, see
+            `aal_plugin.core.guidance.Guidance`.
         images_rgb: whether the student's images are RGB; by default what
             `data_preprocessor.to_rgb` says. If that is False, the setting is required for a
             teacher of RGB images: CIFAR's images are RGB on disk, files loaded by mmcv are BGR.
@@ -75,6 +80,7 @@ class AALClassifier(ImageClassifier):
         link_head: dict | None = None,
         distill_head: dict | None = None,
         transfer_head: dict | None = None,
+        guidance: GuidanceSetting | None = None,
         images_rgb: bool | None = None,
         images_mean: Sequence[float] | None = None,
         images_std: Sequence[float] | None = None,
@@ -86,7 +92,8 @@ class AALClassifier(ImageClassifier):
         # A random stream of their own: with one seed the student starts, sees batches and drops
         # units as it would without a teacher.
         with torch.random.fork_rng(devices=[]):
-            heads = dict(zip(HEADS, (link_head, distill_head, transfer_head)))
+            guide = None if guidance is None else GuidanceHead(guidance)
+            heads = dict(zip(HEADS, (link_head, distill_head, transfer_head, guide)))
             self._add_teacher_and_heads(teacher, heads, images_mean, images_std, images_rgb)
         self._images_given, self._rgb_given = images_mean is not None, images_rgb is not None
 
@@ -103,9 +110,9 @@ class AALClassifier(ImageClassifier):
         }
         if not heads:
             raise ValueError(
-                "AALClassifier has no link_head, distill_head or transfer_head, so its teacher "
-                "would have no effect; add link_head=dict(type='AttentionLinkHead'), or use "
-                "ImageClassifier"
+                "AALClassifier has no link_head, distill_head, transfer_head or guidance, so its "
+                "teacher would have no effect; add link_head=dict(type='AttentionLinkHead'), or "
+                "use ImageClassifier"
             )
         needs = _needs_of(heads.values())
         built = built_teacher(teacher, needs, self, *images)

@@ -10,10 +10,9 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from aal_plugin.core import FrozenTeacher
-from aal_plugin.core.losses.links import map_grid
 from aal_plugin.core.teacher.kept_maps import KeptMaps, KeptTeacher, kept_shapes
 
-from .heads.teacher_head import TEACHER_GRADIENT, TEACHER_LOGITS, Step, teacher_of
+from .heads.teacher_head import ACTIVATIONS, TEACHER_GRADIENT, TEACHER_LOGITS, Step, teacher_of
 
 if TYPE_CHECKING:
     from .classifier import AALClassifier
@@ -67,18 +66,19 @@ def _kept_teacher(
 
 
 def _map_grid(model: AALClassifier, images: Tensor) -> tuple[int, int] | None:
-    """The grid on which the link head compares maps; None without one."""
-    head = getattr(model, "link_head", None)
-    if head is None or head.map_size is not None:
-        return None if head is None else head.map_size
+    """The one grid on which all heads compare maps, or None to keep the maps as they are."""
+    heads = [head for head in model.teacher_heads if ACTIVATIONS in head.needs]
     modes = {module: module.training for module in model.modules()}
     for module in modes:  # no running statistics and no random draws of this one image
         module.training = False
-    head.start(images.shape[-2:])
+    for head in heads:
+        head.start(images.shape[-2:])
     model.extract_feat(images[:1])
     for module, mode in modes.items():
         module.training = mode
-    return map_grid(head.link_loss.recorder.stop())
+    grids = [head.map_grids() for head in heads]
+    found = {grid for each in grids for grid in each or ()}
+    return found.pop() if len(found) == 1 and None not in grids else None
 
 
 def _identity(teacher: FrozenTeacher) -> str:

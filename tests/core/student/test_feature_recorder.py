@@ -51,16 +51,12 @@ def test_an_entry_that_a_layer_lacks_is_named():
     recorder = FeatureRecorder(student, ["stage4[3]"])
     recorder.start((8, 8))
     student(torch.randn(1, 3, 8, 8))
-    with pytest.raises(
-        ValueError, match=r"transfer_head.student_layers: 'stage4\[3\]'.*has no item \[3\]"
-    ):
+    with pytest.raises(ValueError, match=r"layers: 'stage4\[3\]'.*has no item \[3\]"):
         recorder.stop()
 
 
 def test_a_name_in_place_of_a_list_is_an_error():
-    with pytest.raises(
-        ValueError, match="transfer_head.student_layers='stem'; give a list of module nam"
-    ):
+    with pytest.raises(ValueError, match="layers='stem'; give a list of module nam"):
         FeatureRecorder(Branched(), "stem")
 
 

@@ -100,7 +100,7 @@ def test_a_teachers_channels_last_are_found_from_the_grid_and_a_students_are_an_
     for level in teacher(images)[0]:
         torch.testing.assert_close(level, model.layer1(images))
     student = ChannelsLast()
-    words = r"student_layers: 'layer2' of ChannelsLast returns.*expected \(B, C, h, w\)"
+    words = r"layers: 'layer2' of ChannelsLast returns.*expected \(B, C, h, w\)"
     with pytest.raises(ValueError, match=words):
         FeatureRecorder(student).channels(student, (64, 64))
 

@@ -9,12 +9,17 @@ import pytest
 import torch
 from mmengine.runner import Runner
 
+from aal_plugin.mm.models.kept_teacher import _map_grid
 from aal_plugin.mm.runs.as_data import load_as_data
 from aal_plugin.mm.runs.protection import protected
-from tests.mm.small import AAL, TEACHER, scalars, total, training
+from tests.mm.small import AAL, TEACHER, batch, build, scalars, total, training
 from tests.pages import ROOT
 
 HINTS = dict(AAL, transfer_head=dict(type="HintHead"))
+GUIDED = dict(AAL, guidance=2.5)
+ALONE = {key: value for key, value in GUIDED.items() if key != "link_head"}
+TRANSFER = dict(AAL, transfer_head=dict(type="ActivationTransferHead"))
+LARGER = dict(AAL, link_head=dict(AAL["link_head"], map_size=6), guidance=2.5)
 CLASSES = dict(TEACHER, num_classes=10)
 
 
@@ -54,7 +59,11 @@ def test_a_second_run_reads_what_the_first_has_kept_and_is_equal_to_the_bit(tmp_
         assert torch.equal(one, other)
 
 
-@pytest.mark.parametrize("model", [AAL, HINTS], ids=["links", "links and hints"])
+@pytest.mark.parametrize(
+    "model",
+    [AAL, HINTS, GUIDED, ALONE],
+    ids=["links", "links and hints", "links and guidance", "guidance"],
+)
 def test_losses_and_gradients_are_those_of_a_live_teacher(tmp_path, model):
     live = Runner.from_cfg(config(tmp_path / "live", maps=None, model=model))
     kept = Runner.from_cfg(config(tmp_path / "kept", model=model))
@@ -73,6 +82,15 @@ def test_losses_and_gradients_are_those_of_a_live_teacher(tmp_path, model):
         assert gap < 2e-2, (name, gap)
     differ = [n for n in gradients[0] if not torch.equal(gradients[0][n], gradients[1][n])]
     assert differ  # the kept maps were used
+
+
+@pytest.mark.parametrize(
+    ("model", "grid"), [(GUIDED, (3, 3)), (ALONE, (3, 3)), (TRANSFER, None), (LARGER, None)]
+)
+def test_maps_are_made_smaller_only_where_every_loss_compares_them_on_one_grid(model, grid):
+    """Resized twice, or before a square, a map would not be what a live teacher gives."""
+    images, _ = batch()
+    assert _map_grid(build(model), images) == grid
 
 
 @pytest.mark.parametrize(

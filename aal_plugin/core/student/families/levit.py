@@ -47,16 +47,21 @@ def levit(module: Foreign) -> StudentReader:
             blocks.append(_levit_reader(attn, attn.qkv))
         else:
             blocks.append(_levit_reader(attn, attn.q, attn.kv))
-    return StudentReader(blocks)
+    height, width = _grid_of(blocks[0].attention)
+    return StudentReader(blocks, (16 * height, 16 * width))  # the stem's four strides of 2
+
+
+def _grid_of(attn: Foreign) -> tuple[int, int]:
+    """For which it was built; MMPretrain's are square."""
+    side = getattr(attn, "resolution", None) or round(attn.attention_bias_idxs.shape[-1] ** 0.5)
+    height, width = (side, side) if isinstance(side, int) else side
+    return height, width
 
 
 def _levit_reader(attn: Foreign, *projections: Foreign) -> BlockReader:
-    # The grid for which it was built; MMPretrain's are square.
-    side = getattr(attn, "resolution", None) or round(attn.attention_bias_idxs.shape[-1] ** 0.5)
-    height, width = (side, side) if isinstance(side, int) else side
     sources = tuple(Source(projection, output_of) for projection in projections)
     read = partial(_read_levit, attn=attn)
-    grid = Source(attn, constant((height, width)))
+    grid = Source(attn, constant(_grid_of(attn)))
     return BlockReader(attn, sources, grid, attn.num_heads, read)
 
 

@@ -78,7 +78,8 @@ def timm_sam(module: Foreign) -> StudentReader:
     for attn, block in zip(attentions_of(module.blocks, f"{SAM}.Attention"), module.blocks):
         read, grid = partial(_read_sam, block=block), Source(block, input_grid)
         blocks.append(BlockReader(attn, normed_sources(attn), grid, attn.num_heads, read, block))
-    return StudentReader(blocks)
+    rotary = any(block.attn.rope is not None for block in module.blocks)  # for one size
+    return StudentReader(blocks, tuple(module.patch_embed.img_size) if rotary else None)
 
 
 def _read_sam(query: Tensor, key: Tensor, *, grid: tuple[int, int], block: Foreign) -> Tensor:
@@ -179,7 +180,8 @@ def timm_hiera(module: Foreign) -> StudentReader:
         read = partial(_read_hiera, attn=attn, reroll=module.reroll, order=order)
         sources, grid = (Source(attn.qkv, output_of),), Source(attn, constant((height, width)))
         blocks.append(BlockReader(attn, sources, grid, attn.heads, read))
-    return StudentReader(blocks)
+    height, width = (n * stride for n, stride in zip(module.unroll.size, module.patch_stride))
+    return StudentReader(blocks, (height, width))
 
 
 def _read_hiera(

@@ -9,7 +9,7 @@ from mmengine.logging import print_log
 from mmpretrain.registry import MODELS
 
 from aal_plugin.core import AttentionLinkLoss
-from aal_plugin.core.losses.links import Links, as_grid
+from aal_plugin.core.losses.links import Links, as_grid, map_grid
 from aal_plugin.core.settings import check_flag
 from aal_plugin.core.student.by_name import AttentionLayers
 
@@ -78,6 +78,10 @@ class AttentionLinkHead(TeacherHead):
 
     def discard(self) -> None:
         self.link_loss.discard()
+
+    def map_grids(self) -> set[tuple[int, int]]:
+        maps = self.link_loss.recorder.stop()
+        return {self.map_size or map_grid(maps)}
 
     def loss(self, step: Step) -> dict:
         """`loss_link` = λ · L_att, `link_distance` = L_att and `link_weight` = λ."""

@@ -16,7 +16,8 @@ from aal_plugin.core.settings import check_number
 
 from .student_logits import Logits, has_plain_label_loss, student_logits
 
-HEADS = ("link_head", "distill_head", "transfer_head")  # an AALClassifier's, by their keys
+# An AALClassifier's, by their keys.
+HEADS = ("link_head", "distill_head", "transfer_head", "guidance")
 
 # What a loss may need from the student, beside what the head itself records of it:
 INPUT_GRADIENT = "input gradient"  # the images as a leaf; double back-propagation runs through them
@@ -105,6 +106,13 @@ class TeacherHead(BaseModule):
 
     def discard(self) -> None:
         """Forget what was recorded, after a forward pass that failed."""
+
+    def map_grids(self) -> set[tuple[int, int]] | None:
+        """The grids (h, w) on which teacher maps are compared, if that is all that is done with
+        them; found from what was recorded since `start`.
+        """
+        self.discard()
+        return None
 
     def set_weight(self, weight: float) -> None:
         """Set λ for the next steps."""

@@ -59,7 +59,7 @@ class _PairedHead(TeacherHead):
 
     def connect(self, classifier: Classifier) -> None:
         student = classifier.backbone
-        self._recorder = FeatureRecorder(student, self._layers)
+        self._recorder = FeatureRecorder(student, self._layers, "transfer_head.student_layers")
         self.student_channels = self._recorder.channels(student, image_size_of(student) or (64, 64))
         own, teachers = len(self.student_channels), len(teacher_of(classifier).channels)
         if self.pairs is None:
@@ -161,6 +161,10 @@ class HintHead(_PairedHead):
             nn.Identity() if own == theirs else nn.Conv2d(own, theirs, kernel_size=1)
             for own, theirs in widths
         )
+
+    def map_grids(self) -> set[tuple[int, int]]:
+        features = self._recorder.stop()
+        return {(m.shape[-2], m.shape[-1]) for m in (features[s - 1] for s, _ in self.pairs or ())}
 
     def distance(self, number: int, student: Tensor, teacher: Tensor) -> Tensor:
         return hint_distance(self.regressors[number](student), teacher)

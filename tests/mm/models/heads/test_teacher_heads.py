@@ -395,7 +395,7 @@ def test_hint_regressors_are_trained_and_not_the_teacher():
             "the student has 10 classes and the teacher 7",
         ),
         (PLAIN, dict(HEADS["hard"], teacher=None), "has no teacher, .* teacher logits"),
-        (PLAIN, dict(), "has no link_head, distill_head or transfer_head"),
+        (PLAIN, dict(), "has no link_head, distill_head, transfer_head or guidance"),
         (PLAIN, dict(link_head=AT), "link_head: ActivationTransferHead does not belong there"),
         (CNN, dict(transfer_head=dict(AT, pairs=[(5, 1)])), r"pairs: \(5, 1\); choose .* at most"),
         (CNN, dict(transfer_head=dict(AT, kind="mean")), "transfer_head.kind='mean'; choose one"),
