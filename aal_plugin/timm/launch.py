@@ -152,9 +152,9 @@ def setting_the_epoch(train_one_epoch: Callable) -> Callable:
 
 def _check_trained(task: LaunchedTask, optimizer: Any) -> None:
     trained = {id(p) for group in getattr(optimizer, "param_groups", ()) for p in group["params"]}
-    links = unwrap_model(task.get_trainable_module()).links
-    if trained and not all(id(parameter) in trained for parameter in links.parameters()):
+    added = unwrap_model(task.get_trainable_module()).added_parameters()
+    if trained and not all(id(parameter) in trained for parameter in added):
         raise ValueError(
-            "train.py's optimizer does not have the links' parameters; make it from "
+            "train.py's optimizer does not have the parameters of links or guidance; make it from "
             "task.get_trainable_module(), as timm's own train.py does"
         )
