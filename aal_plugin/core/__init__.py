@@ -10,7 +10,8 @@ from .student.feature_recorder import FeatureRecorder
 from .student.maps import class_token_attention
 from .student.qkv import qkv_class_token_attention
 from .teacher.frozen_teacher import FrozenTeacher
-from .teacher.kept_maps import KeptMaps, KeptTeacher, kept_shapes
+from .teacher.kept_maps import KeptMaps, KeptTeacher
+from .teacher.packing import kept_shapes
 from .teacher.timm_teacher import TimmTeacher
 from .teacher.unregistered import Unregistered
 

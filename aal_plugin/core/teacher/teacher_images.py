@@ -142,6 +142,11 @@ class TeacherImages(nn.Module):
         if words:
             raise ValueError(f"{self._whose} would see wrong pixels: {words}; {advice}")
 
+    def key(self) -> list[Any]:
+        """What the teacher's pixels depend on, beside the student's."""
+        given = [self._said[:2], self.mean, self.std, self.image_size, self._picked, self._flip]
+        return [*given, self.channels]
+
     def _of_teacher(self, values: Tensor) -> Tensor:
         """Of (B, S, …) the channels that the teacher receives, (B, C, …)."""
         given = values.shape[1]

@@ -132,6 +132,11 @@ class AALClassifier(ImageClassifier):
             late = self._teacher.module
             late.match(mean, std, late.rgb if self._rgb_given or rgb is None else rgb)
 
+    def expect_kept_maps(self) -> None:
+        """Build the teacher when the first map is missing: all may be kept."""
+        if self._teacher is not None:
+            self._teacher.module.waits = True
+
     @property
     def teacher(self) -> FrozenTeacher | None:
         """The frozen teacher with its weights, or None if no loss needs one."""
@@ -154,8 +159,8 @@ class AALClassifier(ImageClassifier):
         if INPUT_GRADIENT in needs:
             inputs = inputs.detach().requires_grad_()
         step = Step(self, inputs, data_samples)
-        if self.teacher is not None:
-            self.teacher.images.check(inputs)
+        if self._teacher is not None:
+            self._teacher.module.check(inputs)
         with twice_differentiable_attention() if INPUT_GRADIENT in needs else nullcontext():
             # The teacher first: its memory is free again before the student's activations,
             # which live until the backward pass, are created.
@@ -187,7 +192,7 @@ class AALClassifier(ImageClassifier):
         super().train(mode)
         reject_sharded_heads(self)
         make_checkpoints_nonreentrant(self)
-        if mode:
+        if mode and self._teacher is not None and not self._teacher.module.waits:
             _ = self.teacher  # before a step is compiled
         return self
 
