@@ -1,38 +1,26 @@
-"""Views of images that come again: which is shown when, its random draws, its teacher's maps.
+"""The teacher's maps of views that come again, for a `LinkedStudent` in any loop.
 
-# K views of each image, V views of all images, B batch
+# V views of all images
 """
 
 from __future__ import annotations
 
-import hashlib
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from .linked_student import AttentionLinkLoss
+from .linked_student import LinkedStudent
 from .losses.links import map_grid
 from .teacher.frozen_teacher import FrozenTeacher
-from .teacher.kept_maps import KeptMaps, KeptTeacher, kept_shapes
-
-
-def view_of(image: int, shown: int, views: int, seed: int) -> int:
-    """The view, 0 to K - 1, of an image that was shown `shown` times before.
-
-    Each image begins with a view of its own, so that a batch does not show first views alone.
-
-    Example:
-        >>> [view_of(7, shown, views=3, seed=0) for shown in range(4)]
-        [2, 0, 1, 2]
-    """
-    offset = int(np.random.SeedSequence((seed, image)).generate_state(1)[0])
-    return (shown + offset) % views
+from .teacher.kept_key import teacher_key
+from .teacher.kept_maps import KeptMaps, KeptTeacher
+from .teacher.packing import kept_shapes
 
 
 @contextmanager
@@ -60,61 +48,52 @@ def seeded(*numbers: int) -> Iterator[None]:
 
 
 def kept_teacher(
+    linked: LinkedStudent,
     teacher: FrozenTeacher,
-    images: Tensor,
+    image: Tensor,
     folder: str | Path,
     views: int,
     shown: Mapping[str, Any],
-    grid: tuple[int, int] | None,
 ) -> KeptTeacher:
-    """A teacher whose maps of V views are kept in a folder.
+    """A teacher whose maps of V views are kept in a folder, on the grid that the losses compare.
 
     Args:
-        images: (B, 3, H, W), for their size; one of them is tried.
+        image: (1, 3, H, W), any of the size of the student's images.
         views: V.
         shown: what the views depend on: images, transform, seed.
-        grid: maps are kept no larger than this grid; None: as they are.
 
     Raises:
         ValueError, OSError: see `KeptMaps`.
     """
     unchecked = teacher.images._unchecked
-    shapes = kept_shapes(teacher(images[:1])[0], grid)
-    teacher.images._unchecked = unchecked  # one image is not the first batch
-    key = dict(shown, teacher=_identity(teacher), layers=list(teacher.layers))
-    key["pixels"] = list(images.shape[1:])
-    return KeptTeacher(teacher, KeptMaps(folder, views, shapes, key))
+    maps, _ = teacher(image)
+    teacher.images._unchecked = unchecked  # this image is not the first batch
+    grid, antialias = _compared(linked, image)
+    key = dict(shown, grid=grid, antialias=antialias, pixels=list(image.shape[1:]))
+    kept = KeptMaps(folder, views, kept_shapes(maps, grid), dict(key, **teacher_key(teacher)))
+    return KeptTeacher(teacher, kept, antialias)
 
 
-def compared_grid(
-    link_loss: AttentionLinkLoss, model: nn.Module, run: Callable[[Tensor], Any], images: Tensor
-) -> tuple[int, int]:
-    """The grid on which a link loss compares maps; finds it with one image where it is not set.
+def _compared(linked: LinkedStudent, image: Tensor) -> tuple[tuple[int, int] | None, bool]:
+    """The one grid on which links and guidance compare maps, and whether they smooth maps before.
 
-    Args:
-        model: the module that holds the student.
-        run: images (B, 3, H, W) → anything; runs the student.
+    The grid is None if the maps are kept as they are.
     """
-    if link_loss.map_size is not None:
-        return link_loss.map_size
-    modes = {module: module.training for module in model.modules()}
+    links, guidance = linked.link_loss, linked.guidance
+    losses = [loss for loss in (links, guidance) if loss is not None]
+    modes = {module: module.training for module in linked.modules()}
     for module in modes:  # no running statistics and no random draws of this one image
         module.training = False
-    link_loss.start(images.shape[-2:])
+    for loss in losses:
+        loss.start(image.shape[-2:])
     with torch.no_grad():
-        run(images[:1])
+        linked.student(image)
     for module, mode in modes.items():
         module.training = mode
-    return map_grid(link_loss.recorder.stop())
-
-
-def _identity(teacher: FrozenTeacher) -> str:
-    """A hash of the teacher's weights and of how it receives images."""
-    modules, state = vars(nn.Module()), teacher.images
-    images = {k: v for k, v in vars(state).items() if k not in modules and k != "_unchecked"}
-    buffers = [buffer.flatten().tolist() for buffer in state.buffers()]
-    total = hashlib.sha256(repr((teacher.name, str(teacher._dtype), images, buffers)).encode())
-    for name, tensor in teacher.model.state_dict().items():
-        plain = tensor.detach().cpu().contiguous(memory_format=torch.contiguous_format)
-        total.update(name.encode() + plain.flatten().view(torch.uint8).numpy().tobytes())
-    return total.hexdigest()[:16]
+    found = set()
+    if links is not None:
+        recorded = map_grid(links.recorder.stop())
+        found.add((links.map_size or recorded, links.antialias))
+    if guidance is not None:
+        found |= {((maps.shape[-2], maps.shape[-1]), False) for maps in guidance.features()}
+    return found.pop() if len(found) == 1 else (None, False)

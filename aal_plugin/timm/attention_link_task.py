@@ -183,7 +183,7 @@ class AttentionLinkTask(ClassificationTask):
 
         Targets are what the criterion takes: class indices (B,), or (B, K) of mixup or many labels.
 
-        `task_loss` is the criterion's, `link_loss` is λ · L_att; with guidance there is its weighted
+        `task_loss` is the criterion's, `link_loss` is λ · L_att; with guidance there is a weighted
         `guidance_loss`, and with distillation `distill_loss`, before its weight.
 
         Args:

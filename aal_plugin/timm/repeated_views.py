@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,8 +13,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
-from aal_plugin.core.kept_views import seeded, view_of
+from aal_plugin.core.kept_views import seeded
 from aal_plugin.core.settings import check_whole
+from aal_plugin.core.teacher.kept_key import images_sum, view_number, words_of
 
 # Options of train.py under which the same view of an image would not show the same pixels.
 _NOT_WITH_VIEWS = dict(
@@ -82,8 +82,8 @@ class RepeatedViews(Dataset):
         return (self[index] for index in range(len(self)))
 
     def __getitem__(self, index: int) -> tuple:
-        view = view_of(index, int(self._epoch), self.views, self.seed)
-        with seeded(self.seed, index, view):
+        number = view_number(index, int(self._epoch), self.views, self.seed)
+        with seeded(self.seed, index, number % self.views):
             try:
                 image, label = self.dataset[index]
             except Exception as error:
@@ -91,14 +91,21 @@ class RepeatedViews(Dataset):
                 raise ValueError(f"image {name} failed to load: {error}") from error
         if isinstance(label, (Tensor, np.ndarray)) or not 0 <= label < _LABELS:
             raise ValueError(f"--aal-views needs one label of each image, and got {label!r}")
-        return image, (index * self.views + view) * _LABELS + int(label)
+        return image, number * _LABELS + int(label)
 
     def shown(self) -> dict[str, Any]:
         """What the views depend on: maps of other images or transforms are never read."""
+        images: list[Any] = _files(self.dataset)
+        if not images:
+            images = [np.asarray(image) for image in getattr(self.dataset, "data", ())]
+        if not images:
+            raise ValueError(
+                f"--aal-kept-maps: a {type(self.dataset).__name__} does not tell which images it "
+                "has, so maps of others could be read; drop it"
+            )
         mode = getattr(self.dataset, "input_img_mode", None)
-        return dict(
-            images=_sum_of(self.dataset), transform=f"{mode} {self.transform!r}", seed=self.seed
-        )
+        transform = f"{mode} {words_of(self.transform)}"
+        return dict(images=images_sum(images), transform=transform, seed=self.seed)
 
 
 def label_and_view(targets: Tensor) -> tuple[Tensor, list[int]]:
@@ -148,23 +155,7 @@ def check_views(args: Namespace) -> None:
 def _files(dataset: Any) -> list[str]:
     """The images' files: of timm's data sets, or of torchvision's with folders."""
     if hasattr(dataset, "filenames"):
-        return list(map(str, dataset.filenames(absolute=True)))
+        root = str(dataset.reader.root)  # a folder, or a tar file, whose own size is all there is
+        tar = [root] if Path(root).is_file() else []
+        return [*map(str, dataset.filenames(absolute=True)), *tar]
     return [str(sample[0]) for sample in getattr(dataset, "samples", ())]
-
-
-def _sum_of(dataset: Any) -> str:
-    """A hash of the images: their names and sizes, or their values where they are no files."""
-    total = hashlib.sha256()
-    files = _files(dataset)
-    tar = getattr(getattr(dataset, "reader", None), "root", None)  # a folder, or one tar file
-    sizes = [Path(path).stat().st_size for path in [*files, tar] if path and Path(path).is_file()]
-    names = ["/".join(Path(path).parts[-2:]) for path in files]
-    total.update(repr((names, sizes)).encode())
-    if not files:
-        if not hasattr(dataset, "data"):
-            raise ValueError(
-                f"--aal-kept-maps: a {type(dataset).__name__} does not tell which images it has, "
-                "so maps of others could be read; drop it"
-            )
-        total.update(np.ascontiguousarray(dataset.data).tobytes())
-    return total.hexdigest()[:16]
