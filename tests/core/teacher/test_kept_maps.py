@@ -14,7 +14,6 @@ import pytest
 import torch
 
 from aal_plugin.core.teacher import kept_maps
-from aal_plugin.core.teacher import kept_maps
 from aal_plugin.core.teacher.kept_maps import KeptMaps, KeptTeacher
 from aal_plugin.core.teacher.packing import kept_shapes
 
@@ -157,56 +156,6 @@ def test_maps_whose_key_was_deleted_are_not_read_as_another_teachers(tmp_path):
     assert kept(tmp_path, key=dict(teacher="b", pipeline="crop")).read([0]) == [None]
 
 
-def test_a_disk_that_fills_up_is_named_and_the_rest_of_an_entry_counts_as_absent(
-    tmp_path, monkeypatch
-):
-    store, write = kept(tmp_path), os.pwrite
-    entries = store.packed(maps_of([0, 1]))
-    monkeypatch.setattr(os, "pwrite", lambda file, data, place: write(file, data[:50], place))
-    with pytest.raises(OSError, match="kept_maps=.*No space left") as error:
-        store.write([0, 1], entries)
-    assert error.value.errno == errno.ENOSPC
-    monkeypatch.undo()
-    assert store.read([0, 1]) == [None, None]
-    store.write([0], entries[:1])  # room again
-    assert (store.read([0])[0] == entries[0]).all()
-
-
-def test_a_folder_that_may_only_be_read_serves_what_it_holds(tmp_path, monkeypatch):
-    first, opened = kept(tmp_path), os.open
-    entries = first.packed(maps_of([0]))
-    first.write([0], entries)
-
-    def read_only(path, flags, *mode, **where):
-        if flags & (os.O_RDWR | os.O_WRONLY | os.O_CREAT):
-            raise OSError(errno.EROFS, "read-only")
-        return opened(path, flags, *mode, **where)
-
-    monkeypatch.setattr(os, "open", read_only)
-    store = kept(tmp_path)
-    assert (store.read([0])[0] == entries[0]).all()
-    with pytest.raises(OSError, match="kept_maps='.*Read-only file system"):
-        store.write([1], entries)
-
-
-def test_a_second_run_that_starts_at_the_same_moment_sees_the_key_of_the_first(
-    tmp_path, monkeypatch
-):
-    kept(tmp_path)
-    keys = [None]  # not there yet, when the second one looks
-    real = kept_maps.read_key
-    monkeypatch.setattr(kept_maps, "read_key", lambda folder: keys.pop() if keys else real(folder))
-    with pytest.raises(ValueError, match="another teacher: 'a', this run has 'b'"):
-        kept(tmp_path, key=dict(teacher="b", pipeline="crop"))
-
-
-def test_maps_whose_key_was_deleted_are_not_read_as_another_teachers(tmp_path):
-    store = kept(tmp_path)
-    store.write([0], store.packed(maps_of([0])))
-    (tmp_path / "key.json").unlink()
-    assert kept(tmp_path, key=dict(teacher="b", pipeline="crop")).read([0]) == [None]
-
-
 FILL = """
 import sys
 sys.path.insert(0, {root!r})
@@ -264,27 +213,6 @@ def test_the_teacher_runs_for_new_views_alone_and_what_is_kept_stays(tmp_path):
     assert model.batches == [2, 4]  # a batch with one new view runs whole
     for a, b, c in zip(first, mixed, again):
         assert torch.equal(a, b[:2]) and torch.equal(b, c)
-
-
-def test_what_a_worker_has_read_is_used_and_what_it_missed_is_looked_for_again(tmp_path):
-    images, model = torch.rand(2, 3, 8, 8), Teacher()
-    store = kept(tmp_path)
-    teacher = KeptTeacher(model, store)
-    first = teacher(images, [0, 1])
-    other = store.packed(maps_of([7]))
-    read = teacher(images, [0, 1], [other[0], None])
-    assert model.batches == [2]
-    for own, got, foreign in zip(first, read, store.unpacked(other)):
-        assert torch.equal(got[0], foreign[0]) and torch.equal(got[1], own[1])
-
-
-def test_maps_are_smoothed_before_they_are_kept_if_the_losses_smooth_them(tmp_path):
-    images = torch.rand(2, 3, 16, 16)
-    for smooth in (False, True):
-        store = kept(tmp_path / str(smooth), shapes=[(3, 4, 4)], bits=16)
-        (got,) = KeptTeacher(lambda x: ([x], None), store, smooth)(images, [0, 1])
-        expected = torch.nn.functional.interpolate(images, (4, 4), mode="bicubic", antialias=smooth)
-        assert (got - expected).abs().max() < 1e-4
 
 
 def test_what_a_worker_has_read_is_used_and_what_it_missed_is_looked_for_again(tmp_path):
