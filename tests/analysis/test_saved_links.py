@@ -17,7 +17,7 @@ from aal_plugin.analysis.saved_links import (
     load_as_data,
     read_links,
 )
-from aal_plugin.timm.links_state import load_links_state
+from aal_plugin.timm.task_state import load_links_state
 from tests.timm.small import task
 
 
