@@ -59,59 +59,12 @@ def received(weights, prefix, grid):
     return patches.mean(1).reshape(-1, *grid)
 
 
-def swin_received(tokens, project, bias, window, shift, pads_first, heads):
-    """Attention received in shifted windows, (M, h, w), cell by cell.
-
-    tokens: (h, w, E) of one image. project: (E,) → query (M, D), key (M, D), ready for the
-    product. bias: (M, S, S) inside a window.
-    """
-    height, width, channels = tokens.shape
-    rows = -(-height // window[0]) * window[0]
-    columns = -(-width // window[1]) * window[1]
-
-    def source(y, x):
-        """The cell of the stage's grid that lies at (y, x) of the shifted canvas, or None."""
-        if pads_first:
-            y, x = (y + shift[0]) % rows, (x + shift[1]) % columns
-            return (y, x) if y < height and x < width else None
-        if y >= height or x >= width:
-            return None
-        return (y + shift[0]) % height, (x + shift[1]) % width
-
-    def region(y, x):
-        if not any(shift):
-            return 0
-        down = (y >= rows - window[0]) + (y >= rows - shift[0])
-        right = (x >= columns - window[1]) + (x >= columns - shift[1])
-        return 3 * down + right
-
-    maps = torch.zeros(heads, height, width, dtype=tokens.dtype)
-    zero = tokens.new_zeros(channels)
-    for top in range(0, rows, window[0]):
-        for left in range(0, columns, window[1]):
-            cells = [
-                (y, x) for y in range(top, top + window[0]) for x in range(left, left + window[1])
-            ]
-            places = [source(*cell) for cell in cells]
-            projected = [project(tokens[place] if place else zero) for place in places]
-            for m in range(heads):
-                for q, query_cell in enumerate(cells):
-                    scores = []
-                    for k, key_cell in enumerate(cells):
-                        apart = region(*query_cell) != region(*key_cell)
-                        product = projected[q][0][m] @ projected[k][1][m]
-                        scores.append(product + bias[m, q, k] - 100.0 * apart)
-                    for place, weight in zip(places, torch.stack(scores).softmax(0)):
-                        if place:
-                            maps[(m, *place)] += weight / len(cells)
-    return maps
-
-
-def window_received(weights, heads, grid, window, shift=(0, 0), dilated=False):
+def window_received(weights, heads, grid, window, shift=(0, 0), dilated=False, pads_first=False):
     """What each cell of a grid gets in its window, (B, M, h, w), cell by cell.
 
     weights: (…, Q, S) of all images, windows and heads, in this order. The grid is shifted first
-    and padded then, as timm does. A dilated window holds every (rows / window)th row and column.
+    and padded then, as timm does, or the reverse, as MMPretrain does. A dilated window holds
+    every (rows / window)th row and column.
     """
     height, width = grid
     rows, columns = -(-height // window[0]), -(-width // window[1])
@@ -126,7 +79,11 @@ def window_received(weights, heads, grid, window, shift=(0, 0), dilated=False):
                     if dilated
                     else (row * window[0] + y, column * window[1] + x)
                 )
+                down, right = (side * size for side, size in zip((rows, columns), window))
+                if pads_first:
+                    y, x = (y + shift[0]) % down, (x + shift[1]) % right
                 if y < height and x < width:
-                    y, x = (y + shift[0]) % height, (x + shift[1]) % width
+                    if not pads_first:
+                        y, x = (y + shift[0]) % height, (x + shift[1]) % width
                     maps[:, :, y, x] = weights[:, row, column, :, :, cell].mean(-1)
     return maps

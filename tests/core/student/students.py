@@ -139,7 +139,7 @@ def _gradients(reader) -> list[Tensor]:
     return gradients
 
 
-PROJECTIONS = {"qkv", "q", "k", "kv", "q_proj", "k_proj", "query", "key", "in_proj"}
+PROJECTIONS = {"qkv", "qk", "q", "k", "kv", "q_proj", "k_proj", "query", "key", "in_proj"}
 
 
 class FeatureRecorderOrNone:

@@ -84,6 +84,61 @@ def partitions(model, weights):
             for number, (found, grid) in enumerate(zip(weights, grids, strict=True))]  # fmt: skip
 
 
+def convit(model, weights):
+    """Two softmaxes of each gated block, of content and of positions; then a plain block."""
+    mixed = []
+    for block, content, position in zip(model.blocks[:2], weights[:4:2], weights[1:4:2]):
+        gate = block.attn.gating_param.sigmoid().view(-1, 1, 1)
+        mixed.append((1 - gate) * content + gate * position)
+    return received_rows()(model, mixed) + class_rows()(model, weights[4:])
+
+
+def swin(*grids):
+    def expected(model, weights):
+        blocks = [block for stage in model.layers for block in stage.blocks]
+        assert any(any(block.shift_size) for block in blocks)
+        return [
+            window_received(found, block.attn.num_heads, grid, block.window_size, block.shift_size)
+            for block, found, grid in zip(blocks, weights, grids, strict=True)
+        ]
+
+    return expected
+
+
+PIT = dict(img_size=(32, 48), base_dims=(8, 8, 8), depth=(1, 2, 1), heads=(1, 2, 4), num_classes=5)
+SWIN = dict(embed_dim=8, depths=(2, 2), num_heads=(1, 2), drop_path_rate=0.0, num_classes=5)
+
+PLAIN = [
+    Student("timm VisionTransformer: ViT, DeiT, DeiT-III", "`vit_tiny_patch16_224`, 2 registers",
+            vit("vit_tiny_patch16_224", img_size=(32, 48), reg_tokens=2, qk_norm=True),
+            (32, 48), class_rows(3)),
+    Student("timm VisionTransformer without class token",
+            "`vit_tiny_patch16_224`, 2 registers, no class token",
+            vit("vit_tiny_patch16_224", img_size=(32, 48), reg_tokens=2, qk_norm=True,
+                class_token=False, global_pool="avg"),
+            (32, 48), received_rows(2), "received"),
+    Student("timm VisionTransformer, distilled", "`deit_tiny_distilled_patch16_224`",
+            vit("deit_tiny_distilled_patch16_224", img_size=(32, 48)), (32, 48), class_rows(2)),
+    Student("timm BEiT", "`beit_base_patch16_224`",
+            vit("beit_base_patch16_224", img_size=(32, 48)), (32, 48), class_rows()),
+    Student("timm PiT", "`pit_ti_224`", lambda: timm.create_model("pit_ti_224", **PIT), (32, 48),
+            class_rows()),
+    Student("timm PiT, distilled", "`pit_ti_distilled_224`",
+            lambda: timm.create_model("pit_ti_distilled_224", **PIT), (32, 48), class_rows(2)),
+    Student("timm ConViT", "`convit_tiny`, 2 gated blocks of 3",
+            lambda: timm.create_model("convit_tiny", img_size=32, patch_size=8, embed_dim=8,
+                                      depth=3, num_heads=4, local_up_to_layer=2, num_classes=5),
+            (32, 32), convit, "received in gated blocks, then Eq. 3"),
+    Student("timm Swin", "`swin_tiny_patch4_window7_224`, windows of 2×4",
+            lambda: timm.create_model("swin_tiny_patch4_window7_224", img_size=(24, 40),
+                                      window_size=(2, 4), **SWIN),
+            (24, 40), swin((6, 10), (6, 10), (3, 5), (3, 5)), "received"),
+    Student("timm Swin v2", "`swinv2_tiny_window8_256`, windows of 4×4",
+            lambda: timm.create_model("swinv2_tiny_window8_256", img_size=32, window_size=4,
+                                      **SWIN),
+            (32, 32), swin((8, 8), (8, 8), (4, 4), (4, 4)), "received"),
+]  # fmt: skip
+
 ROTARY = [
     Student("timm Eva: EVA-02", "`eva02_tiny_patch14_224`",
             vit("eva02_tiny_patch14_224", img_size=(28, 42)), (28, 42), class_rows()),
@@ -210,4 +265,4 @@ PYRAMIDS = [
             "received"),
 ]  # fmt: skip
 
-STUDENTS = ROTARY + RELATIVE + CLASS_ATTENTION + PARALLEL + STEMS + PYRAMIDS
+STUDENTS = PLAIN + ROTARY + RELATIVE + CLASS_ATTENTION + PARALLEL + STEMS + PYRAMIDS
