@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from .panels import as_text
 from .runs import (
-    GUIDANCE_DISTANCE,
+    GUIDANCE_LOSS,
     GUIDANCE_WEIGHT,
     LINK_DISTANCE,
     LINK_WEIGHT,
@@ -35,7 +35,7 @@ PANELS = {
     LOSS_WITH_LINKS: ("Training loss, links included", ""),
     LINK_DISTANCE: ("Link distance L_att", ""),
     LINK_WEIGHT: ("Link weight λ", ""),
-    GUIDANCE_DISTANCE: ("Guidance distance", ""),
+    GUIDANCE_LOSS: ("Guidance loss, weighted", ""),
     GUIDANCE_WEIGHT: ("Guidance weight", ""),
 }
 

@@ -45,7 +45,5 @@ def as_text(name: str) -> str:
 
 def bare(axes: Axes) -> None:
     """Remove ticks and frame."""
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)

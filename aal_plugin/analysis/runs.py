@@ -27,7 +27,8 @@ LOSS = "loss"  # of the labels alone
 LOSS_WITH_LINKS = "loss_with_links"  # timm logs the sum
 LINK_DISTANCE = "link_distance"
 LINK_WEIGHT = "link_weight"
-GUIDANCE_DISTANCE = "guidance_distance"
+GUIDANCE_LOSS = "loss_guidance"  # weighted
+GUIDANCE_DISTANCE = "guidance_distance"  # without the weight; timm has none
 GUIDANCE_WEIGHT = "guidance_weight"
 
 _TIMM_KEYS = {
@@ -36,8 +37,7 @@ _TIMM_KEYS = {
     "train_task_loss": LOSS,
     "train_link_distance": LINK_DISTANCE,
     "train_link_weight": LINK_WEIGHT,
-    "train_guidance_distance": GUIDANCE_DISTANCE,
-    "train_guidance_weight": GUIDANCE_WEIGHT,
+    "train_guidance_loss": GUIDANCE_LOSS,
     "eval_loss": "eval_loss",
     "lr": "lr",
 }
@@ -195,7 +195,7 @@ def _timm_run(summary: Path) -> Run | None:
                 with suppress(ValueError):  # an empty cell
                     lines[epoch][key] = float(cells.get(name, ""))
     curves = _curves(lines.items())
-    if LINK_WEIGHT not in curves and LOSS_WITH_LINKS in curves:  # trained without AAL
+    if LOSS not in curves and LOSS_WITH_LINKS in curves:  # trained without AAL
         curves[LOSS] = curves.pop(LOSS_WITH_LINKS)
     return Run(curves) if curves else None
 

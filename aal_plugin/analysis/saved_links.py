@@ -154,7 +154,8 @@ def _checked(linked: Any, weights: dict[str, Tensor]) -> tuple[list[Range], list
     """Ranges and heads as a file gives them; raises unless they fit its links."""
     heads = [int(count) for count in linked["heads"]]
     ranges = [(int(first), int(last)) for first, last in linked["ranges"]]
-    if len(ranges) != len(weights) or not all(0 < n <= _MOST for n in (len(heads), *heads)):
+    numbers = [len(heads), *heads, *(block for pair in ranges for block in pair)]
+    if len(ranges) != len(weights) or not all(0 < number <= _MOST for number in numbers):
         raise ValueError
     head_strength(weights, ranges, heads)
     return ranges, heads

@@ -9,6 +9,7 @@ import numpy as np
 
 from aal_plugin.analysis.runs import (
     GUIDANCE_DISTANCE,
+    GUIDANCE_LOSS,
     LINK_DISTANCE,
     LINK_WEIGHT,
     TEACHER_TOP1,
@@ -67,7 +68,8 @@ def _weight_never_decayed(run: RecordedRun) -> Iterator[str]:
 
 
 def _distance_never_fell(run: RecordedRun) -> Iterator[str]:
-    parts = ((LINK_DISTANCE, "L_att", "links"), (GUIDANCE_DISTANCE, "The guidance", "convolutions"))
+    guidance = GUIDANCE_DISTANCE if GUIDANCE_DISTANCE in run.curves else GUIDANCE_LOSS
+    parts = ((LINK_DISTANCE, "L_att", "links"), (guidance, "The guidance", "convolutions"))
     for key, name, trained in parts:
         values = run.curves.get(key, ((), np.array([])))[1]
         values = values[np.isfinite(values)]

@@ -179,6 +179,14 @@ def test_what_a_file_says_of_its_links_is_checked(tmp_path, wrong):
         read_links(path)
 
 
+def test_blocks_count_from_the_first(tmp_path):
+    saved = torch.load(save(tmp_path / "c.pth"))
+    saved["meta"]["attention_links"]["ranges"] = [(-3, 3)] * 4  # Python counts it from the end
+    torch.save(saved, tmp_path / "c.pth")
+    with pytest.raises(ValueError, match=r"meta\['attention_links'\] does not describe"):
+        read_links(str(tmp_path / "c.pth"))
+
+
 @pytest.mark.parametrize("wrong", [None, dict(state_dict=[1]), dict(state_dict={"a": 1})])
 def test_links_that_are_no_links_are_refused_by_the_reader_and_by_the_task(tmp_path, wrong):
     path, one, links = save_timm(tmp_path / "c.pth", task_state=dict(links=wrong))

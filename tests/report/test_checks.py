@@ -54,9 +54,10 @@ def test_run_without_links_has_no_warnings():
         (changed({"link_weight": curve(2000)}, scheduled=False), "No LambdaDecayHook"),
         (changed({"link_distance": curve(0.2, 0.1, 0.2)}), "L_att did not fall: 0.2 at first"),
         (
-            changed({"guidance_distance": curve(0.1, 0.3)}),
+            changed({"guidance_distance": curve(0.1, 0.3), "loss_guidance": curve(2, 1)}),
             "The guidance did not fall: 0.1",
         ),
+        (changed({"loss_guidance": curve(0.1, 0.3)}), "The guidance did not fall: 0.1"),
         (
             changed({"accuracy/teacher_top1": curve(85.9, 85.9, 85.9)}),
             "is 85.9%, and its own run reached 91.0%, 5.1 points more",

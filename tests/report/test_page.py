@@ -47,7 +47,7 @@ def logged(work_dir, key):
     return {epoch: sum(values) / len(values) for epoch, values in by_epoch.items()}
 
 
-@pytest.mark.parametrize("key", ["accuracy/top1", "loss", "link_distance", "guidance_distance"])
+@pytest.mark.parametrize("key", ["accuracy/top1", "loss", "link_distance", "loss_guidance"])
 def test_numbers_of_a_curve_are_mean_lowest_and_highest_of_the_seeds(page, work_dirs, key):
     seeds = [logged(folder, key) for folder in work_dirs[:2]]
     _, (heads, *rows) = page.curve(key)

@@ -198,6 +198,12 @@ def test_timm_run_without_aal_has_the_loss_of_the_labels(tmp_path):
         "accuracy/top1": ([2], [20.0]),
     }
     assert (run.checkpoint, run.links.by_epoch, run.settings) == (None, {}, {})
+    guided = "epoch,train_loss,train_task_loss,train_guidance_loss\n0,3,2,1\n"
+    curves = read_recorded_run(write_timm_dir(tmp_path / "guided", guided)).curves
+    assert {key: values.tolist() for key, (_, values) in curves.items()} == {
+        **{"loss_with_links": [3], "loss": [2]},
+        "loss_guidance": [1],
+    }
 
 
 def test_facts_of_a_timm_run_are_those_of_its_options(tmp_path):
