@@ -187,6 +187,7 @@ def test_named_classes_exist(page):
 
 
 def resolves(name: str) -> bool:
+    name = name.removeprefix("mmpretrain.")
     if "." in name:
         module, _, attribute = name.rpartition(".")
         try:

@@ -171,6 +171,7 @@ def test_an_excerpt_is_in_its_file(page, block):
 
 
 def is_registered(name: str) -> bool:
+    name = name.removeprefix("mmpretrain.")  # the scope, in a config of another package
     if "." in name:
         module, _, attribute = name.rpartition(".")
         return hasattr(importlib.import_module(module), attribute)

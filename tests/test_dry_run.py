@@ -151,17 +151,22 @@ def test_wrappers_of_missing_data_have_their_own_length(tmp_path, dataset, image
     cfg.train_dataloader.dataset = dataset
     checked(cfg)
     tried = dry_run(cfg, 1.0)
-    assert any(f"3 epochs of {images // 4}," in words for words in tried.lines)
+    assert any(
+        f"3 epochs of {images // 4}, {3 * images // 4:,} in all" in words for words in tried.lines
+    )
+    hours = 3 * images / 3600  # one image a second
+    assert any(f"{hours:.1f} hours at 1 images/s (given)" in words for words in tried.lines)
     assert any("expected at" in words for words in tried.missing)
+    assert any("1000 images are assumed" in words for words in tried.missing)
 
 
-def test_wrappers_of_images_that_are_there(tmp_path):
+def test_the_real_length_is_taken_where_the_data_are_there(tmp_path):
     cfg = config(tmp_path)
-    data = cfg.train_dataloader.dataset
+    data = dict(cfg.train_dataloader.dataset, num_images=24)
     cfg.train_dataloader.dataset = dict(type="ConcatDataset", datasets=[data, data])
     checked(cfg)
     tried = dry_run(cfg, 1.0)
-    assert any("3 epochs of 20," in words for words in tried.lines) and not tried.missing
+    assert any("3 epochs of 12, 36 in all" in words for words in tried.lines) and not tried.missing
 
 
 @pytest.mark.parametrize("there", [True, False])
@@ -253,40 +258,10 @@ def test_made_up_images_go_through_the_pipeline_and_are_the_same_each_time():
     assert torch.equal(one["inputs"], again["inputs"]) and int(one["data_samples"].gt_label) == 1
     small = MadeUpImages(5, [dict(type="PackInputs")], classes=3, size=(32, 32))
     assert small[0]["inputs"].shape == (3, 32, 32)
-
-
-def test_the_real_length_is_taken_where_the_data_are_there(tmp_path):
-    cfg = config(tmp_path)
-    cfg.train_dataloader.dataset.num_images = 24
-    tried = dry_run(cfg, 1.0)
-    assert any("3 epochs of 6, 18 in all" in words for words in tried.lines)
-    assert not tried.missing
+    boxed = MadeUpImages(1, [dict(type="CropToBox"), dict(type="PackInputs")], 2, (40, 60))
+    assert boxed[0]["inputs"].shape == (3, 20, 30)  # the middle half of both sides
 
 
 def test_help_shows_both_sets_of_options():
     text = launch(sys.executable, "tools/train.py", "--help")
     assert "--dry-run" in text and "--cfg-options" in text
-
-
-def test_boxes_are_made_up_too_and_crops_to_them_are_not_empty():
-    from mmengine.registry import init_default_scope
-
-    init_default_scope("mmpretrain")
-    steps = [dict(type="CropToBox"), dict(type="PackInputs")]
-    image = MadeUpImages(1, steps, classes=2, size=(40, 60))[0]["inputs"]
-    assert image.shape == (3, 20, 30)  # the middle half of both sides
-
-
-def test_a_length_that_is_not_known_is_said_to_be_assumed(tmp_path):
-    cfg = config(tmp_path)
-    steps = [dict(type="LoadImageFromFile"), dict(type="Resize", scale=24), dict(type="PackInputs")]
-    steps[1]["scale"] = (24, 24)
-    cfg.train_dataloader.dataset = dict(
-        type="ClassBalancedSubset",
-        fraction=0.5,
-        dataset=dict(type="CustomDataset", data_root=str(tmp_path / "no"), pipeline=steps),
-    )
-    tried = dry_run(cfg, 1.0)
-    assert any("1000 images are assumed" in words for words in tried.missing)
-    assert any("3 epochs of 125, 375 in all" in words for words in tried.lines)  # half of 1000 by 4
-    assert any("0.4 hours at 1 images/s (given)" in words for words in tried.lines)  # 1500 s

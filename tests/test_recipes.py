@@ -6,6 +6,10 @@ by MMEngine from the config (tests/recipes/built.py), not read in it.
 
 import pytest
 
+from aal_plugin.mm.configs.reading import read_config
+from aal_plugin.mm.dry_run import dry_run
+from aal_plugin.mm.runs.protection import checked
+
 from .recipes import attention_transfer, deit, locality_guidance
 from .recipes.built import FOLDER, built, differences
 
@@ -27,6 +31,20 @@ def test_every_config_of_a_paper_has_its_recipe():
         if path.parent.name not in ("_base_", "folder") and not any(o in path.stem for o in ours)
     }
     assert names == set(RECIPES)
+
+
+def test_a_dry_run_of_cifar100_says_what_the_run_would_be(tmp_path, monkeypatch):
+    """Without the images and the teacher, which MMPretrain and another run would bring."""
+    monkeypatch.chdir(tmp_path)
+    cfg = read_config(FOLDER / "cifar100" / "aal-guidance_deit-t_cifar100.py")
+    checked(cfg)
+    tried = dry_run(cfg, 100.0)
+    text = "\n".join(tried.lines)
+    assert "300 epochs of 390, 117,000 in all" in text
+    assert "block 1 ← backbone.layer1, block 7 ← backbone.layer2, block 12 ←" in text
+    assert "loss_link" in tried.lines[-2] and "loss_guidance" in tried.lines[-2]
+    (missing,) = tried.missing
+    assert "work_dirs/resnet-56_cifar100/epoch_300.pth" in missing
 
 
 def test_lr_is_scaled_to_the_batch():

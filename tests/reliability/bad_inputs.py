@@ -94,7 +94,11 @@ SETTINGS: list[tuple[str, object, tuple[str, ...]]] = [
     ("model.link_head", dict(type="AttentionTransfer"), ("AttentionTransfer",)),
     ("model.transfer_head", dict(type="AttentionLinkHead"), ("transfer_head", "AttentionLinkHead")),
     ("model.data_preprocessor.to_rgb", False, ("to_rgb=False", "images_rgb")),
-    ("model.backbone.arch", "deit-x", ("model.backbone.arch='deit-x'", "'deit-s'", "deit-tiny")),
+    (
+        "model.backbone.arch",
+        "deit-x",
+        ("model.backbone.arch='deit-x'", "did you mean 'deit-", "deit-tiny"),
+    ),
     (
         "model.link_head.attention_layers",
         dict(attentions="layers.*.attn", attention="layers.*.attn"),

@@ -92,7 +92,7 @@ def _wrong_names(key: str, part: dict) -> Iterator[str]:
     name, known = type_name(part), ours()
     if isinstance(arch := part.get("arch"), str):
         archs = getattr(dict(registered()).get(name), "arch_zoo", None) or {arch: None}
-        if arch.lower() not in archs:
+        if not {arch, arch.lower()} & set(archs):
             near = difflib.get_close_matches(arch, archs, n=1, cutoff=0)
             yield f"{key}.arch={arch!r}; did you mean {near[0]!r}? {name} has {', '.join(archs)}"
     if name not in known:

@@ -81,7 +81,9 @@ def _check_folders(name: str, dataset: dict[str, Any], folder: Path) -> None:
     classes = dataset.get("classes") or (dataset.get("metainfo") or {}).get("classes")
     if classes is None and type_name(dataset) == "ImageNet":
         classes = IMAGENET_CATEGORIES
-    if isinstance(classes, (list, tuple)) and folder.is_dir():
+    if not isinstance(classes, (list, tuple)) or not dataset.get("with_label", True):
+        return
+    if folder.is_dir():
         count = sum(entry.is_dir() for entry in folder.iterdir())
         if count != len(classes):
             raise ValueError(

@@ -12,7 +12,6 @@ class Wrapper:
     """A data set that shows the images of its `dataset`; MMEngine asks these of every data set."""
 
     dataset: Any
-    _fully_initialized: bool
 
     @property
     def metainfo(self) -> dict:
@@ -21,9 +20,6 @@ class Wrapper:
     @property
     def CLASSES(self) -> Any:
         return self.dataset.CLASSES
-
-    def full_init(self) -> None:
-        raise NotImplementedError
 
     def inside(self, idx: int) -> int:
         """The index in `dataset` of a sample."""

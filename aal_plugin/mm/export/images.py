@@ -30,22 +30,23 @@ def noise_for(student: ImageClassifier, config: Config, size: Size | None = None
     Raises:
         ValueError: a size that is no whole number, or that the student does not take.
     """
-    found = {
-        "--image-size": checked_size("--image-size", size),
-        "the backbone": image_size_of(student.backbone),
-        "the test pipeline": _after_the_pipeline(config),
-        "nothing in the config, so 224 is assumed": (224, 224),
+    sources: dict[str, Callable[[], tuple[int, int] | None]] = {
+        "as --image-size says": lambda: checked_size("--image-size", size),
+        "as the backbone says": lambda: image_size_of(student.backbone),
+        "as the test pipeline makes them": lambda: _after_the_pipeline(config),
+        "assumed, because neither backbone nor test pipeline says": lambda: (224, 224),
     }
-    source, (height, width) = next((s, size) for s, size in found.items() if size is not None)
+    found = ((source, read()) for source, read in sources.items())
+    source, shape = next((source, shape) for source, shape in found if shape is not None)
     channels = image_channels_of(student.backbone)
-    images = torch.randn(2, channels, height, width, generator=torch.Generator().manual_seed(0))
+    images = torch.randn(2, channels, *shape, generator=torch.Generator().manual_seed(0))
     try:
         with torch.no_grad():
             student(images)
     except Exception as error:  # of a lab's own backbone too
         raise ValueError(
-            f"the student does not take images of {height}×{width} ({source} says so): {error}; "
-            "give the size that it was trained with as --image-size"
+            f"the student does not take images of {shape[0]}×{shape[1]} ({source}): {error}; set "
+            "--image-size to the size that it was trained with"
         ) from error
     return images
 

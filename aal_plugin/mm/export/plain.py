@@ -20,7 +20,7 @@ from aal_plugin.mm.models.classifier import AALClassifier
 from aal_plugin.mm.models.heads.teacher_head import HEADS
 
 # The keys of an AALClassifier that an ImageClassifier does not have.
-_OWN_KEYS = ("teacher", "images_rgb", "images_mean", "images_std", *HEADS)
+OWN_KEYS = ("teacher", "images_rgb", "images_mean", "images_std", *HEADS)
 # Where weights come from before training. The exported weights replace them, and need no download.
 _STARTS = ("init_cfg", "pretrained", "checkpoint_path")
 _TRAINING = ("train_cfg", "batch_augments")  # Mixup and the like
@@ -65,7 +65,7 @@ def trained_model(config: Config, state_dict: dict[str, Tensor], name: str) -> A
 
 def plain_model(config: Config) -> dict[str, Any]:
     """The model settings of the student as an ImageClassifier, without anything for training."""
-    given = {key: value for key, value in config.model.items() if key not in _OWN_KEYS}
+    given = {key: value for key, value in config.model.items() if key not in OWN_KEYS}
     model = _without(with_names(given), _STARTS + _TRAINING)
     if type_name(model) == "AALClassifier":
         model["type"] = "ImageClassifier"

@@ -139,7 +139,7 @@ def timm_model(name, **kwargs):
             "cait_xxs24_224",
             dict(depth_token_only=1),
             dict(attention="blocks.*.attn", num_prefix_tokens=0),
-            r"\(TalkingHeadAttn\) does not weigh its values with a softmax: .*proj_l, proj_w",
+            r"\(TalkingHeadAttn\) does not weigh its values with a softmax: .*proj_l, self.proj_w",
         ),
         (
             "xcit_nano_12_p16_224",
