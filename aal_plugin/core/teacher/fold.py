@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_flatten
 
 _PLAIN = (nn.BatchNorm2d, nn.SyncBatchNorm)
 
@@ -67,7 +67,7 @@ class _Source(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        for leaf in tree_leaves((args, kwargs or {})):
+        for leaf in tree_flatten((args, kwargs or {}))[0]:
             if isinstance(leaf, Tensor):
                 self.readers[_memory(leaf)] += 1
         return func(*args, **(kwargs or {}))
