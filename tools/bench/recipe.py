@@ -20,6 +20,8 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from aal_plugin.mm.runs.random_states import seed_every_image
+
 from .timing import Step, Timing, interleave
 
 CLOCKS = dict(wall=time.perf_counter, cpu=time.process_time)
@@ -78,6 +80,7 @@ def _step(cfg: Config, passes: int = 0) -> Step:
     """One training step with its batch, after as many passes over the data set."""
     runner = Runner.from_cfg(cfg)
     loader = runner.build_dataloader(cfg.train_dataloader, seed=0)
+    seed_every_image(loader, lambda: (0, 0, 0))  # as our launchers do
     optimizer = runner.build_optim_wrapper(cfg.optim_wrapper)
     batches = _endless(loader)
     model: Any = runner.model.train()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import re
@@ -31,8 +32,12 @@ def view_number(index: int, shown: int, views: int, seed: int = 0) -> int:
         >>> [view_number(index=2, shown=epoch, views=4) for epoch in range(5)]
         [11, 8, 9, 10, 11]
     """
-    offset = int(np.random.SeedSequence((seed, index)).generate_state(1)[0])
-    return index * views + (shown + offset) % views
+    return index * views + (shown + _offset(seed, index)) % views
+
+
+@functools.cache  # it takes as long as reading an image's maps
+def _offset(seed: int, index: int) -> int:
+    return int(np.random.SeedSequence((seed, index)).generate_state(1)[0])
 
 
 def read_key(folder: Path) -> dict[str, Any] | None:

@@ -44,7 +44,7 @@ class KeptMaps:
 
     Raises:
         ValueError: the folder holds maps of another teacher or of other images; names what differs.
-        OSError: the disk has less room than the missing entries need, or the folder is read-only.
+        OSError: the disk has less room than all entries need, or the folder cannot be made.
 
     Example:
         >>> import tempfile
@@ -67,11 +67,12 @@ class KeptMaps:
         self.views = views
         self.packing = Packing(shapes, bits)
         self.shapes = self.packing.shapes
-        self.entry = _SUM + self.packing.size
+        self.entry = _SUM + self.packing.size  # bytes
+        self.size = self.entry * views
         self._file = self.folder / "maps.bin"
         self._handles: dict[tuple[int, bool], int] = {}
-        of_maps = dict(views=views, shapes=self.shapes, bits=bits)
-        self.key: dict[str, Any] = json.loads(json.dumps(dict(key, **of_maps)))
+        whole = dict(key, views=views, shapes=self.shapes, bits=bits)
+        self.key: dict[str, Any] = json.loads(json.dumps(whole))
         # A folder whose key.json was deleted still holds maps that the key told apart.
         self._salt = zlib.crc32(json.dumps(self.key, sort_keys=True).encode())
         self._claim()
@@ -90,7 +91,8 @@ class KeptMaps:
         handle = self._handle(writing=False)
         if handle is None:
             return [None] * len(views)
-        return [self._whole(os.pread(handle, self.entry, view * self.entry)) for view in views]
+        found = (os.pread(handle, self.entry, view * self.entry) for view in views)
+        return [np.frombuffer(one, np.uint8) if self._is_whole(one) else None for one in found]
 
     def write(self, views: Sequence[int], entries: np.ndarray) -> None:
         """Keep the entries (B, entry) of these views."""
@@ -117,11 +119,6 @@ class KeptMaps:
         """Whether every view has its entry; reads the whole file."""
         return all(entry is not None for view in range(self.views) for entry in self.read([view]))
 
-    @property
-    def size(self) -> int:
-        """Bytes of all entries."""
-        return self.entry * self.views
-
     def _claim(self) -> None:
         """Check the folder's key, or make it if there is none."""
         theirs = read_key(self.folder)
@@ -147,9 +144,9 @@ class KeptMaps:
         if free < missing:
             raise OSError(
                 errno.ENOSPC,
-                f"kept_maps={str(self.folder)!r} needs {missing / 1e9:.2f} GB more for "
-                f"{self.views} views, but the disk has {free / 1e9:.2f} GB free; choose fewer "
-                "views or another folder",
+                f"kept_maps={str(self.folder)!r} needs {missing / 1e9:.2f} GB more for {self.views}"
+                f" views, but the disk has {free / 1e9:.2f} GB free; choose fewer views or another "
+                "folder",
             )
 
     def _handle(self, writing: bool) -> int | None:
@@ -174,11 +171,9 @@ class KeptMaps:
     def _checksum(self, body: bytes) -> int:
         return zlib.crc32(body, self._salt) or 1  # a hole in the file reads as zeros
 
-    def _whole(self, data: bytes) -> np.ndarray | None:
-        if len(data) != self.entry:
-            return None
-        whole = int.from_bytes(data[:_SUM], "little") == self._checksum(data[_SUM:])
-        return np.frombuffer(data, dtype=np.uint8) if whole else None
+    def _is_whole(self, data: bytes) -> bool:
+        given = int.from_bytes(data[:_SUM], "little")
+        return len(data) == self.entry and given == self._checksum(data[_SUM:])
 
     def __getstate__(self) -> dict[str, Any]:
         return dict(self.__dict__, _handles={})
@@ -187,13 +182,12 @@ class KeptMaps:
 class KeptTeacher:
     """A teacher whose maps of known views come from `KeptMaps`; it runs for the others alone.
 
-    If one view of a batch is missing, the teacher runs for the whole batch: an image's maps may
-    depend on its batch in the last bit, and a resumed run must compute what an unbroken one does.
-    It returns what was kept, so that the first use of a view equals the later ones to the bit.
+    If one view of a batch is missing, the teacher runs for the whole batch: an image's maps depend
+    on its batch in the last bit, and a resumed run must compute what an unbroken one does. What it
+    returns is what was kept: the first use of a view equals the later ones to the bit.
 
     Args:
         teacher: images (B, 3, H, W) → (maps of each level, logits).
-        kept: where the maps are.
         antialias: smooth before a map is made smaller, as links with `antialias` do.
 
     Example:
@@ -212,9 +206,7 @@ class KeptTeacher:
         kept: KeptMaps,
         antialias: bool = False,
     ) -> None:
-        self.teacher = teacher
-        self.kept = kept
-        self.antialias = antialias
+        self.teacher, self.kept, self.antialias = teacher, kept, antialias
         self.passes = 0  # batches for which the teacher has run
 
     def __call__(
@@ -226,7 +218,6 @@ class KeptTeacher:
         """Maps (B, C, h, w) of each level, on the images' device.
 
         Args:
-            images: (B, 3, H, W).
             views: the number of each image's view, from 0 to V - 1.
             entries: what a loader's worker has read already; the others are read here.
         """
@@ -253,6 +244,6 @@ class KeptTeacher:
 
     def _unpacked(self, entries: np.ndarray, device: torch.device) -> list[Tensor]:
         given = torch.from_numpy(entries)
-        # From pinned memory, nothing waits for the copy.
-        given = given.pin_memory() if device.type == "cuda" else given
+        if device.type == "cuda":  # from pinned memory, nothing waits for the copy
+            given = given.pin_memory()
         return self.kept.unpacked(given.to(device, non_blocking=True))

@@ -18,7 +18,7 @@ from aal_plugin.core.settings import check_whole
 from aal_plugin.core.teacher.kept_key import images_sum, view_number, words_of
 from aal_plugin.core.teacher.kept_maps import KeptMaps
 from aal_plugin.core.teacher.packing import check_bits
-from aal_plugin.mm.runs.random_states import seeded_item
+from aal_plugin.mm.runs.random_states import seeded_item, states_restored
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,8 @@ class RepeatedViews:
         """The sample after the pipeline; its metainfo `view` says which view it shows."""
         shown = int(self._shown[idx])
         self._shown[idx] += 1
-        return self._sample(idx, shown)
+        with states_restored(always=True):
+            return self._sample(idx, shown)
 
     @force_full_init
     def placed_item(self, idx: int, numbers: tuple[int, ...]) -> Any:

@@ -74,6 +74,7 @@ def _kept_teacher(model: AALClassifier, images: Tensor, view: Any) -> KeptTeache
     else:
         shapes = kept_shapes(late(images[:1])[0], grid)
     kept = KeptMaps(view.folder, view.count, shapes, key, view.bits)
+    kept.check_room()
     print_log(
         f"kept maps: {view.count} views in {view.folder}, {kept.size / 1e9:.2f} GB in all",
         logger="current",

@@ -89,18 +89,13 @@ def seed_every_image(loader: DataLoader, numbers: Callable[[], tuple[int, ...]])
 
 
 def _items(dataset: Any, places: Sequence[Place]) -> list[Any]:
-    item = getattr(dataset, "placed_item", partial(_item, dataset))
-    with _states_restored():
+    item = getattr(dataset, "placed_item", partial(seeded_item, dataset))
+    with states_restored():
         return [item(*place) for place in places]
 
 
 def seeded_item(dataset: Any, index: int, numbers: tuple[int, ...]) -> Any:
-    """`dataset[index]` with random transforms that `numbers` seed; restores the random states."""
-    with _states_restored(always=True):
-        return _item(dataset, index, numbers)
-
-
-def _item(dataset: Any, index: int, numbers: tuple[int, ...]) -> Any:
+    """`dataset[index]` with random transforms that `numbers` seed; see `states_restored`."""
     seed = int(np.random.SeedSequence(numbers).generate_state(1)[0])
     random.seed(seed)
     np.random.seed(seed)
@@ -130,7 +125,8 @@ def named_item(dataset: Any, index: int) -> Any:
 
 
 @contextmanager
-def _states_restored(always: bool = False) -> Iterator[None]:
+def states_restored(always: bool = False) -> Iterator[None]:
+    """Leave the random states as they were; in a loader's worker only if `always`."""
     if get_worker_info() is not None and not always:
         yield
         return
