@@ -46,8 +46,11 @@ def _facts(options: dict[str, Any]) -> dict[str, str]:
         course = ("gammas", "milestones", "stop_epoch", "start_epoch", "final", "warmup_epochs")
         given = [f"{name} {options[f'aal_{name}']}" for name in course if get(f"aal_{name}")]
         facts["λ"] = f"{get('aal_loss_weight', 2000.0):g}, {', '.join(given) or 'no decay'}"
-    if get("aal_distill"):
-        facts["Other losses"] = f"{get('aal_distill')} distillation"
+    others = [f"{get('aal_distill')} distillation"] if get("aal_distill") else []
+    if get("aal_guidance"):
+        others.append(f"locality guidance, weight {get('aal_guidance')}")
+    if others:
+        facts["Other losses"] = ", ".join(others)
     if get("opt"):
         facts["Optimizer"] = f"{get('opt')}, lr {get('lr') or get('lr_base')}"
     return facts

@@ -392,7 +392,7 @@ def test_train_py_before_the_trainable_module_is_refused():
         (
             "create_optimizer_v2(task.get_trainable_module(),",
             "create_optimizer_v2(model,",
-            "optimizer does not have the links' parameters",
+            "optimizer does not have the parameters of links",
         ),
         (
             "    task = ClassificationTask(",

@@ -87,8 +87,13 @@ def counted(ours):
     return passes
 
 
-def test_loss_and_gradients_are_those_of_a_live_teacher_which_then_never_runs(tmp_path):
-    live, kept, again = task(), task(), task()
+@pytest.mark.parametrize(
+    "settings",
+    [{}, dict(map_size=2, antialias=True), dict(guidance=2.5), dict(links=None, guidance=2.5)],
+    ids=["links", "smoothed", "links and guidance", "guidance"],
+)
+def test_loss_and_gradients_are_those_of_a_live_teacher_which_then_never_runs(tmp_path, settings):
+    live, kept, again = task(**settings), task(**settings), task(**settings)
     for ours in (kept, again):
         ours.keep_maps(str(tmp_path), 9, dict(images="a"), (3, 32, 32))
     images, target = batch()
@@ -101,7 +106,7 @@ def test_loss_and_gradients_are_those_of_a_live_teacher_which_then_never_runs(tm
         result = ours(images, target, views=[3, 0, 8, 7])
         result["loss"].backward()
         assert len(passes) == calls
-        torch.testing.assert_close(result["link_loss"], expected["link_loss"], rtol=1e-3, atol=0)
+        torch.testing.assert_close(result["loss"], expected["loss"], rtol=1e-3, atol=0)
         grads = gradients(ours.get_trainable_module())
         for name, gradient in reference.items():
             gap = (gradient - grads[name]).norm() / gradient.norm().clamp_min(1e-12)
