@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import re
-import shutil
 import sys
 import warnings
 from pathlib import Path
+
+from docutils import nodes
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -19,11 +20,19 @@ project = "aal_plugin"
 author = "The aal_plugin maintainers"
 html_title = "aal_plugin"
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-root_doc = "README"
-include_patterns = [
-    "*.md",
+extensions = [
+    "myst_nb",  # the pages, and the notebook, which it runs
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx_copybutton",
+    "sphinx_design",  # the cards of the start page
+]
+root_doc = "docs/index"
+include_patterns = [  # the README is GitHub's start page; docs/index.md is the site's
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
     "docs/*.md",
+    "docs/*.ipynb",
     "docs/api/*.md",
     "configs/README.md",
     "configs/*/README.md",
@@ -34,11 +43,21 @@ html_theme = "furo"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_show_sphinx = False
+html_show_copyright = False
 html_copy_source = False
 pygments_style = "friendly"
 pygments_dark_style = "github-dark"
 
 myst_heading_anchors = 3
+myst_enable_extensions = ["colon_fence"]
+nb_execution_mode = "cache"  # it runs again when its code changes
+nb_execution_cache_path = str(ROOT / "docs/_build/.jupyter_cache")
+nb_execution_in_temp = True
+nb_execution_raise_on_error = True
+nb_execution_timeout = 1800
+nb_merge_streams = True
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
 autodoc_member_order = "bysource"
 autodoc_inherit_docstrings = False
 autodoc_typehints_format = "short"
@@ -48,58 +67,6 @@ napoleon_google_docstring = True
 napoleon_use_rtype = False
 default_role = "code"  # docstrings have single backticks, as Markdown has
 highlight_language = "none"
-
-CONTENTS = """
-
-```{toctree}
-:hidden:
-:caption: Use
-
-docs/guide
-docs/students
-docs/teachers
-docs/any_loop
-docs/timm
-docs/distillation
-docs/logging
-docs/report
-docs/analysis
-docs/reliability
-docs/glossary
-```
-
-```{toctree}
-:hidden:
-:caption: Results
-
-docs/results
-docs/benchmark
-docs/gpu
-configs/README
-configs/baselines/README
-configs/deit/README
-configs/attention_transfer/README
-configs/shapes/README
-configs/folder/README
-```
-
-```{toctree}
-:hidden:
-:caption: Code
-
-docs/api/core
-docs/api/mm
-docs/api/timm
-CONTRIBUTING
-CHANGELOG
-```
-"""
-
-
-def add_contents(app, docname: str, source: list[str]) -> None:
-    """The side bar; on GitHub the README has a table of pages instead."""
-    if docname == root_doc:
-        source[0] += CONTENTS
 
 
 def as_rst(app, what, name, obj, options, lines: list[str]) -> None:
@@ -113,13 +80,25 @@ def as_rst(app, what, name, obj, options, lines: list[str]) -> None:
             lines[number] = "".join(parts)
 
 
+def keep_together(app, doctree) -> None:
+    """`29.8 ± 0.7` and `+0.0 to +1.0` stay on one line, in tables above all."""
+    for text in list(doctree.findall(nodes.Text)):
+        whole = re.sub(r"(?<=\d) (±|to) (?=[-+−\d])", "\u00a0\\1\u00a0", text)
+        if whole != text:
+            text.parent.replace(text, nodes.Text(whole))
+
+
 def add_index(app, exception: Exception | None) -> None:
-    """index.html is the README's page."""
+    """The top folder's index.html leads to the start page."""
     if exception is None and app.builder.name == "html":
-        shutil.copyfile(Path(app.outdir) / "README.html", Path(app.outdir) / "index.html")
+        start = f"{root_doc}.html"
+        (Path(app.outdir) / "index.html").write_text(
+            f'<!doctype html><meta http-equiv="refresh" content="0; url={start}">'
+            f'<title>{html_title}</title><a href="{start}">{html_title}</a>\n'
+        )
 
 
 def setup(app) -> None:
-    app.connect("source-read", add_contents)
     app.connect("autodoc-process-docstring", as_rst, priority=400)
+    app.connect("doctree-read", keep_together)
     app.connect("build-finished", add_index)

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aal_plugin.core.settings import check_number, check_whole
+from aal_plugin.older_releases import is_compiling
 
 from .first_batch import contradiction
 
@@ -134,7 +135,7 @@ class TeacherImages(nn.Module):
         Raises:
             ValueError: values that images of this mean and std cannot have.
         """
-        if not self._unchecked or torch.compiler.is_compiling() or images.is_meta:
+        if not self._unchecked or is_compiling() or images.is_meta:
             return
         self._unchecked = False
         mean, std, advice = self._said

@@ -89,6 +89,7 @@ class AALClassifier(ImageClassifier):
         super().__init__(backbone=backbone, neck=neck, head=head, **kwargs)
         make_drop_rates_compilable(self)
         self._kept: KeptTeacher | None = None
+        self._distilled = self.with_head and is_distilled(self.head)
         # A random stream of their own: with one seed the student starts, sees batches and drops
         # units as it would without a teacher.
         with torch.random.fork_rng(devices=[]):
@@ -184,7 +185,7 @@ class AALClassifier(ImageClassifier):
             changed = loss.label_losses(step)
             if changed is not None:
                 return changed
-        if is_distilled(self.head):  # MMPretrain itself cannot train these heads
+        if self._distilled:  # MMPretrain itself cannot train these heads
             return step.label_losses(predicted(step.student_logits()))
         return dict(self.head.loss(step.feats, step.data_samples))
 
