@@ -149,7 +149,7 @@ def test_sums_of_an_epoch_share_no_memory_with_a_steps_outputs_and_keep_no_graph
     with torch.no_grad():
         first.zero_()
     assert ours.epoch_metrics()["task_loss"] == expected > 0
-    assert not any(total.requires_grad for total, _ in ours._sums.values())
+    assert not any(total.requires_grad for total, _ in ours._losses._sums.values())
 
 
 def test_teacher_is_in_no_state_and_stays_in_eval():
