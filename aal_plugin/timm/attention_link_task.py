@@ -6,8 +6,6 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import torch
-from timm.task import ClassificationTask
 from timm.utils import unwrap_model
 from torch import Tensor, nn
 
@@ -29,12 +27,12 @@ from .channel_means import one_per_channel
 from .distillation import Distillation
 from .epoch_losses import EpochLosses
 from .linked_student import TimmLinkedStudent
-from .task_state import load_task_state, task_state
+from .linked_task import LinkedTask
 
 _logger = logging.getLogger(__name__)
 
 
-class AttentionLinkTask(ClassificationTask):
+class AttentionLinkTask(LinkedTask):
     """Trains a ViT with attention links to a frozen CNN (AAL, Eq. 6) in timm's trainer.
 
     The trainable module is a `TimmLinkedStudent`; the teacher is in no state dict, no optimizer and
@@ -112,20 +110,11 @@ class AttentionLinkTask(ClassificationTask):
         self.trainable_module = linked
         self.set_epoch(0)
         if self.verbose:
-            counts = {
-                name: sum(parameter.numel() for parameter in part.parameters())
-                for name, part in linked.parts.items()
-            }
-            told = " and ".join(f"{count:,} parameters of {name}" for name, count in counts.items())
+            count = sum(parameter.numel() for parameter in linked.added_parameters())
             _logger.info(
-                f"{type(self).__name__}: {told}, to {sum(teacher.channels)} teacher channels, "
-                f"λ={self.link_weight:g}"
+                f"{type(self).__name__}: {count:,} parameters of {' and '.join(linked.parts)} to "
+                f"{sum(teacher.channels)} teacher channels, λ={self.link_weight:g}"
             )
-
-    @property
-    def teacher(self) -> FrozenTeacher:
-        """The frozen teacher."""
-        return self._teacher.module
 
     def keep_maps(
         self, folder: str, views: int, shown: Mapping[str, Any], image_size: tuple[int, int, int]
@@ -157,7 +146,8 @@ class AttentionLinkTask(ClassificationTask):
         """Set λ for the steps of this epoch (0-based), resumed or not."""
         # A Python number, multiplied outside the compiled module: a new λ does not recompile it,
         # and no step waits for the device to test whether λ is 0.
-        self.link_weight = link_weight(epoch, self.loss_weight, *self._schedule)
+        scheduled = link_weight(epoch, self.loss_weight, *self._schedule)
+        self.link_weight = scheduled if self._linked else 0.0
         self._losses = EpochLosses()
 
     def epoch_metrics(self) -> dict[str, float]:
@@ -194,18 +184,19 @@ class AttentionLinkTask(ClassificationTask):
                 f"targets of shape {tuple(target.shape)} and type {target.dtype}; multi-label "
                 "training needs (batch, classes) of a floating type"
             )
-        active, distill = self.link_weight > 0 and self._linked, self.distill
+        active, distill = self.link_weight > 0, self.distill
+        needed = active or self._guided
         activations: Any = None
         teacher_logits: Any = None
-        if (active or self._guided) and self.kept is not None and views is not None:
+        if needed and self.kept is not None and views is not None:
             unwrap_model(self.teacher).images.check(input)
             activations = self.kept(input, views)
-        elif active or self._guided or distill is not None:
+        elif needed or distill is not None:
             activations, teacher_logits = self.teacher(input, with_logits=distill is not None)
-        if not (active or self._guided):
-            activations = None
         try:
-            output, distance, *guidance = self.trainable_module(input, activations, active)
+            output, distance, *guidance = self.trainable_module(
+                input, activations if needed else None, active
+            )
         except BaseException:  # out here, for the module may be compiled
             unwrap_model(self.trainable_module).discard()
             raise
@@ -225,58 +216,3 @@ class AttentionLinkTask(ClassificationTask):
             losses = {name: result[name] for name in result if "loss" in name}
             self._losses.add(losses, **(dict(link_distance=distance) if active else {}))
         return result
-
-    def compile(
-        self, backend: str = "inductor", mode: str | None = None, **compile_kwargs: Any
-    ) -> nn.Module:
-        """Compile student with links, student alone, and teacher; before DDP, after EMA."""
-
-        def compiled(module: nn.Module) -> Any:
-            return torch.compile(module, backend=backend, mode=mode, **compile_kwargs)
-
-        self.eval_model = compiled(self.trainable_module.student)
-        self.trainable_module = compiled(self.trainable_module)
-        self._teacher = Unregistered(compiled(self.teacher))
-        return self.eval_model
-
-    def prepare_distributed(
-        self, device_ids: list | None = None, **ddp_kwargs: Any
-    ) -> AttentionLinkTask:
-        """Wrap student and links in DDP; the teacher is none of its concern."""
-        # DDP takes no device ids for modules on the CPU, and train.py hands it `device_ids=[cpu]`.
-        on_cpu = next(self.trainable_module.parameters()).device.type == "cpu"
-        return super().prepare_distributed(None if on_cpu else device_ids, **ddp_kwargs)
-
-    def get_eval_model(
-        self, module: nn.Module | None = None, ema: bool = False
-    ) -> nn.Module | None:
-        """The plain student, or its EMA copy; None before `setup_ema`."""
-        resolved = super().get_eval_model(module=module, ema=ema)
-        linked = unwrap_model(resolved)
-        return linked.student if isinstance(linked, TimmLinkedStudent) else resolved
-
-    def get_clip_parameters(self, exclude_head: bool = False) -> list[nn.Parameter]:
-        """Student, links and guidance; `exclude_head` leaves the student's last two out."""
-        linked = unwrap_model(self.trainable_module)
-        student = list(linked.student.parameters())
-        return [*(student[:-2] if exclude_head else student), *linked.added_parameters()]
-
-    def get_task_state(self, module: nn.Module | None = None, ema: bool = False) -> dict[str, Any]:
-        module = module if module is not None else self.get_trainable_module(ema=ema)
-        return {} if module is None else task_state(unwrap_model(module))
-
-    def load_task_state(
-        self,
-        state: dict[str, Any] | None,
-        strict: bool = True,
-        module: nn.Module | None = None,
-        ema: bool = False,
-    ) -> None:
-        module = module if module is not None else self.get_trainable_module(ema=ema)
-        load_task_state(unwrap_model(module), state or {}, strict)
-
-    def _apply(
-        self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any
-    ) -> AttentionLinkTask:
-        self._teacher.apply(fn)
-        return super()._apply(fn, *args, **kwargs)

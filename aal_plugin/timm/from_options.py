@@ -14,6 +14,7 @@ import yaml
 from aal_plugin.checkpoint_file import check_checkpoint
 from aal_plugin.core import TimmTeacher, paper_course
 from aal_plugin.core.student.by_name import AttentionLayers
+from aal_plugin.process import searched_in
 
 from .distillation import Distillation
 from .options import given
@@ -24,7 +25,28 @@ _NOT_WITH_AAL = dict(
     naflex_loader="drop it",
     torchscript="drop it",
 )
+_BY_NAME = ("hfds/", "hfids/", "tfds/", "wds/")  # data sets that other libraries find by name
 _FILES = ("resume", "initial_checkpoint", "pretrained_path", "aal_teacher_checkpoint")
+
+
+def check_data(args: Namespace) -> None:
+    """Check that there are images, of which timm's own error has no words.
+
+    Raises:
+        FileNotFoundError, ValueError: --data-dir is missing, or does not exist.
+    """
+    kind = (getattr(args, "dataset", None) or "").lower()
+    loaded = kind.startswith(_BY_NAME) or getattr(args, "dataset_download", False)
+    if not hasattr(args, "data_dir") or loaded:
+        return
+    folder = args.data_dir or getattr(args, "data", None)
+    advice = "give a folder that holds train and validation, with one folder of images a class"
+    if not folder:
+        raise ValueError(f"--data-dir is missing; {advice}")
+    if not Path(folder).exists():
+        raise FileNotFoundError(
+            f"--data-dir {folder!r}: no such folder{searched_in(folder)}; {advice}"
+        )
 
 
 def check_files(args: Namespace) -> None:

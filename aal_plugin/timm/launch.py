@@ -18,20 +18,20 @@ from timm.utils import unwrap_model
 from aal_plugin.checkpoint_file import check_checkpoint
 from aal_plugin.process import searched_in
 
-from .from_options import build_teacher, check_files, task_settings
+from .from_options import build_teacher, check_data, check_files, task_settings
 from .launched_task import LaunchedTask
-from .options import add_options, check_names, in_options
+from .options import add_options, check_names, errors_in_options, let_the_first_rank_tell
 from .repeated_views import check_views, with_views
 
 _TASKS = ("ClassificationTask", "MultiLabelClassificationTask")
 
 
-def load_script(path: str) -> Any:
-    """Import a train.py as a module, after checking that it has the parts that AAL needs.
+def check_script(path: str) -> None:
+    """Check that a train.py has the parts that AAL needs, without running it.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: parts are missing; the message lists them. The script has not run then.
+        ValueError: parts are missing; the message lists them.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(
@@ -43,6 +43,10 @@ def load_script(path: str) -> Any:
             f"{path}: AAL cannot be added to this script, because it lacks "
             f"{'; '.join(missing)}. The train.py of timm 1.0.27 and later has all of these"
         )
+
+
+def load_script(path: str) -> Any:
+    """Import a train.py as a module."""
     name = Path(path).stem
     loader = SourceFileLoader(name, path)  # for a name without .py too
     spec = importlib.util.spec_from_file_location(name, path, loader=loader)
@@ -90,22 +94,25 @@ def put_task_in(script: Any) -> None:
 
     def parse(*given: Any, **options: Any) -> tuple[Namespace, list[str]]:
         args, unknown = parse_known_args(*given, **options)
-        try:
+        with errors_in_options():
             check_names(args, unknown)
             settings = task_settings(args)
+            check_data(args)
             if args.aal_views is not None or args.aal_kept_maps is not None:
                 check_views(args)
                 script.create_loader = with_views(create_loader, args)
             check_files(args)
             teacher = build_teacher(args)
-        except (FileNotFoundError, ValueError) as error:
-            # Without argparse's usage: that of train.py is longer than a screen.
-            parser.exit(2, f"{parser.prog}: error: {in_options(error)}\n")
         for name, task in tasks.items():
             parts = dict(args=args, built_teacher=teacher, settings=settings)
             setattr(script, name, type("AttentionLinkTask", (LaunchedTask, task), parts))
         return args, unknown
 
+    def error(message: str) -> None:
+        let_the_first_rank_tell()
+        tell(message)
+
+    tell, parser.error = parser.error, error
     parser.parse_known_args = parse
     script.train_one_epoch = setting_the_epoch(script.train_one_epoch)
     if hasattr(script, "resume_task_checkpoint"):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 from aal_plugin.core import FrozenTeacher
 
 from .attention_link_task import AttentionLinkTask
-from .options import in_options
+from .options import errors_in_options
 from .repeated_views import RepeatedViews, label_and_view
 
 
@@ -31,7 +30,7 @@ class LaunchedTask(AttentionLinkTask):
     def __init__(self, model: nn.Module, *given: Any, **kwargs: Any) -> None:
         data = resolve_data_config(vars(self.args), model=model)
         kwargs.update(self.settings, mean=data["mean"], std=data["std"])
-        with _errors_in_options():
+        with errors_in_options():
             super().__init__(model, self.built_teacher, *given, **kwargs)
         if getattr(self.args, "channels_last", False):
             self.teacher.to(memory_format=torch.channels_last)
@@ -39,18 +38,17 @@ class LaunchedTask(AttentionLinkTask):
     def start_epoch(self, epoch: int, loader: Any) -> None:
         """Set λ and the views of the epoch, before train.py starts its loader."""
         self.set_epoch(epoch)
-        folder = self.args.aal_kept_maps
         if self.args.aal_views is None:
             return
-        images = getattr(loader, "dataset", None)
-        if not isinstance(images, RepeatedViews):
-            raise ValueError(
-                "--aal-views: train_one_epoch of this train.py does not receive, as loader, what "
-                "create_loader returned; drop --aal-views and --aal-kept-maps"
-            )
-        images.set_epoch(epoch)
-        if folder is not None and self.kept is None:
-            with _errors_in_options():
+        images, folder = getattr(loader, "dataset", None), self.args.aal_kept_maps
+        with errors_in_options():
+            if not isinstance(images, RepeatedViews):
+                raise ValueError(
+                    "--aal-views: train_one_epoch of this train.py does not receive, as loader, "
+                    "what create_loader returned; drop --aal-views and --aal-kept-maps"
+                )
+            images.set_epoch(epoch)
+            if folder is not None and self.kept is None:
                 views = len(images) * images.views
                 self.keep_maps(folder, views, images.shown(), tuple(images[0][0].shape))
 
@@ -60,11 +58,3 @@ class LaunchedTask(AttentionLinkTask):
         if self.args.aal_views is not None:
             target, views = label_and_view(target)
         return super().forward(input, target, views)
-
-
-@contextmanager
-def _errors_in_options() -> Iterator[None]:
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(in_options(error)) from error

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
+import sys
+import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+
+from aal_plugin.process import STATUS
 
 
 def _value(metavar: str, words: str, **argparse: Any) -> dict[str, Any]:
@@ -111,6 +118,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "times classes, as DeiT's published code does (default: batch)",
     ),
 }
+_PATIENCE = 20.0  # seconds, for a mistake of one rank alone
 _SHORTER = {
     "teacher.model_name": "--aal-teacher",
     "teacher.allow_random_weights": "--aal-random-teacher",
@@ -162,6 +170,26 @@ def check_names(args: Namespace, unknown: Iterable[str]) -> None:
             near = difflib.get_close_matches(word, OPTIONS.values(), n=1, cutoff=0.75)
             hint = f"did you mean {near[0]}?" if near else "--help lists AAL's options"
             raise ValueError(f"{word} is not an option; {hint}")
+
+
+@contextmanager
+def errors_in_options() -> Iterator[None]:
+    """Tell an error in one line, in which settings have the names of options, and end the process.
+
+    Without argparse's usage, because that of train.py is longer than a screen.
+    """
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        let_the_first_rank_tell()
+        print(f"{Path(sys.argv[0]).name}: error: {in_options(error)}", file=sys.stderr)
+        raise SystemExit(STATUS) from error
+
+
+def let_the_first_rank_tell() -> None:
+    """Wait in other ranks: they have the same mistake, and torchrun ends them with the first."""
+    if int(os.environ.get("LOCAL_RANK", 0)):
+        time.sleep(_PATIENCE)
 
 
 def in_options(error: Exception) -> str:

@@ -17,6 +17,8 @@ from aal_plugin.core.kept_views import seeded
 from aal_plugin.core.settings import check_whole
 from aal_plugin.core.teacher.kept_key import images_sum, view_number, words_of
 
+from .options import errors_in_options
+
 # Options of train.py under which the same view of an image would not show the same pixels.
 _NOT_WITH_VIEWS = dict(
     mixup="it mixes images after their maps were kept; drop it",
@@ -125,7 +127,8 @@ def with_views(create_loader: Callable | None, args: Namespace) -> Callable:
     @functools.wraps(create_loader)
     def run(dataset: Any, *given: Any, is_training: bool = False, **options: Any) -> Any:
         if is_training:
-            dataset = RepeatedViews(dataset, args.aal_views, args.aal_views_seed)
+            with errors_in_options():
+                dataset = RepeatedViews(dataset, args.aal_views, args.aal_views_seed)
         return create_loader(dataset, *given, is_training=is_training, **options)
 
     return run

@@ -20,7 +20,7 @@ except ImportError:  # timm before 1.0.30
     MultiLabelClassificationTask = None
 
 parser = argparse.ArgumentParser(description="Training on noise")
-parser.add_argument("--data-dir", default="")
+parser.add_argument("--data-dir", default=".")  # noise
 parser.add_argument("--workers", type=int, default=0)
 parser.add_argument("--hflip", type=float, default=0.5)
 parser.add_argument("--mixup", type=float, default=0.0)
@@ -58,7 +58,7 @@ def main():
         embed_dim=16,
         depth=3,
         num_heads=2,
-        num_classes=10 if args.data_dir else 5,
+        num_classes=5 if args.data_dir == "." else 10,
         proj_drop_rate=args.drop,
         in_chans=args.in_chans,
         checkpoint_path=args.initial_checkpoint,
@@ -74,7 +74,7 @@ def main():
             model=model, criterion=loss, device=device, dtype=None, verbose=False
         )
     loader = None
-    if args.data_dir:
+    if args.data_dir != ".":
         data = resolve_data_config(vars(args), model=model)
         loader = create_loader(
             create_dataset("", root=args.data_dir, split="train", is_training=True),
