@@ -4,6 +4,8 @@ from unittest import mock
 
 import pytest
 
+from . import older
+
 # One thread a process: the models are small, and torch's pools would fight over two cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "agg")
@@ -17,3 +19,7 @@ def _same_environment():
     """Gives each test the variables that the last one began with: train.py sets LOCAL_RANK."""
     with mock.patch.dict(os.environ):
         yield
+
+
+def pytest_collection_modifyitems(items):
+    older.mark(items)

@@ -108,9 +108,9 @@ def test_what_mmengine_saves_is_read(tmp_path, older):
 
 
 def test_a_teacher_reads_what_train_py_saved(tmp_path, older):
-    teacher = TimmTeacher("test_resnet", allow_random_weights=True, fold_norms=False)
+    teacher = TimmTeacher("resnet10t", allow_random_weights=True, fold_norms=False)
     weights = {key.removeprefix("model."): value for key, value in teacher.state_dict().items()}
     torch.save(dict(state_dict=weights, args=Namespace(lr=1)), tmp_path / "last.pth.tar")
-    again = TimmTeacher("test_resnet", checkpoint=str(tmp_path / "last.pth.tar"), fold_norms=False)
+    again = TimmTeacher("resnet10t", checkpoint=str(tmp_path / "last.pth.tar"), fold_norms=False)
     for key, value in teacher.state_dict().items():
         torch.testing.assert_close(again.state_dict()[key], value)

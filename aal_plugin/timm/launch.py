@@ -16,6 +16,7 @@ from typing import Any
 from timm.utils import unwrap_model
 
 from aal_plugin.checkpoint_file import check_checkpoint
+from aal_plugin.data_only import data_only
 from aal_plugin.process import searched_in
 
 from .from_options import build_teacher, check_data, check_files, task_settings
@@ -115,17 +116,22 @@ def put_task_in(script: Any) -> None:
     tell, parser.error = parser.error, error
     parser.parse_known_args = parse
     script.train_one_epoch = setting_the_epoch(script.train_one_epoch)
-    if hasattr(script, "resume_task_checkpoint"):
-        script.resume_task_checkpoint = of_whole_files(script.resume_task_checkpoint)
+    for name in ("resume_task_checkpoint", "load_task_ema_checkpoint"):
+        if hasattr(script, name):
+            setattr(script, name, of_whole_files(getattr(script, name)))
 
 
 def of_whole_files(resume: Callable) -> Callable:
-    """`resume_task_checkpoint` that first checks its file, also that of --resume auto."""
+    """`resume_task_checkpoint` that first checks its file, also that of --resume auto.
+
+    timm's own function reads no options of a run before torch 2.5.
+    """
 
     @functools.wraps(resume)
     def run(task: Any, checkpoint_path: str, *args: Any, **kwargs: Any) -> Any:
         check_checkpoint(str(checkpoint_path))
-        return resume(task, checkpoint_path, *args, **kwargs)
+        with data_only([Namespace]):
+            return resume(task, checkpoint_path, *args, **kwargs)
 
     return run
 

@@ -15,7 +15,7 @@ import torch
 from mmengine.config import Config
 from mmpretrain.models import ImageClassifier
 from mmpretrain.registry import MODELS
-from timm.models import save_for_hf
+from timm.models._hub import save_for_hf  # in timm.models too, of later releases
 from torch import Tensor, nn
 
 from aal_plugin.files import write_whole, written_whole

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from aal_plugin.core.student.positions import rotate
 from aal_plugin.core.student.readers import BlockReader, StudentReader
-from aal_plugin.core.student.recognise import attentions_of, computes_as, family
+from aal_plugin.core.student.recognise import OtherAttention, attentions_of, computes_as, family
 from aal_plugin.core.student.recorder import (
     Foreign,
     Source,
@@ -50,6 +50,8 @@ def timm_naflexvit(module: Foreign) -> StudentReader:
 def _rotary_readers(module: Foreign, grid: Source, class_token: bool) -> list[BlockReader]:
     prefix, readers = module.num_prefix_tokens, []
     for attn, block in zip(attentions_of(module.blocks, *ROTARY), module.blocks):
+        if not hasattr(attn, "q_norm"):  # of older timm
+            raise OtherAttention
         extras = () if module.rope is None else (Source(attn, keyword("rope")),)
         readers.append(heads_reader(attn, grid, prefix, class_token, block, extras, _rotary))
     return readers
