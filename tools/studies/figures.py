@@ -22,13 +22,15 @@ DISTANCE = "link_distance"
 
 
 def figure(study: Study, records: Records) -> Figure | None:
-    """Lines over the values of `columns`; else the arms' curves. None without runs.
+    """Lines over the values of `columns`, or dots; else the arms' curves. None without runs.
 
     The curves are the validation top-1, and link_distance if several arms have it.
     """
     points = shown_points(study, records)
     if not points:
         return None
+    if study.chart:
+        return _dots(study, records, points)
     panels = {TOP1: "validation top-1 (%)"}
     linked = {run.arm for run in records if DISTANCE in run.curves}
     if not study.columns and len(linked & set(study.curves or study.arms)) > 1:
@@ -47,6 +49,32 @@ def figure(study: Study, records: Records) -> Figure | None:
         axes.spines[["top", "right"]].set_visible(False)
         axes.set_ylim(bottom=0)
     row[0].legend(frameon=False, fontsize=8)
+    return drawn
+
+
+def _dots(study: Study, records: Records, points: list[Point]) -> Figure:
+    """A row for every arm: a dot for every seed, and the mean of the first metric."""
+    metric, title = next(iter(study.metrics.items()))
+    drawn = Figure(figsize=(7.5, 0.7 + 0.34 * len(points)), layout="constrained")
+    axes = drawn.subplots()
+    for place, point in enumerate(points):
+        tests = measures(runs_of(point, records), metric)
+        colour = COLOURS[1] if study.arms[point.arm].probe else COLOURS[0]
+        axes.plot(tests, [place] * len(tests), "o", color=colour, alpha=0.5, markersize=5)
+        axes.plot(statistics.mean(tests), place, "|", color=colour, markersize=16, mew=2.5)
+        axes.annotate(
+            f"{statistics.mean(tests):.1f}",
+            (max(tests), place),
+            (8, 0),
+            textcoords="offset points",
+            va="center",
+        )
+    axes.set_yticks(range(len(points)), [point.arm for point in points])
+    axes.invert_yaxis()
+    axes.margins(x=0.12)
+    axes.set(xlabel=f"{title}, test images (%)")
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
     return drawn
 
 

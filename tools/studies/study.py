@@ -32,7 +32,7 @@ Options = dict[str, Any]
 PROBES = ("linear probe", "nearest feature", "nearest image")
 
 _KEYS = {
-    **dict.fromkeys(("question", "answer", "baseline", "columns"), str),
+    **dict.fromkeys(("question", "answer", "baseline", "columns", "chart"), str),
     **dict.fromkeys(("first", "arms", "settings", "metrics"), dict),
     **dict.fromkeys(("choose", "seeds", "curves"), list),
     "choose_seeds": int,
@@ -93,6 +93,7 @@ class Study:
         columns: setting whose values are the columns of the table.
         metrics: titles of the test metrics in the table, by their key in the log.
         curves: arms whose curves the figure shows; by default all.
+        chart: 'dots' draws the first metric of every arm's seeds in place of curves.
     """
 
     name: str
@@ -108,11 +109,12 @@ class Study:
     columns: str = ""
     metrics: Mapping[str, str] = field(default_factory=lambda: {"accuracy/top1": "top-1"})
     curves: tuple[str, ...] = ()
+    chart: str = ""
 
     def points(self) -> Iterator[Point]:
-        """Every arm with every combination of its settings."""
-        names = list(self.settings)
+        """Every arm with every combination of its settings; a probe has none."""
         for name, arm in self.arms.items():
+            names = [] if arm.probe else list(self.settings)
             values = [arm.only.get(setting, self.settings[setting]) for setting in names]
             for combination in itertools.product(*values):
                 yield Point(name, tuple(zip(names, combination)))
@@ -203,6 +205,8 @@ def _study(name: str, read: Any) -> Study:
     _check_names("curves", study.curves, arms)
     _check_names("columns", filter(None, [study.columns]), settings)
     _check_names("baseline", filter(None, [study.baseline]), arms)
+    if study.chart not in ("", "dots"):
+        raise ValueError(f"chart={study.chart!r}; choose dots, or leave it out for curves")
     if not 1 <= study.choose_seeds <= len(seeds):
         raise ValueError(f"choose_seeds={study.choose_seeds}; choose from 1 to {len(seeds)}, seeds")
     return study

@@ -13,6 +13,8 @@ from .study import Point, Study
 def table(study: Study, records: Records) -> list[str]:
     """Markdown: a row per arm and setting, a column per metric or per value of `columns`.
 
+    A cell is the mean ± the standard deviation, and the number of seeds in brackets.
+
     With a baseline, a column beside the first metric holds the paired differences from it, if there
     are any: each at its own best, all else the same.
     """
@@ -33,7 +35,7 @@ def table(study: Study, records: Records) -> list[str]:
         for number, (key, title) in enumerate(study.metrics.items()):
             words = [f"{study.columns} {value}"] if study.columns else []
             words += [title] if len(study.metrics) > 1 or not study.columns else []
-            columns.append([", ".join(words), *(_cell(study, some, key) for some in runs.values())])
+            columns.append([", ".join(words), *(_cell(some, key) for some in runs.values())])
             if study.baseline and number == 0:
                 differences = [
                     None
@@ -92,12 +94,11 @@ def answer(study: Study, records: Records) -> str:
     return re.sub(r"\{([^{}]+)\}", figure, study.answer)
 
 
-def _cell(study: Study, runs: list[Record], key: str) -> str:
+def _cell(runs: list[Record], key: str) -> str:
     values = measures(runs, key)
     if not values:
         return "never" if runs and key.startswith(EPOCHS_TO) else ""
-    fewer = f" ({len(values)})" if len(values) != len(study.seeds) else ""
-    return mean_and_spread(values) + fewer
+    return f"{mean_and_spread(values)} ({len(values)})"
 
 
 def _chosen(study: Study, by_value: dict[str, Point]) -> str:
