@@ -1,11 +1,11 @@
 # make quickstart | test | lint        STACK=onedl takes the maintained fork of OpenMMLab
-STACK  ?= openmmlab
+STACK  ?= mm
 PYTHON ?= python3
-VENV   := $(if $(filter openmmlab,$(STACK)),.venv,.venv-$(STACK))
+VENV   := $(if $(filter mm,$(STACK)),.venv,.venv-$(STACK))
 BIN    := $(VENV)/bin
 JOBS   ?= 2
 
-.PHONY: quickstart clean-quickstart test test-slow test-reliability lint format docs gpu
+.PHONY: quickstart clean-quickstart test test-slow test-reliability stacks lint format docs gpu
 
 quickstart: $(VENV)/.installed
 	$(BIN)/python -W ignore tools/quickstart.py
@@ -19,6 +19,10 @@ test: $(VENV)/.installed-dev
 
 test-slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+# The oldest and the newest releases that we test with, in environments of their own.
+stacks:
+	$(PYTHON) tools/stacks.py $(ARGS)
 
 # Kills trainings and resumes them; ARGS="--kills 200 --seed 1 CONFIG" for more.
 test-reliability: $(VENV)/.installed-dev
@@ -53,7 +57,7 @@ format: $(VENV)/.installed-dev
 $(VENV)/.installed: setup.py pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet torch torchvision
-	$(BIN)/python -m pip install --quiet -e '.[$(STACK),report]'
+	$(BIN)/python -m pip install --quiet -e '.[$(STACK)]'
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed

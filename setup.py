@@ -4,7 +4,7 @@ from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
 # Tools for those who measure and write the pages, as tools/bench and tools/studies are.
-CHECKOUT_ONLY = {"benchmark", "compare", "machine", "quickstart", "results"}
+CHECKOUT_ONLY = {"benchmark", "compare", "machine", "quickstart", "results", "stacks"}
 
 
 class BuildPackage(build_py):

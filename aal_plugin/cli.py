@@ -11,14 +11,13 @@ import re
 import runpy
 import subprocess
 import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import aal_plugin
 
 from .files import configs_folder, tools_folder, write_whole
-from .process import plain_errors
+from .process import hide_known_warnings, plain_errors
 
 TOOLS = {  # command: its file in tools/, and what it does
     "train": ("train.py", "train from a config"),
@@ -111,8 +110,7 @@ def run(name: str, words: Sequence[str]) -> None:
         os.environ.setdefault("PYTHON", sys.executable)
         status = subprocess.call(["bash", str(tool), *([] if asked else given)])
         sys.exit(0 if asked else status)
-    for noise in ("Fail to import", "pkg_resources is deprecated"):  # OpenMMLab's, at every start
-        warnings.filterwarnings("ignore", message=noise)
+    hide_known_warnings()
     sys.argv = [str(tool), *given]
     runpy.run_path(str(tool), run_name="__main__")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import json
 import os
 import re
 import signal
@@ -12,21 +13,25 @@ import sysconfig
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 TRACEBACK = "AAL_TRACEBACK"  # environment variable; 1 shows the traceback
 STATUS = 2  # argparse's exit status
 STOPPED = 75  # EX_TEMPFAIL of sysexits.h: run it again
+STOP_SIGNALS = [signal.SIGTERM, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else [])]
 
 # An error inside these functions is probably a bug, not a user's mistake: show the traceback.
 _STEPS = ("train_step", "val_step", "test_step", "train_one_epoch")
+_NOISE = "Fail to import|pkg_resources is|Setting (OMP|MKL)_NUM_THREADS|`broadcast_buffers` is"
 # The messages of these errors are written for users; other errors also need their class name.
 _FOR_USERS = (ValueError, OSError, FloatingPointError, ImportError)
 _PACKAGE = Path(__file__).resolve().parent
 
+LAUNCHED = "AAL_LAUNCHED"  # environment variable: tools/torchrun.py prints this rank's error
 PARENT = "AAL_PARENT"  # environment variable: this process ends when the process of this id ends
 _GRACE = 30.0  # seconds for a child to save a checkpoint; the same as torchrun's
 
@@ -45,11 +50,26 @@ def plain_errors() -> Iterator[None]:
         wanted = os.environ.get(TRACEBACK, "0") not in ("", "0")
         first, *causes = _passed(error)
         passed = [*first[2:], *(file for files in causes for file in files)]  # below the caller
-        if wanted or _in_a_step(error) or any(map(_is_a_labs, passed)):
+        in_a_step = any(f.name in _STEPS for f in traceback.extract_tb(error.__traceback__))
+        if wanted or in_a_step or any(map(_is_a_labs, passed)):
             raise
         rank = f" (rank {os.environ['RANK']})" if "RANK" in os.environ else ""
-        print(f"{Path(sys.argv[0]).name}: error{rank}: {in_words(error)}", file=sys.stderr)
+        _tell(f"{Path(sys.argv[0]).name}: error{rank}: {in_words(error)}")
         sys.exit(STATUS)
+
+
+def _tell(line: str) -> None:
+    """Print an error; a rank of tools/torchrun.py leaves that to it, which prints the first one."""
+    if LAUNCHED not in os.environ:
+        print(line, file=sys.stderr)
+        return
+    error = dict(message=line, extraInfo=dict(py_callstack=line, timestamp=str(int(time.time()))))
+    Path(os.environ["TORCHELASTIC_ERROR_FILE"]).write_text(json.dumps(dict(message=error)))
+
+
+def hide_known_warnings() -> None:
+    """Hide the warnings that OpenMMLab's packages raise at every start, in every rank."""
+    warnings.filterwarnings("ignore", message=_NOISE)
 
 
 def in_words(error: BaseException) -> str:
@@ -77,10 +97,6 @@ def searched_in(path: str | Path) -> str:
         ''
     """
     return "" if Path(path).expanduser().is_absolute() else f" in {Path.cwd()}"
-
-
-def _in_a_step(error: BaseException) -> bool:
-    return any(frame.name in _STEPS for frame in traceback.extract_tb(error.__traceback__))
 
 
 def _passed(error: BaseException | None) -> Iterator[list[str]]:
@@ -134,10 +150,8 @@ class Stop:
         """
         if self._before:
             return False
-        for name in ("SIGTERM", "SIGUSR1"):
-            if hasattr(signal, name):
-                number = getattr(signal, name)
-                self._before[number] = signal.signal(number, self._receive)
+        for number in STOP_SIGNALS:
+            self._before[number] = signal.signal(number, self._receive)
         return True
 
     def ignore(self) -> None:
@@ -163,9 +177,8 @@ STOP = Stop()
 def end_with_parent() -> None:
     """End this process when its parent ends: torchrun, or a tool of this package.
 
-    A parent that is killed cannot stop its children, which would continue to train and write. This
-    function watches the parent, sends SIGTERM to this process when the parent is gone, and ends it
-    after half a minute.
+    A killed parent cannot stop its children, which would go on training and writing. When it is
+    gone, this process gets SIGTERM, and ends half a minute later.
     """
     ranks = "TORCHELASTIC_RUN_ID" in os.environ
     parent = os.getppid() if ranks else int(os.environ.get(PARENT, 0))
@@ -197,38 +210,30 @@ def leaving_in_order() -> Iterator[None]:
     """
     try:
         yield
-        _wait_for_all()
+        dist = _group()
+        if dist is not None:
+            nccl = dist.get_backend() == "nccl"
+            dist.barrier(device_ids=[sys.modules["torch"].cuda.current_device()] if nccl else None)
     except BaseException as error:
-        if not _in_a_group():
+        if _group() is None:
             raise
-        _end_now(error)
-    if _in_a_group():
-        import torch.distributed as dist
-
+        end_now(error)
+    if dist is not None:
         gc.collect()  # reference cycles of a runner hold DDP, and DDP holds the group
         dist.destroy_process_group()
 
 
-def _in_a_group() -> bool:
+def _group() -> Any:
+    """torch.distributed, if this process is one of several ranks."""
     if "torch" not in sys.modules:  # the command line imports this file and ends without torch
-        return False
+        return None
     import torch.distributed as dist
 
-    return dist.is_available() and dist.is_initialized()
+    return dist if dist.is_available() and dist.is_initialized() else None
 
 
-def _wait_for_all() -> None:
-    if _in_a_group():
-        import torch
-        import torch.distributed as dist
-
-        nccl = dist.get_backend() == "nccl"
-        dist.barrier(device_ids=[torch.cuda.current_device()] if nccl else None)
-
-
-def _end_now(error: BaseException) -> None:
-    """Exit as the interpreter would, but without waiting for the threads of the group."""
-    status = 1
+def end_now(error: BaseException) -> NoReturn:
+    """Exit as the interpreter would, but without waiting for the threads of a group."""
     if isinstance(error, SystemExit):
         status = error.code if isinstance(error.code, int) else int(error.code is not None)
         if status and not isinstance(error.code, int):

@@ -89,7 +89,9 @@ def test_results_say_whose_they_are(folder):
     for name, model in models(folder).items():
         for result in model.get("Results", []):
             assert result["Source"].startswith(
-                "run here" if ours else ("AAL paper", "DeiT paper", "AT paper")
+                "run here"
+                if ours
+                else ("AAL paper", "DeiT paper", "AT paper", "Locality Guidance paper")
             ), name
 
 
@@ -108,6 +110,7 @@ def test_metafile_loads_as_mmpretrains_do(folder):
 
 DATA = {
     "in1k": "ImageNet-1k",
+    "cifar100": "CIFAR-100",
     "cifar10": "CIFAR-10",
     "cub": "CUB-200-2011",
     "flowers": "Oxford Flowers-102",

@@ -18,7 +18,7 @@ FOLDER = Path(__file__).resolve().parents[1] / "configs"
 CONFIGS = sorted(p for p in FOLDER.rglob("*.py") if p.parent.name != "_base_")
 SMALL = [p for p in CONFIGS if "shapes" in p.stem or "quickstart" in p.stem]
 SHARES = {"5pct": 0.05, "10pct": 0.1, "30pct": 0.3, "50pct": 0.5}
-SIDES = {"384px": 384, "wrn": 32, "nin": 32}
+SIDES = {"384px": 384, "wrn": 32, "nin": 32, "resnet-56": 32}
 
 
 def step(path, cfg=None):

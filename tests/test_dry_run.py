@@ -55,6 +55,19 @@ def test_one_screen_tells_what_the_run_would_be(tmp_path):
     assert not (tmp_path / "work").exists()  # nothing is written
 
 
+def test_the_folder_of_kept_maps_is_not_claimed_by_made_up_images(tmp_path):
+    cfg = config(tmp_path)
+    cfg.model.teacher.update(checkpoint="gone.pth", allow_random_weights=False)
+    images = cfg.train_dataloader.dataset
+    maps = str(tmp_path / "maps")
+    cfg.train_dataloader.dataset = dict(
+        type="RepeatedViews", dataset=images, views=3, kept_maps=maps
+    )
+    tried = dry_run(cfg)
+    assert len(tried.missing) == 1 and "gone.pth" in tried.missing[0]
+    assert not (tmp_path / "maps").exists()
+
+
 def test_missing_files_are_told_and_the_status_is_that_of_the_run(tmp_path):
     cfg = config(tmp_path)
     cfg.model.teacher.update(checkpoint="gone.pth", allow_random_weights=False)

@@ -1,8 +1,7 @@
-"""Ranks as a lab has them: eight, late, of two machines, uneven, one with a bad image."""
+"""Ranks as a lab has them: eight, of two machines, one with a bad image, sharded."""
 
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -11,20 +10,6 @@ from PIL import Image
 
 from .mm.small import training
 from .test_launch import ROOT, dump, environment, launch, load
-
-LATE = """
-import os, time
-from mmengine.hooks import Hook
-from mmengine.registry import HOOKS
-
-
-@HOOKS.register_module()
-class LateRank(Hook):
-    def before_train_iter(self, runner, batch_idx, data_batch=None):
-        if os.environ["RANK"] == "1" and runner.iter == 1:
-            time.sleep(10)
-            print("rank 1 is late", flush=True)
-"""
 
 
 def config(folder, batch, images=40, **changes):
@@ -60,25 +45,6 @@ def test_eight_ranks_end_as_one(tmp_path, one_rank):
     assert_same(tmp_path / "run", one_rank)
 
 
-def test_a_rank_that_is_late_is_waited_for(tmp_path, one_rank):
-    (tmp_path / "late_rank.py").write_text(LATE)
-    cfg = config(tmp_path / "run", 20)
-    cfg.custom_imports.imports.append("late_rank")
-    cfg.default_hooks.late = dict(type="LateRank")
-    paths = f"{ROOT}:{tmp_path}"
-    done = subprocess.run(
-        ["tools/dist_train.sh", str(dump(cfg, tmp_path / "late.py")), "2"],
-        cwd=ROOT,
-        env=dict(environment(), PYTHONPATH=paths),
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert "rank 1 is late" in done.stdout
-    assert_same(tmp_path / "run", one_rank)
-
-
 def test_two_machines_end_as_one(tmp_path, one_rank):
     """NNODES=2: two launchers that meet at one port of the loopback."""
     path = dump(config(tmp_path / "run", 20), tmp_path / "nodes.py")
@@ -99,59 +65,13 @@ def test_two_machines_end_as_one(tmp_path, one_rank):
     assert_same(tmp_path / "run", one_rank)
 
 
-def test_last_batches_of_uneven_size_train_to_the_end(tmp_path):
-    """37 images on two ranks: 19 each, one of them twice, so batches of 10 and 9."""
-    path = dump(config(tmp_path / "two", 10, images=37), tmp_path / "two.py")
-    launch("tools/dist_train.sh", path, 2)
-    # The same by one process: the mean of both ranks' gradients is that of a batch of 20, or 18.
-    cfg = config(tmp_path / "one", 20, images=37)
-    cfg.train_dataloader.sampler = dict(type="Doubled")
-    (tmp_path / "doubled.py").write_text(DOUBLED)
-    cfg.custom_imports.imports.append("doubled")
-    done = subprocess.run(
-        [sys.executable, "tools/train.py", str(dump(cfg, tmp_path / "one.py"))],
-        cwd=ROOT,
-        env=dict(environment(), PYTHONPATH=f"{ROOT}:{tmp_path}"),
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert_same(tmp_path / "two", tmp_path / "one")
-
-
-DOUBLED = """
-from mmengine.registry import DATA_SAMPLERS
-
-
-@DATA_SAMPLERS.register_module()
-class Doubled:
-    '''The images that two ranks see, batch after batch; 37 of them, the first once more.'''
-
-    def __init__(self, dataset, seed=None):
-        images = [*range(len(dataset)), 0]
-        ranks = [images[0::2], images[1::2]]
-        self.order = sum((rank[at:at + 10] for at in (0, 10) for rank in ranks), [])
-
-    def __iter__(self):
-        return iter(self.order)
-
-    def __len__(self):
-        return len(self.order)
-"""
-
-
 def test_ranks_with_other_numbers_of_batches_are_told_before_the_first_step(tmp_path):
     cfg = config(tmp_path / "run", 10, images=41)
     cfg.train_dataloader.sampler.round_up = False  # 21 and 20 images: three batches and two
-    started = time.monotonic()
     text = launch("tools/dist_train.sh", dump(cfg, tmp_path / "c.py"), 2, ok=False)
     assert "different numbers of batches, [3, 2]" in text and "sampler.round_up=True" in text
-    assert (
-        time.monotonic() - started < 60
-        and "Traceback (most recent call last):\n"
-        not in (text.split("train.py: error")[1].split("\n")[0])
-    )
+    assert "Traceback" not in text and text.count("different numbers") == 1
+    assert text.splitlines()[-1].startswith("train.py: error (rank ")
 
 
 def test_a_bad_image_is_named_with_its_rank_and_ends_the_others(tmp_path):
@@ -168,10 +88,9 @@ def test_a_bad_image_is_named_with_its_rank_and_ends_the_others(tmp_path):
         data_prefix=str(tmp_path / "images"),
         pipeline=[dict(type="LoadImageFromFile"), dict(type="PackInputs")],
     )
-    started = time.monotonic()
     text = launch("tools/dist_train.sh", dump(cfg, tmp_path / "c.py"), 2, ok=False)
-    assert f"train.py: error (rank 1): image {bad} failed to load" in text, text[-3000:]
-    assert time.monotonic() - started < 120
+    last = text.splitlines()[-1]
+    assert last.startswith(f"train.py: error (rank 1): image {bad} failed to load"), text[-3000:]
     assert not list((tmp_path / "run").glob("*.pth"))
 
 

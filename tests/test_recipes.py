@@ -6,10 +6,10 @@ by MMEngine from the config (tests/recipes/built.py), not read in it.
 
 import pytest
 
-from .recipes import attention_transfer, deit
+from .recipes import attention_transfer, deit, locality_guidance
 from .recipes.built import FOLDER, built, differences
 
-RECIPES = {**deit.RECIPES, **attention_transfer.RECIPES}
+RECIPES = {**deit.RECIPES, **attention_transfer.RECIPES, **locality_guidance.RECIPES}
 
 
 @pytest.mark.parametrize("name", RECIPES)

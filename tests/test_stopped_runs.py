@@ -292,11 +292,13 @@ def test_a_job_whose_time_is_up_is_requeued_and_resumes_within_the_epoch(tmp_pat
     assert load(tmp_path / "run" / "epoch_2.pth")["meta"]["iter"] == 80
 
 
-def test_a_job_without_requeue_is_told_before_its_end(tmp_path):
-    (tmp_path / "srun").write_text('#!/usr/bin/env bash\necho "$@"\n')
+def test_a_job_without_requeue_hands_all_to_srun_and_is_told_before_its_end(tmp_path):
+    (tmp_path / "srun").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     (tmp_path / "srun").chmod(0o755)
     text = launch(
-        "tools/slurm_train.sh", "gpus", "test", "config.py", "work", "--amp",
-        PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
-    )  # fmt: skip
-    assert "--signal=TERM@120" in text and text.rstrip().endswith("--launcher=slurm --amp")
+        "tools/slurm_train.sh", "gpu", "job", "c.py", "out", "--amp", "--resume",
+        PATH=f"{tmp_path}:{os.environ['PATH']}", GPUS="16", SRUN_ARGS="--time=1 --qos=x",
+    ).splitlines()  # fmt: skip
+    given = {"--ntasks=16", "--gres=gpu:8", "--time=1", "--qos=x", "--work-dir=out"}
+    assert {*given, "--signal=TERM@120"} <= set(text)
+    assert text[-3:] == ["--launcher=slurm", "--amp", "--resume"]

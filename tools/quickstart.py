@@ -67,10 +67,7 @@ def written_report(home: Path) -> str:
     from aal_plugin.report import write_report
 
     runs = [home / part for part in ("teacher", "plain", "aal")]
-    try:
-        write_report(runs, home / "report.html", title="Quickstart")
-    except ImportError as error:  # without Plotly
-        return f"not written: {error}"
+    write_report(runs, home / "report.html", title="Quickstart")
     return str(home / "report.html")
 
 

@@ -8,10 +8,20 @@ killed run left half written. It reports mistakes in a config before it builds a
 replaced by made-up ones. --images-per-second N is the speed from which it computes the hours. It
 exits with status 2 if a file is missing.
 
+--check ends after the check of the config, of the folders of the data and of the teacher's file.
+
 --test measures test_dataloader with test_evaluator once, after the last epoch.
+
+--verbose prints the environment, the config and the hooks too, which are in the log file.
 """
 
-from aal_plugin.process import STOP, end_with_parent, leaving_in_order, plain_errors
+from aal_plugin.process import (
+    STOP,
+    end_with_parent,
+    hide_known_warnings,
+    leaving_in_order,
+    plain_errors,
+)
 
 if __name__ == "__main__":
     STOP.listen()
@@ -24,6 +34,8 @@ from aal_plugin.mmpretrain_options import check_options
 
 def main() -> None:
     own = own_options()
+    if not own.verbose:
+        hide_known_warnings()
     check_options("train")
     # After the options: these imports take seconds.
     from mmengine.registry import RUNNERS
@@ -32,19 +44,23 @@ def main() -> None:
     from aal_plugin.checkpoint_file import check_checkpoint
     from aal_plugin.mm.configs.check import check_config
     from aal_plugin.mm.configs.files import check_data, check_teacher
-    from aal_plugin.mm.configs.reading import read_config
+    from aal_plugin.mm.configs.loaders import check_loaders
     from aal_plugin.mm.datasets.own_folder import fill_in_own_folder
     from aal_plugin.mm.dry_run import dry_run
-    from aal_plugin.mm.launch import mmpretrain_script
+    from aal_plugin.mm.launch import mmpretrain_script, read_for_training
     from aal_plugin.mm.runs.protection import protected, switch_on
     from aal_plugin.mm.runs.resuming import resume_from_whole_checkpoint
+    from aal_plugin.mm.runs.screen import keep_listings_off_the_screen
 
     switch_on()
+    if not own.verbose:
+        keep_listings_off_the_screen()
     script = mmpretrain_script("train")
     args = script.parse_args()
-    cfg = script.merge_args(read_config(args.config), args)
+    cfg = read_for_training(script, args)
     fill_in_own_folder(cfg)
-    resume_from_whole_checkpoint(cfg)
+    if not own.check:
+        resume_from_whole_checkpoint(cfg)
     loaders: tuple[str, ...] = ("train_dataloader", "val_dataloader")
     if own.test:
         check_test_split(cfg)
@@ -54,7 +70,9 @@ def main() -> None:
         lambda: check_teacher(cfg.model.get("teacher")),
         lambda: check_data(cfg, loaders),
     )
-    check_config(cfg, *(() if own.dry_run else files))
+    check_config(cfg, lambda: check_loaders(cfg, loaders), *(() if own.dry_run else files))
+    if own.check:
+        return
     protected(cfg)
     if own.dry_run:
         tried = dry_run(cfg, own.images_per_second)
@@ -85,6 +103,10 @@ def own_options() -> Namespace:
     )
     parser.add_argument(
         "--images-per-second", type=float, metavar="N", help="speed of all ranks together"
+    )
+    parser.add_argument("--check", action="store_true", help="check config and files, then stop")
+    parser.add_argument(
+        "--verbose", action="store_true", help="print config, environment and hooks"
     )
     parser.add_argument(
         "--test", action="store_true", help="after training, measure the test split too"

@@ -5,14 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from .panels import FOUND, TRUE, as_text, bare, outline, overlay
+from .panels import FOUND, as_text, bare, outline, overlay
 
 
 def attention_rows(
@@ -48,19 +46,8 @@ def attention_rows(
     grid[0, 0].set_ylabel("input", fontsize=9)
     for axes in grid.flat:
         bare(axes)
-    lines = {}
-    if any(box is not None for box in boxes):
-        lines["true box"] = TRUE
-    if any(found is not None for shown in students.values() for _, found in shown):
-        lines["box cut from the attention"] = FOUND
-    if lines:
-        handles = [Line2D([], [], label=label, **style) for label, style in _legend(lines)]
-        figure.legend(
-            handles=handles, loc="outside lower center", ncols=2, fontsize=7, facecolor="#888888"
-        )
+    frames = {patch.get_label(): patch for axes in grid.flat for patch in axes.patches}
+    if frames:
+        style = dict(loc="outside lower center", ncols=2, fontsize=7, facecolor="#888888")
+        figure.legend(handles=list(frames.values()), **style)
     return figure
-
-
-def _legend(lines: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
-    for label, style in lines.items():
-        yield label, {"color" if key == "edgecolor" else key: value for key, value in style.items()}

@@ -12,11 +12,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from matplotlib.figure import Figure, SubFigure
-from torch import Tensor
 
 from aal_plugin.core import resize_maps
 
 from .panels import COLOURS, as_text, bare, outline, overlay
+from .shown import Shown
+
+_SIDE = 1.15  # of a map, in inches
 
 
 class Pair(NamedTuple):
@@ -29,129 +31,112 @@ class Pair(NamedTuple):
     cosine: float
 
 
-def strongest_pairs(
-    augmented: Sequence[Tensor], activations: Sequence[Tensor], count: int
-) -> list[Pair]:
-    """Pairs of the channels whose teacher map varies most over the image.
+def spread_blocks(total: int, most: int) -> list[int]:
+    """At most `most` of `total` blocks, evenly spread from the first to the last.
+
+    Example:
+        >>> spread_blocks(12, 4)
+        [1, 5, 8, 12]
+    """
+    return sorted({round(block) for block in np.linspace(1, total, min(most, total))})
+
+
+def strongest_pairs(shown: Shown, count: int) -> list[Pair]:
+    """Pairs of the channels whose teacher map varies most over the image; none without links.
 
     The choice uses only the teacher's map (its standard deviation), so the sheet shows good and
     bad imitations alike.
 
     Args:
-        augmented: A⁺ of every level, (C, h, w) each.
-        activations: B of every level, (C, H, W) each; resized here as in training.
+        shown: the image; its teacher maps are resized here as in training.
         count: channels to choose per level.
     """
     pairs = []
-    for level, (given, teacher) in enumerate(zip(augmented, activations), start=1):
+    levels = zip(shown.augmented or (), shown.activations or ())
+    for level, (given, teacher) in enumerate(levels, start=1):
         height, width = given.shape[-2:]
         teacher = resize_maps(teacher[None].float(), (height, width))[0]
         flat, target = given.flatten(1), teacher.flatten(1)
         cosine = torch.nn.functional.cosine_similarity(flat, target, dim=1)
-        chosen = target.std(dim=1).topk(min(count, len(target))).indices
-        pairs += [
-            Pair(level, int(c) + 1, given[c].numpy(), teacher[c].numpy(), float(cosine[c]))
-            for c in chosen
-        ]
+        for c in target.std(dim=1).topk(min(count, len(target))).indices.tolist():
+            maps = (given[c].numpy(), teacher[c].numpy())
+            pairs.append(Pair(level, c + 1, *maps, float(cosine[c])))
     return pairs
 
 
 def attention_sheet(
-    image: np.ndarray,
-    maps: Sequence[np.ndarray],
-    blocks: Sequence[int],
-    pairs: Sequence[Pair] = (),
-    box: Sequence[float] | None = None,
-    title: str = "",
+    shown: Shown, blocks: Sequence[int], pairs: Sequence[Pair] = (), title: str | None = None
 ) -> Figure:
     """The input, heads of chosen blocks over it, and augmented maps beside teacher maps.
 
     Args:
-        image: (H, W, 3) uint8 RGB.
-        maps: of every block, (M, h, w) each.
+        shown: the image, its box and its maps.
         blocks: blocks whose heads are shown, counted from 1.
         pairs: see `strongest_pairs`; empty for a student without links.
-        box: x1, y1, x2, y2 of the object, if the data set has it.
-        title: written on top, such as the image's name and the predictions.
+        title: written on top; by default the image's name and the prediction.
     """
-    heads = max(len(maps[block - 1]) for block in blocks)
-    levels = sorted({pair.level for pair in pairs})
-    rows = [max(len(blocks), 2), len(levels)]
-    side = 1.15
-    per_level = max([sum(p.level == level for p in pairs) for level in levels], default=0)
-    width = side * max(heads + 3.4, 2 * per_level + 0.7)
-    height = side * (rows[0] + 0.55) + (side * 1.12 * rows[1] + 0.7 if levels else 0)
-    figure = Figure(figsize=(width, height), layout="constrained")
-    figure.suptitle(as_text(title), fontsize=10)
-    if levels:
-        ratios = [rows[0] + 0.45, 1.12 * rows[1] + 0.6]
-        upper, lower = figure.subfigures(2, 1, height_ratios=ratios)
-        _draw_pairs(lower, pairs, levels, per_level)
+    heads = max(len(shown.maps[block - 1]) for block in blocks)
+    by_level: dict[int, list[Pair]] = {}
+    for pair in pairs:
+        by_level.setdefault(pair.level, []).append(pair)
+    per_level = max(map(len, by_level.values()), default=0)
+    # Heights of the upper and the lower part, in maps: with their titles.
+    upper, lower = max(len(blocks), 2) + 0.55, 1.12 * len(by_level) + 0.6
+    size = (max(heads + 3.4, 2 * per_level + 0.7), upper + lower * bool(by_level))
+    figure = Figure(figsize=(_SIDE * size[0], _SIDE * size[1]), layout="constrained")
+    figure.suptitle(as_text(shown.title if title is None else title), fontsize=10)
+    if by_level:
+        top, bottom = figure.subfigures(2, 1, height_ratios=[upper, lower])
+        _draw_pairs(bottom, by_level, per_level)
     else:
-        upper = figure.subfigures(1, 1)
-    left, right = upper.subfigures(1, 2, width_ratios=[2.2, heads + 1.2])
-    _draw_input(left, image, maps, box)
-    _draw_heads(right, image, maps, blocks, heads)
+        top = figure.subfigures(1, 1)
+    left, right = top.subfigures(1, 2, width_ratios=[2.2, heads + 1.2])
+    _draw_input(left, shown)
+    _draw_heads(right, shown, blocks, heads)
     return figure
 
 
-def _draw_input(
-    figure: SubFigure,
-    image: np.ndarray,
-    maps: Sequence[np.ndarray],
-    box: Sequence[float] | None,
-) -> None:
+def _draw_input(figure: SubFigure, shown: Shown) -> None:
     above, below = figure.subplots(2, 1)
-    above.imshow(image)
+    above.imshow(shown.image)
     above.set_title("input", fontsize=9)
-    overlay(below, image, maps[-1].mean(axis=0))
-    below.set_title(f"block {len(maps)}, mean", fontsize=9)
+    overlay(below, shown.image, shown.maps[-1].numpy().mean(axis=0))
+    below.set_title(f"block {len(shown.maps)}, mean", fontsize=9)
     for axes in (above, below):
         bare(axes)
         axes.set_anchor("N")
-        outline(axes, box)
+        outline(axes, shown.box)
 
 
-def _draw_heads(
-    figure: SubFigure,
-    image: np.ndarray,
-    maps: Sequence[np.ndarray],
-    blocks: Sequence[int],
-    heads: int,
-) -> None:
+def _draw_heads(figure: SubFigure, shown: Shown, blocks: Sequence[int], heads: int) -> None:
     title = "attention of the student's heads (colours: 0 to each map's maximum), and their mean"
     # About 17 letters fit over each map.
     figure.suptitle(textwrap.fill(title, 17 * (heads + 1)), fontsize=9)
     grid = figure.subplots(len(blocks), heads + 1, squeeze=False)
-    for place, block in enumerate(blocks):
-        row = grid[place]
-        own = maps[block - 1]
-        for index, axes in enumerate(row[:-1]):
+    for row, block in zip(grid, blocks):
+        own = shown.maps[block - 1].numpy()
+        for axes in row:
             bare(axes)
-            if index >= len(own):
-                axes.set_visible(False)
-                continue
-            axes.imshow(own[index], cmap=COLOURS, vmin=0)
-            if place == 0:
-                axes.set_title(f"head {index + 1}", fontsize=8)
-        overlay(row[-1], image, own.mean(axis=0))
-        bare(row[-1])
+        for axes in row[len(own) : -1]:
+            axes.set_visible(False)
+        for axes, head in zip(row[:-1], own):
+            axes.imshow(head, cmap=COLOURS, vmin=0)
+        overlay(row[-1], shown.image, own.mean(axis=0))
         row[0].set_ylabel(f"block {block}", fontsize=8)
-    grid[0][-1].set_title("mean", fontsize=8)
+    for number, axes in enumerate(grid[0, :-1], start=1):
+        axes.set_title(f"head {number}", fontsize=8)
+    grid[0, -1].set_title("mean", fontsize=8)
 
 
-def _draw_pairs(
-    figure: SubFigure, pairs: Sequence[Pair], levels: Sequence[int], per_level: int
-) -> None:
+def _draw_pairs(figure: SubFigure, by_level: dict[int, list[Pair]], per_level: int) -> None:
     figure.suptitle(
         "augmented maps A⁺ beside the teacher maps B that they imitate (one colour scale per pair)",
         fontsize=9,
     )
     columns = figure.subfigures(1, per_level, squeeze=False)[0]
     for index, column in enumerate(columns):
-        grid = column.subplots(len(levels), 2, squeeze=False)
-        for row, level in zip(grid, levels):
-            own = [pair for pair in pairs if pair.level == level]
+        grid = column.subplots(len(by_level), 2, squeeze=False)
+        for row, (level, own) in zip(grid, by_level.items()):
             for axes in row:
                 bare(axes)
                 axes.set_visible(index < len(own))

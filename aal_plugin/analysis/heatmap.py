@@ -36,6 +36,7 @@ def plot_link_strengths(
     outlines: Mapping[str, Sequence[Range]] | None = None,
     shared_scale: bool = False,
     label: str = LABEL,
+    highest: float | None = None,
 ) -> Figure:
     """Heatmaps side by side, one per run, on colour scales that start at zero.
 
@@ -45,14 +46,16 @@ def plot_link_strengths(
         outlines: (first, last) block per level by title, drawn as frames.
         shared_scale: one colour scale for all; by default each run has its own.
         label: name of the values, beside the colour bar.
+        highest: end of a shared scale; by default the highest value.
     """
-    shared = _highest(strengths.values())
+    if shared_scale:
+        highest = highest or _highest(strengths.values())
     widths = [0.75 + 0.42 * s.shape[1] * (0.5 if heads else 1.0) for s in strengths.values()]
     levels = max(s.shape[0] for s in strengths.values())
     figure = Figure(figsize=(sum(widths) + 1.0, 1.35 + 0.42 * levels), layout="constrained")
     row = figure.subplots(1, len(strengths), squeeze=False, width_ratios=widths)[0]
     for axes, (title, strength) in zip(row, strengths.items()):
-        image = draw_strength(axes, strength, title, heads, shared if shared_scale else None)
+        image = _draw(axes, strength, title, heads, highest or _highest([strength]))
         if axes is not row[0]:
             axes.set_ylabel("")
         for level, (first, last) in enumerate((outlines or {}).get(title, ())):
@@ -65,14 +68,10 @@ def plot_link_strengths(
     return figure
 
 
-def draw_strength(
-    axes: Axes,
-    strength: np.ndarray,
-    title: str = "",
-    heads: Sequence[int] | None = None,
-    highest: float | None = None,
+def _draw(
+    axes: Axes, strength: np.ndarray, title: str, heads: Sequence[int] | None, highest: float
 ) -> AxesImage:
-    """Draw one heatmap into `axes`, its colours from 0 to `highest`; returns the image."""
+    """Draw one heatmap, its colours from 0 to `highest`."""
     levels, columns = strength.shape
     image = axes.imshow(
         np.ma.masked_invalid(strength),
@@ -80,7 +79,7 @@ def draw_strength(
         cmap=COLOURS,
         aspect="auto" if heads else "equal",
         vmin=0.0,
-        vmax=_highest([strength]) if highest is None else highest,
+        vmax=highest,
     )
     axes.set_facecolor("#f2f2f2")
     axes.set_yticks(range(levels), range(1, levels + 1))
@@ -99,8 +98,7 @@ def draw_strength(
         ylabel="teacher level",
         title=as_text(title),
     )
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    axes.spines[:].set_visible(False)
     return image
 
 
@@ -123,12 +121,9 @@ def animate(
 
     highest = _highest(by_epoch.values())
     frames = []
-    for epoch in sorted(by_epoch):
-        strength = by_epoch[epoch]
-        levels, columns = strength.shape
-        figure = Figure(figsize=(1.9 + 0.42 * columns, 1.35 + 0.42 * levels), layout="constrained")
-        image = draw_strength(figure.subplots(), strength, f"epoch {epoch}", highest=highest)
-        figure.colorbar(image, label=label, shrink=0.85)
+    for epoch, strength in sorted(by_epoch.items()):
+        shown = {f"epoch {epoch}": strength}
+        figure = plot_link_strengths(shown, shared_scale=True, label=label, highest=highest)
         frames.append(Image.fromarray(pixels(figure, dpi=100)))
     each = round(1000 / per_second)
     durations = [each] * (len(frames) - 1) + [2000]
@@ -161,12 +156,5 @@ def _write_values(axes: Axes, strength: np.ndarray, image: AxesImage) -> None:
 def _frame(axes: Axes, level: int, first: int, last: int, heads: Sequence[int] | None) -> None:
     ends = [0, *np.cumsum(heads)] if heads else range(last + 1)
     start, end = ends[first - 1], ends[last]
-    frame = Rectangle(
-        (start - 0.44, level - 0.44),
-        end - start - 0.12,
-        0.88,
-        fill=False,
-        edgecolor="#d55e00",
-        lw=2,
-    )
-    axes.add_patch(frame)
+    corner, width = (start - 0.44, level - 0.44), end - start - 0.12
+    axes.add_patch(Rectangle(corner, width, 0.88, fill=False, edgecolor="#d55e00", lw=2))

@@ -32,6 +32,8 @@ def find_links(state_dict: Mapping[str, Tensor]) -> dict[int, Tensor]:
         int(found.group(1)): weight
         for name, weight in state_dict.items()
         if (found := re.search(r"(?:^|\.)links\.(\d+)\.weight$", str(name)))
+        and isinstance(weight, Tensor)
+        and weight.dim() == 4
     }
 
 

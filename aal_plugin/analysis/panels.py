@@ -14,8 +14,10 @@ from matplotlib.patches import Rectangle
 
 COLOURS = "viridis"
 # Lines of the true box, and of the box that is cut from the attention.
-TRUE: dict[str, Any] = dict(edgecolor="#d55e00", linewidth=1.5)
-FOUND: dict[str, Any] = dict(edgecolor="white", linewidth=1.5, linestyle="--")
+TRUE: dict[str, Any] = dict(edgecolor="#d55e00", linewidth=1.5, label="true box")
+FOUND: dict[str, Any] = dict(
+    edgecolor="white", linewidth=1.5, linestyle="--", label="box cut from the attention"
+)
 
 
 def overlay(axes: Axes, image: np.ndarray, attention: np.ndarray) -> None:
@@ -27,7 +29,7 @@ def overlay(axes: Axes, image: np.ndarray, attention: np.ndarray) -> None:
     axes.imshow(attention, cmap=COLOURS, vmin=0, alpha=0.6, interpolation="bilinear", extent=extent)
 
 
-def outline(axes: Axes, box: Sequence[float] | None, **style: Any) -> None:
+def outline(axes: Axes, box: Sequence[float] | np.ndarray | None, **style: Any) -> None:
     """Draw a box x1, y1, x2, y2; None draws nothing."""
     if box is not None:
         x1, y1, x2, y2 = box

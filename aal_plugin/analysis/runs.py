@@ -12,8 +12,9 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -26,6 +27,8 @@ LOSS = "loss"  # of the labels alone
 LOSS_WITH_LINKS = "loss_with_links"  # timm logs the sum
 LINK_DISTANCE = "link_distance"
 LINK_WEIGHT = "link_weight"
+GUIDANCE_DISTANCE = "guidance_distance"
+GUIDANCE_WEIGHT = "guidance_weight"
 
 _TIMM_KEYS = {
     "eval_top1": TOP1,
@@ -33,12 +36,15 @@ _TIMM_KEYS = {
     "train_task_loss": LOSS,
     "train_link_distance": LINK_DISTANCE,
     "train_link_weight": LINK_WEIGHT,
+    "train_guidance_distance": GUIDANCE_DISTANCE,
+    "train_guidance_weight": GUIDANCE_WEIGHT,
     "eval_loss": "eval_loss",
     "lr": "lr",
 }
 
 
-class Run(NamedTuple):
+@dataclass
+class Run:
     """What a run logged.
 
     Attributes:
@@ -49,9 +55,17 @@ class Run(NamedTuple):
     """
 
     curves: dict[str, Curve]
-    unit: str
+    unit: str = "epoch"
     steps: int | None = None
-    folders: Sequence[Path] = ()
+    folders: list[Path] = field(default_factory=list)
+
+    def last(self, key: str) -> float | None:
+        """The last value of a curve, or None without one."""
+        return float(self.curves[key][1][-1]) if key in self.curves else None
+
+    def best(self, key: str) -> float | None:
+        """The highest value of a curve, or None without one."""
+        return float(np.nanmax(self.curves[key][1])) if key in self.curves else None
 
 
 def read_run(folder: str | os.PathLike) -> Run:
@@ -96,12 +110,18 @@ def epochs_to_reach(curve: Curve, value: float) -> int | None:
 
 def mean_curve(curves: Sequence[Curve]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Epochs that all runs have, and their mean, lowest and highest value."""
-    by_epoch = [dict(zip(epochs.tolist(), values.tolist())) for epochs, values in curves]
-    shared = sorted(set.intersection(*map(set, by_epoch)))
-    if not shared:
-        return (np.array([]),) * 4
-    stack = np.array([[values[epoch] for epoch in shared] for values in by_epoch])
-    return np.array(shared), stack.mean(axis=0), stack.min(axis=0), stack.max(axis=0)
+    shared = reduce(np.intersect1d, [epochs for epochs, _ in curves])
+    stack = np.array([values[np.isin(epochs, shared)] for epochs, values in curves])
+    return shared, stack.mean(axis=0), stack.min(axis=0), stack.max(axis=0)
+
+
+def group_curves(
+    groups: Mapping[str, Sequence[Run]], key: str
+) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+    """`mean_curve` of a logged number by group, for groups whose runs have an epoch in common."""
+    own = {name: [r.curves[key] for r in runs if key in r.curves] for name, runs in groups.items()}
+    means = {name: mean_curve(curves) for name, curves in own.items() if curves}
+    return {name: mean for name, mean in means.items() if len(mean[0])}
 
 
 def json_lines(path: Path) -> list[dict]:
@@ -177,7 +197,7 @@ def _timm_run(summary: Path) -> Run | None:
     curves = _curves(lines.items())
     if LINK_WEIGHT not in curves and LOSS_WITH_LINKS in curves:  # trained without AAL
         curves[LOSS] = curves.pop(LOSS_WITH_LINKS)
-    return Run(curves, "epoch") if curves else None
+    return Run(curves) if curves else None
 
 
 def _curves(lines: Iterable[tuple[int, dict]]) -> dict[str, Curve]:

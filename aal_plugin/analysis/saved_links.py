@@ -1,18 +1,40 @@
-"""Reads the links of a checkpoint file, of MMEngine or timm, without the packages that wrote it."""
+"""Links on the disk: in checkpoints of MMEngine and timm, and in the records of `LinkHeatmapHook`.
+
+Checkpoints are read without the packages that wrote them.
+"""
 
 from __future__ import annotations
 
+import json
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from aal_plugin.checkpoint_file import check_checkpoint
 from aal_plugin.core.losses.links import Range
+from aal_plugin.data_only import data_only
 
-from .links import find_links
+from .links import (
+    GROWTH,
+    LABEL,
+    find_links,
+    head_strength,
+    link_growth,
+    link_strength,
+    start_strength,
+)
+from .runs import in_order, json_lines
 
-_MOST = 4096  # upper limit of blocks, heads of a block and levels in a file
+RECORDS = "link_strength.json"
+# Names of kept checkpoints, and the number in the name of the first epoch's: MMEngine, timm.
+_CHECKPOINTS = ((r"epoch_(\d+)\.pth", 1), (r"checkpoint-(\d+)\.pth\.tar", 0))
+_MOST = 4096  # upper limit of blocks and heads of a block in a file
 # What else such files hold, none of which is needed here: logs, options, NumPy's numbers.
 _IGNORED = (
     "argparse.Namespace",
@@ -70,8 +92,8 @@ def read_links(path: str, ema: bool = False) -> SavedLinks:
         )
     named = {f"links.{level}.weight": links[level] for level in sorted(links)}
     try:
-        return SavedLinks(named, *_checked(linked, list(named.values())))
-    except (TypeError, KeyError, ValueError, IndexError):
+        return SavedLinks(named, *_checked(linked, named))
+    except (TypeError, KeyError, ValueError, IndexError, ArithmeticError):
         raise ValueError(
             f"checkpoint {path!r}: {where} does not describe the links in the file; was the file "
             "changed?"
@@ -86,11 +108,9 @@ def load_as_data(path: str) -> dict[str, Any]:
         ValueError: the file is damaged, is no checkpoint, or holds code.
     """
     check_checkpoint(path)
-    allowed = torch.serialization.get_safe_globals()
-    torch.serialization.clear_safe_globals()
-    torch.serialization.add_safe_globals([(_Ignored, name) for name in _IGNORED])
     try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
+        with data_only([(_Ignored, name) for name in _IGNORED]):
+            saved = torch.load(path, map_location="cpu")
     except OSError:
         raise
     except Exception as error:  # a damaged pickle raises almost anything
@@ -98,9 +118,6 @@ def load_as_data(path: str) -> dict[str, Any]:
             f"checkpoint {path!r} cannot be read: it is damaged, or holds more than weights and "
             "plain data"
         ) from error
-    finally:
-        torch.serialization.clear_safe_globals()
-        torch.serialization.add_safe_globals(allowed)
     return saved if isinstance(saved, dict) else {}
 
 
@@ -133,23 +150,84 @@ class _Ignored:
         pass
 
 
-def _checked(linked: Any, weights: list[Any]) -> tuple[list[Range], list[int]]:
+def _checked(linked: Any, weights: dict[str, Tensor]) -> tuple[list[Range], list[int]]:
     """Ranges and heads as a file gives them; raises unless they fit its links."""
-    heads = [_whole(count) for count in linked["heads"][:_MOST]]
-    ranges = [(_whole(first), _whole(last)) for first, last in linked["ranges"][:_MOST]]
-    fits = len(ranges) == len(weights) and all(
-        1 <= first <= last <= len(heads)
-        and isinstance(weight, Tensor)
-        and weight.dim() == 4
-        and weight.shape[1] == sum(heads[first - 1 : last])
-        for (first, last), weight in zip(ranges, weights)
-    )
-    if not fits:
+    heads = [int(count) for count in linked["heads"]]
+    ranges = [(int(first), int(last)) for first, last in linked["ranges"]]
+    if len(ranges) != len(weights) or not all(0 < n <= _MOST for n in (len(heads), *heads)):
         raise ValueError
+    head_strength(weights, ranges, heads)
     return ranges, heads
 
 
-def _whole(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= _MOST:
-        raise ValueError
-    return value
+class LinkHistory(NamedTuple):
+    """Links by epoch, (levels, blocks) with NaN where there is no link; their unit and source."""
+
+    by_epoch: dict[int, np.ndarray]
+    label: str = ""
+    source: str = ""
+
+
+def append_record(
+    folder: str | os.PathLike,
+    epoch: int,
+    strength: np.ndarray,
+    ranges: Sequence[Range],
+    heads: Sequence[int],
+) -> None:
+    """Add a line to the folder's records; strength (levels, blocks), NaN without a link."""
+    rows = [[None if np.isnan(v) else round(float(v), 6) for v in row] for row in strength]
+    line = dict(epoch=epoch, strength=rows, ranges=list(ranges), heads=list(heads))
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    with open(Path(folder) / RECORDS, "a") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def link_history(work_dir: str | os.PathLike, absolute: bool = False) -> LinkHistory:
+    """The links of every epoch that a run recorded, or else of the checkpoints that it kept.
+
+    Args:
+        work_dir: a work dir of MMEngine, or an output folder of timm's train.py.
+        absolute: mean magnitudes, not how many times as large as before training they are.
+
+    Raises:
+        ValueError: a checkpoint has no links, or cannot be read.
+    """
+    records = _records(Path(work_dir))
+    if records:
+        source = "the records of LinkHeatmapHook"
+        strength = {epoch: np.array(line["strength"], float) for epoch, line in records.items()}
+        if absolute:
+            return LinkHistory(strength, LABEL, source)
+        growth = {
+            epoch: strength[epoch] / start_strength(line["ranges"], line["heads"])
+            for epoch, line in records.items()
+        }
+        return LinkHistory(growth, GROWTH, source)
+    measure = link_strength if absolute else link_growth
+    read = {epoch: measure(*read_links(str(path))) for epoch, path in _checkpoints(Path(work_dir))}
+    source = "the checkpoints that the run kept; LinkHeatmapHook records every epoch"
+    return LinkHistory(read, LABEL if absolute else GROWTH, source)
+
+
+def _records(work_dir: Path) -> dict[int, dict]:
+    """Lines by epoch; those of a resumed run replace earlier ones from its first epoch on."""
+    keys = {"epoch", "strength", "ranges", "heads"}
+    logs: dict[Path, dict[int, dict]] = {}
+    for path in sorted(work_dir.glob(f"*/vis_data/{RECORDS}")):
+        if lines := [line for line in json_lines(path) if line.keys() >= keys]:
+            logs[path] = {line["epoch"]: line for line in lines}
+    records: dict[int, dict] = {}
+    for path in in_order(logs):
+        first = min(logs[path])
+        records = {epoch: line for epoch, line in records.items() if epoch < first} | logs[path]
+    return records
+
+
+def _checkpoints(work_dir: Path) -> list[tuple[int, Path]]:
+    return sorted(
+        (int(found.group(1)) + 1 - first, path)
+        for pattern, first in _CHECKPOINTS
+        for path in work_dir.glob("*.pth*")
+        if (found := re.fullmatch(pattern, path.name))
+    )

@@ -7,10 +7,10 @@ from .losses.resize import resize_maps
 from .losses.schedule import check_schedule, link_weight, paper_course
 from .student.attention_recorder import AttentionRecorder
 from .student.feature_recorder import FeatureRecorder
-from .student.maps import class_token_attention
-from .student.qkv import qkv_class_token_attention
+from .student.maps import class_token_attention, qkv_class_token_attention
 from .teacher.frozen_teacher import FrozenTeacher
-from .teacher.kept_maps import KeptMaps, KeptTeacher, kept_shapes
+from .teacher.kept_maps import KeptMaps, KeptTeacher
+from .teacher.packing import kept_shapes
 from .teacher.timm_teacher import TimmTeacher
 from .teacher.unregistered import Unregistered
 

@@ -6,11 +6,6 @@ from torch import nn
 
 
 def image_channels_of(model: nn.Module) -> int:
-    """The number of channels of a network's images: those of its first convolution, or 3.
-
-    Example:
-        >>> image_channels_of(nn.Sequential(nn.Conv2d(4, 8, 3), nn.Conv2d(8, 8, 3)))
-        4
-    """
+    """The number of channels of a network's images: those of its first convolution, or 3."""
     convs = (module for module in model.modules() if isinstance(module, nn.Conv2d))
     return next((conv.in_channels for conv in convs), 3)

@@ -72,13 +72,7 @@ def as_map(
 
 
 def has_channels_last(output: Any, image_size: _Size) -> bool:
-    """Whether an output can only be (B, h, w, C): those axes alone keep the ratio of (H, W).
-
-    Example:
-        >>> import torch
-        >>> has_channels_last(torch.zeros(1, 7, 7, 96), (224, 224))
-        True
-    """
+    """Whether an output can only be (B, h, w, C): those axes alone keep the ratio of (H, W)."""
     tensor = _tensor_of(output)
     if tensor is None or tensor.dim() != 4:
         return False

@@ -37,11 +37,6 @@ def named_modules_of(model: nn.Module, layers: Sequence[str], key: str) -> list[
 
     Raises:
         ValueError: `layers` is no list of names, or the model has no module of such a name.
-
-    Example:
-        >>> model = nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU())
-        >>> named_modules_of(model, ["1"], "teacher.layers")
-        [ReLU()]
     """
     check_names(layers, key)
     modules = dict(model.named_modules())
@@ -56,14 +51,7 @@ def named_modules_of(model: nn.Module, layers: Sequence[str], key: str) -> list[
 
 
 def check_names(names: Any, key: str) -> None:
-    """Raise ValueError unless `names` is a list of at least one name, without duplicates.
-
-    Example:
-        >>> check_names("layer1", "teacher.layers")
-        Traceback (most recent call last):
-        ValueError: teacher.layers='layer1'; give a list of module names, or remove the key to \
-use the model's stages
-    """
+    """Raise ValueError unless `names` is a list of at least one name, without duplicates."""
     if isinstance(names, str) or not isinstance(names, Sequence) or not names:
         raise ValueError(f"{key}={names!r}; {_ALLOWED}")
     if not all(isinstance(name, str) for name in names):
@@ -74,22 +62,12 @@ use the model's stages
 
 
 def near_names(name: str, names: Iterable[str]) -> str:
-    """Up to five of `names` that are most like `name`, for an error message, or "none".
-
-    Example:
-        >>> near_names("layer5", ["conv1", "layer4"])
-        'layer4'
-    """
+    """Up to five of `names` that are most like `name`, for an error message, or "none"."""
     return ", ".join(difflib.get_close_matches(name, list(names), n=5, cutoff=0.4)) or "none"
 
 
 def inside(model: nn.Module, prefix: str) -> Any:
-    """The module of a dotted name, which may end with a dot, or None.
-
-    Example:
-        >>> inside(nn.Sequential(nn.ReLU()), "0"), inside(nn.ReLU(), "0")
-        (ReLU(), None)
-    """
+    """The module of a dotted name, which may end with a dot, or None."""
     found: Any = model
     for name in filter(None, prefix.split(".")):
         found = getattr(found, name, None)
@@ -97,12 +75,7 @@ def inside(model: nn.Module, prefix: str) -> Any:
 
 
 def nearest(model: nn.Module, layer: str, attribute: str) -> Any:
-    """An attribute of the nearest module that has it, from the layer upwards, or None.
-
-    Example:
-        >>> nearest(nn.Sequential(nn.Conv2d(3, 8, 1)), "0", "in_channels")
-        3
-    """
+    """An attribute of the nearest module that has it, from the layer upwards, or None."""
     parts, found = [part for part in split_item(layer)[0].split(".") if part], None
     for end in range(len(parts) + 1):
         found = getattr(inside(model, ".".join(parts[:end])), attribute, found)

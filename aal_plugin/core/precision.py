@@ -61,12 +61,7 @@ def _leading(values: Tensor) -> Tensor:
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def rounds_factors(device: str) -> bool:
-    """Whether float32 products on a device of this type may round their factors to TF32.
-
-    Example:
-        >>> rounds_factors("cpu")
-        False
-    """
+    """Whether float32 products on a device of this type may round their factors to TF32."""
     if device != "cuda":
         return False
     settings = torch.backends.cuda.matmul
@@ -80,20 +75,10 @@ def rounds_factors(device: str) -> bool:
 
 
 def wide_dtype(tensor: Tensor) -> torch.dtype:
-    """float64, or float32 on Apple's GPUs, which lack float64.
-
-    Example:
-        >>> wide_dtype(torch.zeros(1))
-        torch.float64
-    """
+    """float64, or float32 on Apple's GPUs, which lack float64."""
     return torch.float32 if tensor.device.type == "mps" else torch.float64
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:
-    """Half precision as float32; float32 and float64 unchanged.
-
-    Example:
-        >>> at_least_float32(torch.ones(2, dtype=torch.bfloat16)).dtype
-        torch.float32
-    """
+    """Half precision as float32; float32 and float64 unchanged."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

@@ -9,7 +9,7 @@ _missing = [name for name in ("mmengine", "mmcv", "mmpretrain") if _find_spec(na
 if _missing:
     raise ImportError(
         f"aal_plugin.mm needs {', '.join(_missing)}; install with: pip install "
-        "'aal_plugin[openmmlab]' (or 'aal_plugin[onedl]', the maintained fork)"
+        "'aal_plugin[mm]' (or 'aal_plugin[onedl]', the maintained fork)"
     )
 
 from mmpretrain.registry import MODELS

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from mmengine.config import Config
 from mmengine.utils import get_installed_path
 
 from aal_plugin.mm.configs.reading import read_config
@@ -28,6 +29,23 @@ def mmpretrain_script(name: str) -> Any:
     script.Config = SimpleNamespace(fromfile=read_config)
     script.parse_args = functools.partial(_parsed, script.parse_args)
     return script
+
+
+def read_for_training(script: Any, args: Namespace) -> Config:
+    """The config of MMPretrain's train.py: the file with its options.
+
+    The script sets persistent_workers=True where the config does not set it. Without workers, torch
+    rejects that, so it stays False there.
+    """
+    cfg = read_config(args.config)
+    loaders = ("train_dataloader", "val_dataloader", "test_dataloader")
+    unset = [key for key in loaders if "persistent_workers" not in (cfg.get(key) or {})]
+    cfg = script.merge_args(cfg, args)
+    for key in unset:
+        asked = f"{key}.persistent_workers" in (args.cfg_options or {})
+        if cfg.get(key) and not cfg[key].get("num_workers") and not asked:
+            cfg[key].persistent_workers = False
+    return cfg
 
 
 def _parsed(parse_args: Callable[[], Namespace]) -> Namespace:

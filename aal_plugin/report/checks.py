@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from aal_plugin.analysis.runs import LINK_DISTANCE, LINK_WEIGHT, TEACHER_TOP1, TOP1
+from aal_plugin.analysis.runs import (
+    GUIDANCE_DISTANCE,
+    LINK_DISTANCE,
+    LINK_WEIGHT,
+    TEACHER_TOP1,
+    TOP1,
+)
 
 from .runs import RecordedRun
 
@@ -60,13 +67,16 @@ def _weight_never_decayed(run: RecordedRun) -> Iterator[str]:
 
 
 def _distance_never_fell(run: RecordedRun) -> Iterator[str]:
-    values = run.curves.get(LINK_DISTANCE, ((), np.array([])))[1]
-    values = values[np.isfinite(values)]
-    if len(values) > 1 and values[-1] >= values[0]:
-        yield (
-            f"L_att did not fall: {values[0]:.3g} at first, {values[-1]:.3g} at last. The links "
-            "learn nothing; check λ, the learning rate, and that the optimizer trains the links."
-        )
+    parts = ((LINK_DISTANCE, "L_att", "links"), (GUIDANCE_DISTANCE, "The guidance", "convolutions"))
+    for key, name, trained in parts:
+        values = run.curves.get(key, ((), np.array([])))[1]
+        values = values[np.isfinite(values)]
+        if len(values) > 1 and values[-1] >= values[0]:
+            yield (
+                f"{name} did not fall: {values[0]:.3g} at first, {values[-1]:.3g} at last. Its "
+                f"{trained} learn nothing; check its weight, the learning rate, and that the "
+                f"optimizer trains the {trained}."
+            )
 
 
 def _weak_teacher(run: RecordedRun) -> Iterator[str]:
@@ -82,7 +92,7 @@ def _weak_teacher(run: RecordedRun) -> Iterator[str]:
 
 
 def _random_teacher(run: RecordedRun) -> Iterator[str]:
-    if "random weights" in run.facts.get("Teacher", ""):
+    if re.search(r"random_\w+ True", run.facts.get("Teacher", "")):
         yield (
             "Random teacher: allow_random_weights is set, so the links learn noise. That is for "
             "tests; give the teacher pretrained=True or a checkpoint."

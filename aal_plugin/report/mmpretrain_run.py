@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ def details(folder: Path, log: Run) -> dict[str, Any]:
     config = read_literal_config(config_file) if config_file is not None else {}
     length = config.get("train_cfg") or {}
     teacher = (config.get("model") or {}).get("teacher") or {}
+    checkpoints = (*folder.glob("epoch_*.pth"), *folder.glob("iter_*.pth"))
     return dict(
         front_end="MMPretrain",
         settings=config,
@@ -33,7 +35,9 @@ def details(folder: Path, log: Run) -> dict[str, Any]:
         planned=length.get("max_epochs" if log.unit == "epoch" else "max_iters"),
         batch_size=(config.get("train_dataloader") or {}).get("batch_size"),
         teacher_own_top1=_best_top1_beside(teacher.get("checkpoint")),
-        checkpoint=_newest_checkpoint(folder),
+        checkpoint=max(
+            checkpoints, key=lambda path: int(re.sub(r"\D", "", path.stem) or 0), default=None
+        ),
         config_file=config_file if config_file == dumped else None,
         # tools/test.py writes <run>/<run>.json; tools/compare.py writes result.json.
         tested={
@@ -43,7 +47,7 @@ def details(folder: Path, log: Run) -> dict[str, Any]:
             if isinstance(value, (int, float))
         },
         seconds=_json(folder / "result.json").get("seconds"),
-        scheduled=_lambda_hook(config) is not None,
+        scheduled=bool(_lambda_hook(config, "link_head")),
     )
 
 
@@ -55,14 +59,6 @@ def read_literal_config(path: str | Path) -> dict[str, Any]:
 
     Raises:
         SyntaxError: the file is not Python.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.NamedTemporaryFile("w", suffix=".py") as file:
-        ...     _ = file.write("model = dict(type='A', size=(2, 3))")
-        ...     file.flush()
-        ...     read_literal_config(file.name)
-        {'model': {'type': 'A', 'size': (2, 3)}}
     """
     tree = ast.parse(Path(path).read_text(encoding="utf-8"), filename=str(path))
     return {
@@ -96,92 +92,74 @@ def _json(path: Path) -> dict[str, Any]:
     return read if isinstance(read, dict) else {}
 
 
-def _newest_checkpoint(folder: Path) -> Path | None:
-    files = (*folder.glob("epoch_*.pth"), *folder.glob("iter_*.pth"))
-    return max(files, key=lambda path: int(re.sub(r"\D", "", path.stem) or 0), default=None)
-
-
 def _versions(log: Run) -> dict[str, str]:
-    for run in reversed(log.folders):
-        for file in run.glob("*.log"):
-            text = file.read_text(encoding="utf-8", errors="replace")[:20_000]
-            if found := dict(_VERSION.findall(text)):
-                return {name: value.split(" (")[0] for name, value in found.items()}
+    for file in [file for run in reversed(log.folders) for file in run.glob("*.log")]:
+        text = file.read_text(encoding="utf-8", errors="replace")[:20_000]
+        if found := dict(_VERSION.findall(text)):
+            return {name: value.split(" (")[0] for name, value in found.items()}
     return {}
 
 
 def _best_top1_beside(checkpoint: Any) -> float | None:
     """Best top-1 in the log beside a teacher's checkpoint, for a teacher trained here."""
     try:
-        curves = read_run(Path(checkpoint).parent).curves
+        return read_run(Path(checkpoint).parent).best(TOP1)
     except (TypeError, ValueError, OSError):
         return None
-    return float(curves[TOP1][1].max()) if TOP1 in curves else None
 
 
-def _type(part: Any) -> str:
-    kind = part.get("type", "?") if isinstance(part, dict) else "none"
-    return str(kind).rpartition(".")[2]
+def described(part: Any) -> str:
+    """A part of a config in words: its type, and its settings that are numbers or names.
+
+    Example:
+        >>> described(dict(type="mmpretrain.ViT", arch=dict(depth=6), img_size=48, init_cfg=None))
+        'ViT (depth 6, img_size 48)'
+        >>> described(dict(weight=2.5, file="runs/epoch_3.pth"))
+        'weight 2.5, file epoch_3.pth'
+    """
+    words = ", ".join(_settings(part))
+    name = str(part.get("type", "")).rpartition(".")[2]
+    return f"{name} ({words})" if name and words else name or words
 
 
-def _lambda_hook(config: dict[str, Any]) -> dict | None:
+def _settings(part: dict[str, Any]) -> Iterator[str]:
+    for key, value in part.items():
+        if isinstance(value, dict) and "type" in value:
+            yield f"{key} {described(value)}"
+        elif isinstance(value, dict):
+            yield from _settings(value)
+        elif isinstance(value, str) and key not in ("type", "_scope_", "head"):
+            yield f"{key} {value.rstrip('/').rpartition('/')[2]}"  # of a path, the file
+        elif value is not None and not isinstance(value, str) and "{" not in str(value):
+            yield f"{key} {value}"  # not a list of dicts, such as a pipeline
+
+
+def _lambda_hook(config: dict[str, Any], head: str) -> dict[str, Any]:
+    """The LambdaDecayHook of a head; without a name the hook is that of the first there is."""
+    model = config.get("model") or {}
+    first = next((h for h in ("link_head", "transfer_head", "guidance") if model.get(h)), None)
     hooks = [*(config.get("default_hooks") or {}).values(), *(config.get("custom_hooks") or [])]
-    return next((hook for hook in hooks if _type(hook) == "LambdaDecayHook"), None)
+    own = [h for h in hooks if isinstance(h, dict) and "LambdaDecayHook" in str(h.get("type"))]
+    return next((hook for hook in own if hook.get("head", first) == head), {})
 
 
 def _facts(config: dict[str, Any]) -> dict[str, str]:
     model = config.get("model") or {}
     data = (config.get("train_dataloader") or {}).get("dataset") or {}
-    while isinstance(data.get("dataset"), dict):
-        data = dict(data["dataset"], **{k: v for k, v in data.items() if k != "dataset"})
-    facts = {"Student": _student(model), "Data": _data(data)}
-    if model.get("teacher"):
-        facts["Teacher"] = _teacher(model["teacher"])
-    if head := model.get("link_head"):
-        facts["Links"] = str(head.get("links", "full"))
-        hook = _lambda_hook(config) or {}
-        given = [f"{k} {v}" for k, v in hook.items() if k not in ("type", "_scope_", "head")]
-        facts["λ"] = f"{head.get('loss_weight', 2000.0):g}, {', '.join(given) or 'no decay'}"
-    others = [_type(model[key]) for key in ("distill_head", "transfer_head") if model.get(key)]
+    parts = {"Student": model.get("backbone"), "Data": data, "Teacher": model.get("teacher")}
+    if links := model.get("link_head"):
+        parts["Links"] = dict(dict(links="full", loss_weight=2000.0), **links)
     if guidance := model.get("guidance"):
-        weight = guidance.get("weight", 2.5) if isinstance(guidance, dict) else guidance
-        others.append(f"locality guidance, weight {weight}")
+        given = guidance if isinstance(guidance, dict) else dict(weight=guidance)
+        parts["Guidance"] = dict(dict(weight=2.5), **given)
+    facts = {label: described(part) for label, part in parts.items() if part}
+    for head, label in (("link_head", "λ"), ("guidance", "Guidance weight")):
+        if model.get(head):
+            course = ", ".join(_settings(_lambda_hook(config, head)))
+            facts[label] = course or "constant"
+    others = [model[key] for key in ("distill_head", "transfer_head") if model.get(key)]
     if others:
-        facts["Other losses"] = ", ".join(others)
+        facts["Other losses"] = "; ".join(map(described, others))
     if optimizer := (config.get("optim_wrapper") or {}).get("optimizer"):
-        facts["Optimizer"] = f"{_type(optimizer)}, lr {optimizer.get('lr', '?')}"
+        facts["Optimizer"] = described(optimizer)
     return facts
-
-
-def _student(model: dict) -> str:
-    backbone = model.get("backbone") or {}
-    arch = backbone.get("model_name") or backbone.get("arch")
-    if isinstance(arch, dict):
-        blocks, width = arch.get("num_layers") or arch.get("depths"), arch.get("embed_dims")
-        arch = f"{blocks} blocks, {arch.get('num_heads')} heads, width {width}"
-    depth, size = backbone.get("depth"), backbone.get("img_size")
-    words = _words(arch, depth and f"depth {depth}", size and f"{size} px")
-    return f"{_type(backbone)} ({words})" if words else _type(backbone)
-
-
-def _teacher(teacher: dict) -> str:
-    if isinstance(teacher.get("model"), dict):  # ModuleTeacher
-        name = _type(teacher["model"])
-    else:
-        name = teacher.get("model_name") or Path(str(teacher.get("config", "?"))).stem
-    if teacher.get("allow_random_weights"):
-        return f"{name}, random weights"
-    checkpoint = teacher.get("checkpoint")
-    if checkpoint and checkpoint is not True:
-        return f"{name}, weights of {Path(checkpoint).name}"
-    return f"{name}, pretrained weights" if checkpoint or teacher.get("pretrained") else str(name)
-
-
-def _data(data: dict) -> str:
-    number, fraction = data.get("num_images"), data.get("fraction")
-    images = number and f"{number:,} images"
-    return _words(_type(data), images, fraction and f"fraction {fraction}", data.get("data_root"))
-
-
-def _words(*parts: Any) -> str:
-    return ", ".join(str(part) for part in parts if part)

@@ -10,10 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from aal_plugin.analysis.link_records import LinkHistory, link_history
-from aal_plugin.analysis.runs import LINK_DISTANCE, LINK_WEIGHT, Curve, named_folder, read_run
+from aal_plugin.analysis.runs import LINK_WEIGHT, Run, named_folder, read_run
+from aal_plugin.analysis.saved_links import LinkHistory, link_history
 
 from . import mmpretrain_run, timm_run
 
@@ -25,20 +23,17 @@ _OF_ONE_RUN = (
 
 
 @dataclass
-class RecordedRun:
-    """One run, read from its work dir.
+class RecordedRun(Run):
+    """What a run logged, and what else its work dir says.
 
     Attributes:
         folder: the work dir.
         front_end: 'MMPretrain' or 'timm'.
         settings: the config or the options, as plain values.
-        curves: logged numbers by key; epochs count from 1.
-        unit: 'epoch' or 'iteration', what the curves run over.
         facts: what was trained on what, in words, by label.
         versions: of the software, by name; empty where the run recorded none.
         seed: the random seed, or None.
         planned: length that the settings ask for, in `unit`s, or None.
-        steps: training steps that were logged, or None.
         batch_size: images of a step on one rank, or None.
         links: the links by epoch; without any, `links.source` says why.
         teacher_own_top1: best top-1 (%) in the teacher's own log, or None.
@@ -49,37 +44,21 @@ class RecordedRun:
         scheduled: whether something sets λ over the epochs.
     """
 
-    folder: Path
-    front_end: str
-    settings: dict[str, Any]
-    curves: dict[str, Curve]
-    unit: str
-    facts: dict[str, str]
+    folder: Path = Path()
+    front_end: str = "MMPretrain"
+    settings: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     seed: int | None = None
     planned: int | None = None
-    steps: int | None = None
     batch_size: int | None = None
-    links: LinkHistory = field(default_factory=lambda: LinkHistory({}))
+    links: LinkHistory = LinkHistory({})  # noqa: RUF009 a tuple
     teacher_own_top1: float | None = None
     checkpoint: Path | None = None
     config_file: Path | None = None
     tested: dict[str, float] = field(default_factory=dict)
     seconds: float | None = None
     scheduled: bool = True
-
-    @property
-    def linked(self) -> bool:
-        """Whether the run trained attention links."""
-        return LINK_WEIGHT in self.curves or LINK_DISTANCE in self.curves
-
-    def last(self, key: str) -> float | None:
-        """The last value of a curve, or None without one."""
-        return float(self.curves[key][1][-1]) if key in self.curves else None
-
-    def best(self, key: str) -> float | None:
-        """The highest value of a curve, or None without one."""
-        return float(np.nanmax(self.curves[key][1])) if key in self.curves else None
 
 
 Groups = dict[str, list[RecordedRun]]  # by name; the runs of a group differ by their seed
@@ -99,9 +78,7 @@ def read_recorded_run(folder: Path) -> RecordedRun:
             links = link_history(folder)
         except ValueError as error:
             links = LinkHistory({}, source=str(error))
-    return RecordedRun(
-        folder=folder, curves=log.curves, unit=log.unit, steps=log.steps, links=links, **details
-    )
+    return RecordedRun(**vars(log), folder=folder, links=links, **details)
 
 
 def read_groups(given: Sequence[str | os.PathLike]) -> Groups:

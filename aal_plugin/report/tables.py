@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from aal_plugin.analysis.runs import TEACHER_TOP1, TOP1
+from aal_plugin.analysis.curves import PANELS
+from aal_plugin.analysis.runs import TEACHER_TOP1, TOP1, group_curves
 
-from .figures import Panel
 from .runs import Groups, RecordedRun
 
 NONE = "–"
@@ -29,7 +29,8 @@ def results_table(groups: Groups) -> Table:
     """A row for each group: its seeds, and its last and best top-1."""
     rows = []
     for name, runs in groups.items():
-        seeds = ", ".join(str(run.seed) for run in runs if run.seed is not None)
+        seeds = [str(run.seed) for run in runs if run.seed is not None]
+        given = f" (seed{'s' * (len(seeds) > 1)} {', '.join(seeds)})" if seeds else ""
         length = max(int(curve[0][-1]) for run in runs for curve in run.curves.values())
         rows.append(
             (
@@ -38,7 +39,7 @@ def results_table(groups: Groups) -> Table:
                 spread([run.best(TOP1) for run in runs], "%"),
                 spread([run.last(TEACHER_TOP1) for run in runs], "%"),
                 f"{length} {runs[0].unit}" + ("" if length == 1 else "s"),
-                f"{len(runs)}" + (f" (seeds {seeds})" if seeds else ""),
+                f"{len(runs)}{given}",
                 runs[0].front_end,
             )
         )
@@ -53,19 +54,20 @@ def facts_table(groups: Groups) -> Table:
     rows = [(label, *(run.facts.get(label, NONE) for run in firsts)) for label in labels]
     for name in dict.fromkeys(name for run in firsts for name in run.versions):
         rows.append((name, *(run.versions.get(name, "not recorded") for run in firsts)))
-    return Table("What was trained on what", ("", *groups), rows, wrap=True)
+    return Table("Configuration", ("", *groups), rows, wrap=True)
 
 
-def numbers_table(panel: Panel) -> Table:
+def numbers_table(groups: Groups, key: str) -> Table:
     """The numbers of a curve, for eyes that do not read charts."""
-    epochs = sorted({int(epoch) for row in panel.rows.values() for epoch in row[0]})
+    over = " / ".join(dict.fromkeys(run.unit for runs in groups.values() for run in runs))
     cells = {
-        name: {int(e): _number(m, low, high, row[4]) for e, m, low, high in zip(*row[:4])}
-        for name, row in panel.rows.items()
+        name: {int(epoch): _number(*values) for epoch, *values in zip(*curve)}
+        for name, curve in group_curves(groups, key).items()
     }
-    rows = [(str(e), *(cells[name].get(e, NONE) for name in cells)) for e in epochs]
-    unit = f" ({panel.unit})" if panel.unit else ""
-    return Table(f"{panel.title}{unit}", (panel.over, *cells), rows)
+    epochs = sorted({epoch for own in cells.values() for epoch in own})
+    rows = [(str(e), *(own.get(e, NONE) for own in cells.values())) for e in epochs]
+    title, unit = PANELS[key]
+    return Table(f"{title} ({unit})" if unit else title, (over, *cells), rows)
 
 
 def localization_table(groups: Groups) -> Table | None:
@@ -112,8 +114,8 @@ def spread(values: Sequence[float | None], unit: str = "", digits: int = 1) -> s
     return mean + more + unit
 
 
-def _number(mean: float, low: float, high: float, count: int) -> str:
-    return f"{mean:.4g}" + (f" ({low:.4g} to {high:.4g})" if count > 1 else "")
+def _number(mean: float, low: float, high: float) -> str:
+    return f"{mean:.4g}" + (f" ({low:.4g} to {high:.4g})" if low != high else "")
 
 
 def _localization(run: RecordedRun) -> dict[str, float]:

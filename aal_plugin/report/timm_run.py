@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 
+from .mmpretrain_run import described
+
 
 def details(folder: Path) -> dict[str, Any]:
     """Fields of `RecordedRun` by name.
@@ -32,22 +34,17 @@ def details(folder: Path) -> dict[str, Any]:
 
 
 def _facts(options: dict[str, Any]) -> dict[str, str]:
-    get = options.get
-    facts = {
-        "Student": str(get("model", "?")) + (f" ({get('img_size')} px)" if get("img_size") else ""),
-        "Data": ", ".join(str(get(key)) for key in ("dataset", "data_dir") if get(key)) or "?",
+    own = {key[4:]: value for key, value in options.items() if key[:4] == "aal_" and value}
+    teacher = {key: own.pop(key) for key in list(own) if "teacher" in key}
+    parts = {
+        "Student": _of(options, "model", "img_size"),
+        "Data": _of(options, "dataset", "data_dir"),
+        "Teacher": teacher,
+        "AAL": own if teacher else {},
+        "Optimizer": _of(options, "opt", "lr", "lr_base", "weight_decay"),
     }
-    if get("aal_teacher"):
-        source = "random weights" if get("aal_random_teacher") else "pretrained weights"
-        if checkpoint := get("aal_teacher_checkpoint"):
-            source = f"weights of {Path(checkpoint).name}"
-        facts["Teacher"] = f"{get('aal_teacher')}, {source}"
-        facts["Links"] = str(get("aal_links", "full"))
-        course = ("gammas", "milestones", "stop_epoch", "start_epoch", "final", "warmup_epochs")
-        given = [f"{name} {options[f'aal_{name}']}" for name in course if get(f"aal_{name}")]
-        facts["λ"] = f"{get('aal_loss_weight', 2000.0):g}, {', '.join(given) or 'no decay'}"
-    if get("aal_distill"):
-        facts["Other losses"] = f"{get('aal_distill')} distillation"
-    if get("opt"):
-        facts["Optimizer"] = f"{get('opt')}, lr {get('lr') or get('lr_base')}"
-    return facts
+    return {label: described(part) for label, part in parts.items() if part}
+
+
+def _of(options: dict[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: options[key] for key in keys if options.get(key)}

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import aal_plugin
 from aal_plugin.core.settings import check_whole
 from aal_plugin.files import write_whole
 
+from . import tables
 from .checks import CHECKS, warnings_of
+from .pictures import SIGNS, Sheets, curve_charts, link_heatmaps, sheets_of
 from .runs import Groups, how_many, read_groups
-
-if TYPE_CHECKING:
-    from .sheets import Sheets
 
 
 def write_report(
@@ -41,15 +40,8 @@ def write_report(
 
     Raises:
         ValueError: a folder holds no run; images is not a whole number of 0 or more.
-        ImportError: Plotly is not installed.
     """
     check_whole("images", images, 0)
-    try:
-        import plotly  # noqa: F401
-    except ModuleNotFoundError:
-        raise ImportError("the report needs Plotly: pip install plotly") from None
-    from .sheets import sheets_of
-
     groups = read_groups(work_dirs)
     sheets = {name: sheets_of(runs[0], images) for name, runs in groups.items()} if images else {}
     page = Path(out)
@@ -59,39 +51,25 @@ def write_report(
 
 
 def _page(groups: Groups, sheets: Mapping[str, Sheets], title: str) -> str:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from plotly.offline import get_plotlyjs
-
-    from . import figures, tables
-
-    folder = FileSystemLoader(Path(__file__).parent)
     template = Environment(
-        loader=folder, autoescape=True, trim_blocks=True, lstrip_blocks=True,
-        undefined=StrictUndefined,
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True,
+        lstrip_blocks=True, undefined=StrictUndefined,
     ).get_template("page.html")  # fmt: skip
     return template.render(
         title=title,
         version=aal_plugin.__version__,
         when=datetime.now().strftime("%Y-%m-%d %H:%M"),
         how_many=how_many(groups),
-        plotly=get_plotlyjs(),
         groups=groups,
         runs=[run for same in groups.values() for run in same],
         findings=_findings(groups, sheets),
         checks=len(CHECKS),
-        panels=figures.curve_panels(groups),
-        dashes=figures.DASHES,
-        links=figures.link_charts(groups),
+        charts=curve_charts(groups),
+        signs=SIGNS,
+        links=link_heatmaps(groups),
         sheets=sheets,
         tables=tables,
-        script_json=_script_json,
     )
-
-
-def _script_json(value: Any) -> str:
-    """JSON inside a script element, where '<' could end the element or open a comment."""
-    text = json.dumps(value) if isinstance(value, (list, dict)) else value.to_json()
-    return text.replace("<", "\\u003c")
 
 
 def _findings(groups: Groups, sheets: Mapping[str, Sheets]) -> list[tuple[str, str]]:

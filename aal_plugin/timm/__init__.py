@@ -1,12 +1,12 @@
 """AAL for timm's own trainer: a `timm.task.TrainingTask`, and what tools/timm_train.py needs."""
 
-from importlib.util import find_spec as _find_spec
-
-if _find_spec("timm") is None or _find_spec("timm.task") is None:
+try:
+    from timm.task import resume_task_checkpoint as _resume  # noqa: F401
+except ImportError:
     raise ImportError(
-        "aal_plugin.timm needs timm >= 1.0.27, the first with timm.task; "
-        "install it with: pip install 'timm>=1.0.27'"
-    )
+        "aal_plugin.timm needs timm >= 1.0.27, the first whose train.py gives its optimizer what "
+        "a task trains; install it with: pip install 'aal_plugin[timm]'"
+    ) from None
 
 from .attention_link_task import AttentionLinkTask
 from .distillation import Distillation

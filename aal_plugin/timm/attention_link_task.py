@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,8 +11,15 @@ from timm.task import ClassificationTask
 from timm.utils import unwrap_model
 from torch import Tensor, nn
 
-from aal_plugin.core import FrozenTeacher, Unregistered, check_schedule, link_weight
-from aal_plugin.core.losses.finite import FiniteMarks
+from aal_plugin.core import (
+    FrozenTeacher,
+    KeptTeacher,
+    Unregistered,
+    check_schedule,
+    link_weight,
+)
+from aal_plugin.core.guidance import GuidanceSetting
+from aal_plugin.core.kept_views import kept_teacher
 from aal_plugin.core.losses.links import Links
 from aal_plugin.core.losses.schedule import Gammas
 from aal_plugin.core.settings import check_number
@@ -21,8 +27,9 @@ from aal_plugin.core.student.by_name import AttentionLayers
 
 from .channel_means import one_per_channel
 from .distillation import Distillation
+from .epoch_losses import EpochLosses
 from .linked_student import TimmLinkedStudent
-from .links_state import links_state, load_links_state
+from .task_state import load_task_state, task_state
 
 _logger = logging.getLogger(__name__)
 
@@ -38,7 +45,8 @@ class AttentionLinkTask(ClassificationTask):
         model: the student, a ViT of a family in `aal_plugin.core.student.families`.
         teacher: a `TimmTeacher` or another `FrozenTeacher`.
         criterion, **task_kwargs: `ClassificationTask`'s own.
-        links, map_size, antialias, attention_layers: see `AttentionLinkLoss`.
+        links, map_size, antialias, attention_layers, guidance: see `LinkedStudent`; `links=None`
+            is guidance alone.
         loss_weight: λ of epoch 0.
         gammas, milestones, stop_epoch, start_epoch, warmup_epochs: the course of λ, see
             `link_weight`; `paper_course` gives gammas and milestones for any number of epochs.
@@ -56,7 +64,7 @@ class AttentionLinkTask(ClassificationTask):
         teacher: FrozenTeacher,
         criterion: nn.Module | Callable | None = None,
         *,
-        links: Links = "full",
+        links: Links | None = "full",
         loss_weight: float = 2000.0,
         gammas: Gammas = (0.99, 0.98),
         milestones: Sequence[int] = (200,),
@@ -69,6 +77,7 @@ class AttentionLinkTask(ClassificationTask):
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         distill: Distillation | None = None,
+        guidance: GuidanceSetting | None = None,
         **task_kwargs: Any,
     ) -> None:
         super().__init__(model, criterion, **task_kwargs)
@@ -77,6 +86,7 @@ class AttentionLinkTask(ClassificationTask):
         self.loss_weight = float(loss_weight)
         self._schedule = (gammas, milestones, stop_epoch, start_epoch, warmup_epochs)
         self.distill = distill
+        self.kept: KeptTeacher | None = None
         self._many_labels = getattr(self, "multi_label", False)  # timm before 1.0.30 has one label
         if distill is not None:
             distill.check(model, teacher, self._many_labels)
@@ -84,11 +94,12 @@ class AttentionLinkTask(ClassificationTask):
             select(distill is not None and distill.token)
 
         linked = TimmLinkedStudent(
-            model, teacher.channels, links, map_size, antialias, attention_layers
+            model, teacher.channels, links, map_size, antialias, attention_layers, guidance
         )
-        # The links stay in float32, also next to a student in bfloat16.
+        # What is added stays in float32, also next to a student in bfloat16.
         weights = next(model.parameters())
-        linked.links.to(weights.device)
+        for part in linked.parts.values():
+            part.to(weights.device)
         data = getattr(model, "pretrained_cfg", {})
         mean, std = mean or data.get("mean"), std or data.get("std")
         if mean is not None and std is not None:
@@ -96,13 +107,19 @@ class AttentionLinkTask(ClassificationTask):
             pixels = [255 * v for v in mean], [255 * v for v in std]
             teacher.match_input(*pixels, rgb=True, advice="check --mean and --std")
         self._teacher = Unregistered(teacher.to(device=weights.device, dtype=weights.dtype))
+        self._linked = linked.link_loss is not None
+        self._guided = linked.guidance is not None and linked.guidance.weight > 0
         self.trainable_module = linked
         self.set_epoch(0)
         if self.verbose:
+            counts = {
+                name: sum(parameter.numel() for parameter in part.parameters())
+                for name, part in linked.parts.items()
+            }
+            told = " and ".join(f"{count:,} parameters of {name}" for name, count in counts.items())
             _logger.info(
-                f"{type(self).__name__}: {sum(p.numel() for p in linked.links.parameters()):,} "
-                f"link parameters from {sum(linked.recorder.heads)} attention maps to "
-                f"{sum(teacher.channels)} teacher channels, λ={self.link_weight:g}"
+                f"{type(self).__name__}: {told}, to {sum(teacher.channels)} teacher channels, "
+                f"λ={self.link_weight:g}"
             )
 
     @property
@@ -110,64 +127,87 @@ class AttentionLinkTask(ClassificationTask):
         """The frozen teacher."""
         return self._teacher.module
 
+    def keep_maps(
+        self, folder: str, views: int, shown: Mapping[str, Any], image_size: tuple[int, int, int]
+    ) -> None:
+        """Keep the teacher's maps in a folder; `forward` then needs the view of each image.
+
+        Args:
+            folder, views, shown: see `aal_plugin.core.kept_views.kept_teacher`.
+            image_size: (C, H, W) of the student's images.
+
+        Raises:
+            ValueError: distillation needs the teacher's logits; the folder holds other maps.
+            OSError: the disk has too little room, or the folder is read-only.
+        """
+        if self.distill is not None:
+            raise ValueError(
+                f"kept_maps={folder!r} keeps the teacher's maps alone, but "
+                f"distill.kind={self.distill.kind!r} needs its logits; drop one of the two"
+            )
+        linked, teacher = unwrap_model(self.trainable_module), unwrap_model(self.teacher)
+        image = next(linked.student.parameters()).new_zeros(1, *image_size)
+        self.kept = kept_teacher(linked, teacher, image, folder, views, shown)
+        self.kept.teacher = self.teacher  # perhaps compiled
+        if self.verbose:
+            size = self.kept.kept.size / 1e9
+            _logger.info(f"kept maps: {views} views in {folder}, {size:.2f} GB in all")
+
     def set_epoch(self, epoch: int) -> None:
         """Set λ for the steps of this epoch (0-based), resumed or not."""
         # A Python number, multiplied outside the compiled module: a new λ does not recompile it,
         # and no step waits for the device to test whether λ is 0.
         self.link_weight = link_weight(epoch, self.loss_weight, *self._schedule)
-        self._sums: dict[str, tuple[Any, int]] = {}  # of the epoch's steps, and their number
-        self._marks = FiniteMarks()
+        self._losses = EpochLosses()
 
     def epoch_metrics(self) -> dict[str, float]:
         """λ, and means over this rank's training steps in the epoch so far (NaN without any).
 
-        The means are L_att, the task loss and, with distillation, the distillation loss before
-        its weight.
+        The means are L_att, the task loss, the weighted loss of guidance and the distillation loss
+        before its weight.
         """
-        metrics = dict(link_weight=self.link_weight)
-        for name in ["link_distance", "task_loss", *(["distill_loss"] if self.distill else [])]:
-            total, steps = self._sums.get(name, (math.nan, 1))
-            metrics[name] = float(total) / steps
-        return metrics
+        names = ["link_distance", "task_loss"]
+        names += ["guidance_loss"] * self._guided + ["distill_loss"] * (self.distill is not None)
+        return dict(
+            link_weight=self.link_weight, **{name: self._losses.mean(name) for name in names}
+        )
 
     def check_finite(self) -> None:
-        """Raise where a loss of the epoch so far was NaN or infinite; waits for the device.
+        """Raise FloatingPointError where a loss of the epoch so far was NaN or infinite."""
+        self._losses.check(self.link_weight)
 
-        Raises:
-            FloatingPointError: names the step of the epoch, the losses and λ.
-        """
-        found = self._marks.first_bad()
-        if found is not None:
-            step, losses = found
-            told = ", ".join(f"{name} is {value}" for name, value in losses.items())
-            raise FloatingPointError(
-                f"step {step} of the epoch: {told}, link_weight={self.link_weight:g}. Training "
-                "ends here, before a checkpoint is made of it; lower the learning rate or the "
-                "weight of that loss"
-            )
-
-    def forward(self, input: Tensor, target: Tensor) -> dict[str, Tensor]:
+    def forward(
+        self, input: Tensor, target: Tensor, views: Sequence[int] | None = None
+    ) -> dict[str, Tensor]:
         """Images (B, 3, H, W) and targets → `loss`, `output` (logits) and the parts of the loss.
 
         Targets are what the criterion takes: class indices (B,), or (B, K) of mixup or many labels.
 
-        `task_loss` is the criterion's, `link_loss` is λ · L_att, and with distillation alone there
-        is `distill_loss`, before its weight.
+        `task_loss` is the criterion's, `link_loss` is λ · L_att; with guidance there is a weighted
+        `guidance_loss`, and with distillation `distill_loss`, before its weight.
+
+        Args:
+            views: after `keep_maps`, the number of each image's view.
         """
         if self._many_labels and not (target.dim() == 2 and target.is_floating_point()):
             raise ValueError(
                 f"targets of shape {tuple(target.shape)} and type {target.dtype}; multi-label "
                 "training needs (batch, classes) of a floating type"
             )
-        active, distill = self.link_weight > 0, self.distill
+        active, distill = self.link_weight > 0 and self._linked, self.distill
         activations: Any = None
         teacher_logits: Any = None
-        if active or distill is not None:
+        if (active or self._guided) and self.kept is not None and views is not None:
+            unwrap_model(self.teacher).images.check(input)
+            activations = self.kept(input, views)
+        elif active or self._guided or distill is not None:
             activations, teacher_logits = self.teacher(input, with_logits=distill is not None)
+        if not (active or self._guided):
+            activations = None
         try:
-            output, distance = self.trainable_module(input, activations if active else None)
+            output, distance, *guidance = self.trainable_module(input, activations, active)
         except BaseException:  # out here, for the module may be compiled
-            unwrap_model(self.trainable_module).link_loss.discard()
+            unwrap_model(self.trainable_module).discard()
             raise
         link_loss = self.link_weight * distance
         logits, distilled = (output, output) if distill is None else distill.split(output)
@@ -177,19 +217,14 @@ class AttentionLinkTask(ClassificationTask):
         if distill is not None:
             loss, result["distill_loss"] = distill(task_loss, distilled, teacher_logits)
         result["loss"] = loss + link_loss
+        if guidance:
+            (result["guidance_loss"],) = guidance
+            result["loss"] = result["loss"] + result["guidance_loss"]
         # Not self.training: timm's train.py sets the mode of the trainable module alone.
         if self.trainable_module.training:
             losses = {name: result[name] for name in result if "loss" in name}
-            self._marks.mark(losses)
-            self._add(losses | dict(link_distance=distance) if active else losses)
+            self._losses.add(losses, **(dict(link_distance=distance) if active else {}))
         return result
-
-    def _add(self, values: dict[str, Tensor]) -> None:
-        """Add a step's numbers to the epoch's sums, on their device; nothing waits for it."""
-        for name, value in values.items():
-            total, steps = self._sums.get(name, (0.0, 0))
-            # A new tensor: the next step of a CUDA graph overwrites the outputs of this one.
-            self._sums[name] = total + value.detach(), steps + 1
 
     def compile(
         self, backend: str = "inductor", mode: str | None = None, **compile_kwargs: Any
@@ -221,14 +256,14 @@ class AttentionLinkTask(ClassificationTask):
         return linked.student if isinstance(linked, TimmLinkedStudent) else resolved
 
     def get_clip_parameters(self, exclude_head: bool = False) -> list[nn.Parameter]:
-        """Student and links; `exclude_head` leaves the student's last two parameters out."""
+        """Student, links and guidance; `exclude_head` leaves the student's last two out."""
         linked = unwrap_model(self.trainable_module)
         student = list(linked.student.parameters())
-        return [*(student[:-2] if exclude_head else student), *linked.links.parameters()]
+        return [*(student[:-2] if exclude_head else student), *linked.added_parameters()]
 
     def get_task_state(self, module: nn.Module | None = None, ema: bool = False) -> dict[str, Any]:
         module = module if module is not None else self.get_trainable_module(ema=ema)
-        return {} if module is None else dict(links=links_state(unwrap_model(module).links))
+        return {} if module is None else task_state(unwrap_model(module))
 
     def load_task_state(
         self,
@@ -238,10 +273,7 @@ class AttentionLinkTask(ClassificationTask):
         ema: bool = False,
     ) -> None:
         module = module if module is not None else self.get_trainable_module(ema=ema)
-        if not state or "links" not in state:
-            _logger.warning("the checkpoint holds no links (task_state), so they stay as they are")
-            return
-        load_links_state(unwrap_model(module).links, state["links"], strict=strict)
+        load_task_state(unwrap_model(module), state or {}, strict)
 
     def _apply(
         self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any

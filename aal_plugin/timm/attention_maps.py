@@ -56,7 +56,8 @@ class TimmAttentionReader:
         self.data = resolve_data_config(vars(args), model=model)
         for key in ("mean", "std"):
             self.data[key] = one_per_channel(self.data[key], model)
-        self.task = self._task(saved) if getattr(args, "aal_teacher", None) else None
+        linked = getattr(args, "aal_teacher", None) and args.aal_links != "none"
+        self.task = self._task(saved) if linked else None
         self.recorder: AttentionRecorder = (
             AttentionRecorder(model) if self.task is None else self.task.trainable_module.recorder
         )

@@ -74,12 +74,14 @@ def task_settings(args: Namespace) -> dict[str, Any]:
             raise ValueError(f"--{name.replace('_', '-')} does not go with AAL; {instead}")
     gammas, milestones = _course(args)
     settings = given(args) | dict(gammas=gammas, milestones=milestones)
-    settings.pop("final", None)
+    for name in ("final", "kept_maps", "views", "views_seed"):
+        settings.pop(name, None)
     return dict(
         settings,
         links=parse_links(args.aal_links),
         attention_layers=parse_attention_layers(args.aal_attention_layers),
         distill=_distillation(args),
+        guidance=given(args, "guidance") or None,
     )
 
 
@@ -101,8 +103,10 @@ def _course(args: Namespace) -> tuple[Sequence[float], Sequence[int]]:
     return args.aal_gammas, args.aal_milestones
 
 
-def parse_links(text: str) -> str | list[tuple[int, int]]:
-    """'1-3,1-5' → [(1, 3), (1, 5)]; other words are returned as they are."""
+def parse_links(text: str) -> str | list[tuple[int, int]] | None:
+    """'1-3,1-5' → [(1, 3), (1, 5)], 'none' → None; other words are returned as they are."""
+    if text == "none":
+        return None
     if not re.fullmatch(r"\d+-\d+(,\d+-\d+)*", text):
         return text
     return [(int(first), int(last)) for first, last in re.findall(r"(\d+)-(\d+)", text)]

@@ -13,19 +13,15 @@ from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import Any
 
-import torch
-from timm.data import resolve_data_config
-from timm.task import ClassificationTask
 from timm.utils import unwrap_model
-from torch import nn
 
 from aal_plugin.checkpoint_file import check_checkpoint
-from aal_plugin.core import FrozenTeacher
 from aal_plugin.process import searched_in
 
-from .attention_link_task import AttentionLinkTask
 from .from_options import build_teacher, check_files, task_settings
+from .launched_task import LaunchedTask
 from .options import add_options, check_names, in_options
+from .repeated_views import check_views, with_views
 
 _TASKS = ("ClassificationTask", "MultiLabelClassificationTask")
 
@@ -90,48 +86,30 @@ def put_task_in(script: Any) -> None:
     add_options(parser)
     parse_known_args = parser.parse_known_args  # parse_args calls it too
     tasks = {name: getattr(script, name) for name in _TASKS if hasattr(script, name)}
+    create_loader = getattr(script, "create_loader", None)
 
     def parse(*given: Any, **options: Any) -> tuple[Namespace, list[str]]:
         args, unknown = parse_known_args(*given, **options)
         try:
             check_names(args, unknown)
             settings = task_settings(args)
+            if args.aal_views is not None or args.aal_kept_maps is not None:
+                check_views(args)
+                script.create_loader = with_views(create_loader, args)
             check_files(args)
             teacher = build_teacher(args)
         except (FileNotFoundError, ValueError) as error:
             # Without argparse's usage: that of train.py is longer than a screen.
             parser.exit(2, f"{parser.prog}: error: {in_options(error)}\n")
         for name, task in tasks.items():
-            setattr(script, name, launched(task, teacher, settings, args))
+            parts = dict(args=args, built_teacher=teacher, settings=settings)
+            setattr(script, name, type("AttentionLinkTask", (LaunchedTask, task), parts))
         return args, unknown
 
     parser.parse_known_args = parse
     script.train_one_epoch = setting_the_epoch(script.train_one_epoch)
     if hasattr(script, "resume_task_checkpoint"):
         script.resume_task_checkpoint = of_whole_files(script.resume_task_checkpoint)
-
-
-def launched(
-    task: type[ClassificationTask],
-    teacher: FrozenTeacher,
-    settings: dict[str, Any],
-    args: Namespace,
-) -> type[AttentionLinkTask]:
-    """An `AttentionLinkTask` that train.py can build like `task`, which may be multi-label."""
-
-    class LaunchedTask(AttentionLinkTask, task):
-        def __init__(self, model: nn.Module, *given: Any, **kwargs: Any) -> None:
-            data = resolve_data_config(vars(args), model=model)
-            kwargs.update(settings, mean=data["mean"], std=data["std"])
-            try:
-                super().__init__(model, teacher, *given, **kwargs)
-            except ValueError as error:
-                raise ValueError(in_options(error)) from error
-            if getattr(args, "channels_last", False):
-                self.teacher.to(memory_format=torch.channels_last)
-
-    LaunchedTask.__name__ = AttentionLinkTask.__name__
-    return LaunchedTask
 
 
 def of_whole_files(resume: Callable) -> Callable:
@@ -156,13 +134,13 @@ def setting_the_epoch(train_one_epoch: Callable) -> Callable:
     def run(*args: Any, **kwargs: Any) -> Any:
         given = signature.bind(*args, **kwargs).arguments
         task = given.get("task")
-        if not isinstance(task, AttentionLinkTask):
+        if not isinstance(task, LaunchedTask):
             raise ValueError(
                 f"train.py trains a {type(task).__name__}, so AAL would do nothing; remove the "
                 "options that make it train something other than a ClassificationTask"
             )
         _check_trained(task, given.get("optimizer"))
-        task.set_epoch(given["epoch"])
+        task.start_epoch(given["epoch"], given.get("loader"))
         metrics = train_one_epoch(*args, **kwargs)
         task.check_finite()
         if isinstance(metrics, dict):
@@ -172,11 +150,11 @@ def setting_the_epoch(train_one_epoch: Callable) -> Callable:
     return run
 
 
-def _check_trained(task: AttentionLinkTask, optimizer: Any) -> None:
+def _check_trained(task: LaunchedTask, optimizer: Any) -> None:
     trained = {id(p) for group in getattr(optimizer, "param_groups", ()) for p in group["params"]}
-    links = unwrap_model(task.get_trainable_module()).links
-    if trained and not all(id(parameter) in trained for parameter in links.parameters()):
+    added = unwrap_model(task.get_trainable_module()).added_parameters()
+    if trained and not all(id(parameter) in trained for parameter in added):
         raise ValueError(
-            "train.py's optimizer does not have the links' parameters; make it from "
+            "train.py's optimizer does not have the parameters of links or guidance; make it from "
             "task.get_trainable_module(), as timm's own train.py does"
         )

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from timm.models import group_parameters
 from timm.optim import auto_group_layers
+from torch import nn
 
 from aal_plugin.core import LinkedStudent
 
 
 class TimmLinkedStudent(LinkedStudent):
-    """A student and its links, with the student's weight-decay and layer-decay groups.
+    """A student, links and guidance, with the student's weight-decay and layer-decay groups.
 
     Other attributes that timm knows a model by, such as `num_classes`, `pretrained_cfg` or
     `get_classifier`, are the student's.
 
     Args:
-        student, channels, links, map_size, antialias, attention_layers: see `AttentionLinkLoss`.
+        student, channels, links, map_size, antialias, attention_layers, guidance: see
+            `LinkedStudent`.
     """
+
+    @property
+    def parts(self) -> dict[str, nn.Module]:
+        """What is trained beside the student: 'links', 'guidance' or both."""
+        parts = dict(links=self.link_loss and self.links, guidance=self.guidance)
+        return {name: part for name, part in parts.items() if part is not None}
+
+    def added_parameters(self) -> Iterator[nn.Parameter]:
+        """The parameters of the parts."""
+        return (parameter for part in self.parts.values() for parameter in part.parameters())
 
     def no_weight_decay(self) -> set[str]:
         """The student's own parameters without weight decay, by their names in this module."""
@@ -27,7 +39,7 @@ class TimmLinkedStudent(LinkedStudent):
         return {f"student.{name}" for name in names}
 
     def group_matcher(self, coarse: bool = False) -> Callable[[str], int]:
-        """The student's layers, as timm groups it alone; the links belong to the last one."""
+        """The student's layers, as timm groups it alone; what is added belongs to the last one."""
         student: Any = self.student
         if hasattr(student, "group_matcher"):
             matcher = student.group_matcher(coarse=coarse)

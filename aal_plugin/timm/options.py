@@ -36,8 +36,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     ),
     "link_head.links": _value(
         "LINKS",
-        "full, alpha (for small data sets), beta, or one first-last pair of blocks for each "
-        "teacher level, such as 1-3,1-5,3-6 (default: full)",
+        "full, alpha (for small data sets), beta, one first-last pair of blocks for each "
+        "teacher level, such as 1-3,1-5,3-6, or none (default: full)",
         default="full",
     ),
     "loss_weight": _value("W", "λ at epoch 0 (default: 2000)", type=float, default=2000.0),
@@ -70,6 +70,32 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "'body.*.attn'; also patch_embed=NAME, num_prefix_tokens=N, class_token=true|false",
         nargs="+",
     ),
+    "guidance.weight": _value(
+        "W", "locality guidance beside the links: its weight (the published one is 2.5)", type=float
+    ),
+    "guidance.blocks": _value(
+        "N",
+        "the student's blocks that are guided, from 1 (default: evenly spaced)",
+        type=int,
+        nargs="+",
+    ),
+    "guidance.levels": _value(
+        "N",
+        "the teacher's level for each of these blocks, from 1 (default: four, evenly spaced)",
+        type=int,
+        nargs="+",
+    ),
+    "kept_maps": _value(
+        "DIR",
+        "compute the teacher's maps of each view once, keep them in this folder and read them "
+        "ever after",
+    ),
+    "views": _value(
+        "K",
+        "show K fixed views of each image, one an epoch, in turn (default: 16 with kept maps)",
+        type=int,
+    ),
+    "views_seed": _value("N", "another seed gives other views (default: 0)", type=int, default=0),
     "distill.kind": _value("KIND", "soft or hard: also learn the teacher's logits"),
     "distill.token": _flag("the distillation token learns them, as in DeiT"),
     "distill.loss_weight": _value(
@@ -89,6 +115,7 @@ _SHORTER = {
     "teacher.model_name": "--aal-teacher",
     "teacher.allow_random_weights": "--aal-random-teacher",
     "link_head.links": "--aal-links",
+    "guidance.weight": "--aal-guidance",
     "distill.kind": "--aal-distill",
 }
 OPTIONS = {key: _SHORTER.get(key, "--aal-" + re.sub(r"[._]", "-", key)) for key in SETTINGS}

@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 
 from aal_plugin.analysis.curves import plot_curves
-from aal_plugin.analysis.runs import epochs_to_reach, mean_curve, named_folder, read_run
+from aal_plugin.analysis.runs import (
+    Run,
+    epochs_to_reach,
+    group_curves,
+    mean_curve,
+    named_folder,
+    read_run,
+)
 
 
 def log(work_dir, run, epochs, loss, top1, per_epoch=2):
@@ -158,30 +165,11 @@ def test_mean_runs_over_the_epochs_that_all_runs_have():
     assert (epochs, mean, low, high) == ([2, 3], [3, 6], [2, 3], [4, 9])
 
 
-def test_mean_takes_a_constant_number_of_comparisons_for_each_epoch():
-    class Counted(int):
-        made = 0
-        __hash__ = int.__hash__
-
-        def __eq__(self, other):
-            Counted.made += 1
-            return int(self) == int(other)
-
-    count = 400
-    curves = []
-    for _ in range(3):
-        epochs = np.empty(count, object)
-        epochs[:] = [Counted(epoch) for epoch in range(count)]
-        curves.append((epochs, np.arange(count, dtype=float)))
-    epochs, mean, _, _ = mean_curve(curves)
-    assert mean.tolist() == list(range(count)) and Counted.made < 20 * count
-
-
 def test_names_are_drawn_as_they_are(tmp_path):
     """Matplotlib reads $…$ as a formula, and hides what begins with an underscore."""
     log(tmp_path, "20260101_000000", (1,), loss=2.0, top1=10)
     figure = plot_curves({name: [read_run(tmp_path)] for name in ("_plain", "$x_{$", "a  b")})
-    assert len(figure.axes[0].get_legend().get_texts()) == 3
+    assert len(figure.legends[0].get_texts()) == 3
     figure.draw_without_rendering()
 
 
@@ -189,12 +177,31 @@ def test_figure_has_a_panel_for_what_was_logged_and_a_band_for_several_runs(tmp_
     for name, loss in (("a", 2.0), ("b", 3.0), ("c", 1.0)):
         log(tmp_path / name, "20260101_000000", (1, 2), loss=loss, top1=10)
     runs = {"plain": [read_run(tmp_path / n) for n in "ab"], "aal": [read_run(tmp_path / "c")]}
-    axes = plot_curves(runs).axes
-    titles = [panel.get_title() for panel in axes]
-    assert titles == ["Validation top-1 (%)", "Training loss of the labels"]
-    assert [text.get_text() for text in axes[0].get_legend().get_texts()] == [
-        "plain (2 runs)",
-        "aal",
+    runs["aal"][0].curves["accuracy/teacher_top1"] = (np.array([1, 2]), np.array([90.0, 90.0]))
+    figure = plot_curves(runs)
+    top1, loss = figure.axes
+    assert top1.get_ylabel() == "Validation top-1 (%)" and top1.get_ylim()[0] == 0
+    assert loss.get_ylabel() == "Training loss of the labels" and loss.get_ylim()[0] > 0
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        *("plain (2 runs)", "aal", "teacher of aal")
     ]
-    assert len(axes[1].collections) == 1 and axes[1].get_xlabel() == "epoch"
-    assert axes[1].lines[0].get_ydata().tolist() == [3.0, 3.0]
+    assert [line.get_gid() for line in top1.lines] == ["group-0", "group-1", "group-1"]
+    assert top1.lines[2].get_ydata().tolist() == [90, 90] and len(loss.lines) == 2
+    (band,) = loss.collections
+    edges = band.get_paths()[0].vertices
+    assert (edges.min(axis=0).tolist(), edges.max(axis=0).tolist()) == ([1, 2.5], [2, 3.5])
+    assert len(loss.collections) == 1 and loss.get_xlabel() == "epoch"
+    assert loss.lines[0].get_ydata().tolist() == [3.0, 3.0]
+
+
+def test_long_curves_have_sixty_markers_at_most():
+    for epochs, every in ((60, 1), (61, 2), (300, 5)):
+        curve = (np.arange(epochs), np.arange(epochs, dtype=float))
+        (line,) = plot_curves({"a": [Run({"loss": curve})]}).axes[0].lines
+        assert line.get_markevery() == every
+
+
+def test_runs_without_a_common_epoch_have_no_curve():
+    early, late = (Run({"loss": (np.array(e), np.ones(2))}) for e in ([1, 2], [5, 6]))
+    assert group_curves({"a": [early, late]}, "loss") == {}
+    assert list(group_curves({"a": [early, late], "b": [early]}, "loss")) == ["b"]

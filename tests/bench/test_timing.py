@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tools.bench.counting import count
+from tools.bench.reading import reading
 from tools.bench.timing import interleave, peak_memory
 
 
@@ -51,3 +52,16 @@ def test_an_expanded_tensor_is_read_once():
     row = torch.randn(1, 8)
     counted = count(lambda: row.expand(100, 8).sum())
     assert counted.bytes == 4 * (8 + 1)
+
+
+def test_reading_counts_every_view_once_for_each_disk_and_number_of_workers(tmp_path):
+    found = reading([(3, 4, 4), (5, 2, 2)], 1e-5, batch=4, workers=[0, 1], folder=str(tmp_path))
+    assert found["entry_bytes"] == 8 * 8 + 3 * 16 + 5 * 4 and found["views"] == 75
+    assert [(row["workers"], row["disk"]) for row in found["rows"]] == [
+        (0, "cold"),
+        (0, "warm"),
+        (1, "cold"),
+        (1, "warm"),
+    ]
+    assert all(row["images_per_second"] > 0 for row in found["rows"])
+    assert not list(tmp_path.iterdir())

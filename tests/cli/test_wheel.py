@@ -112,7 +112,11 @@ def test_what_measures_stays_in_the_checkout(lab):
     tools = lab.site / "aal_plugin" / "tools"
     found = {path.relative_to(tools).as_posix() for path in tools.rglob("*.*")}
     found = {name for name in found if "__pycache__" not in name}
-    assert found == {tool for tool, _ in TOOLS.values()} | {"__init__.py", "torchrun.sh"}
+    assert found == {tool for tool, _ in TOOLS.values()} | {
+        "__init__.py",
+        "torchrun.py",
+        "torchrun.sh",
+    }
     assert not (lab.site / "tools").exists()
 
 
@@ -133,7 +137,7 @@ def test_a_copied_config_trains_and_its_student_is_exported_and_tested(lab):
         with open(lab.home / name, "a") as file:
             file.write(TINY)
     missing = lab("aal", "train", "mine.py", status=2)
-    assert f"epoch_3.pth': no such file in {lab.home}" in missing
+    assert f"epoch_3.pth': no such file in {lab.home}; train it first: aal train " in missing
     lab("aal", "train", "teacher.py", "--work-dir", "teacher")
     checkpoint = "model.teacher.checkpoint=teacher/epoch_1.pth"
     lab("aal", "train", "mine.py", "--work-dir", "runs", "--cfg-options", checkpoint)

@@ -1,4 +1,5 @@
 import hashlib
+import io
 import json
 import os
 import subprocess
@@ -47,19 +48,18 @@ def same(a, b):
     return all(x.dtype == y.dtype and np.array_equal(x, y) for x, y in zip(a, b))
 
 
+def archive(**arrays):
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    return file.getvalue()
+
+
 def cached_file(folder):
     (path,) = folder.iterdir()
     return path
 
 
 # -- drawing ---------------------------------------------------------------------------------
-
-
-def test_arrays_are_as_documented():
-    drawn = draw_shapes(30, size=40, seed=1)
-    assert drawn.images.shape == (30, 40, 40, 3) and drawn.images.dtype == np.uint8
-    assert drawn.labels.shape == (30,) and drawn.labels.dtype == np.int64
-    assert drawn.boxes.shape == (30, 4) and drawn.boxes.dtype == np.int64
 
 
 @pytest.mark.parametrize(
@@ -100,10 +100,6 @@ def test_classes_are_balanced_in_every_prefix(many):
         assert counts.max() - counts.min() == 1
 
 
-def test_classes_come_in_shuffled_order(many):
-    assert len({tuple(block) for block in many.labels.reshape(-1, 10)}) == 200
-
-
 @pytest.mark.parametrize("size", [16, 33, 64])
 def test_box_encloses_the_shape_exactly(size):
     for label in range(10):
@@ -132,25 +128,6 @@ def test_silhouette_fills_the_unit_disk_and_no_more(name):
     radius = np.hypot(axis[None, :], axis[:, None])
     assert 0.85 < radius[distance < 0].max() <= 1.0
     assert 0.1 < (distance < 0).mean() * 2.5**2 / np.pi < 0.85
-
-
-def test_silhouettes_of_two_classes_differ_clearly():
-    axis = (np.arange(64, dtype=np.float32) - 31.5) / 32
-    u, v = np.meshgrid(axis, axis)
-    masks = [SILHOUETTES[name](u, v) < 0 for name in CLASSES]
-    for i, a in enumerate(masks):
-        for b in masks[:i]:
-            assert (a & b).sum() / (a | b).sum() < 0.85
-
-
-def test_shape_stands_out_from_its_background():
-    for seed in range(50):
-        scene = draw_scene(seed % 10, 64, np.random.default_rng(seed))
-        inside = np.zeros((64, 64), bool)
-        inside[scene.crop] = scene.mask
-        image = scene.image.astype(float)
-        gap = np.median(image[inside], axis=0) - np.median(image[~inside], axis=0)
-        assert np.abs(gap).sum() > 60
 
 
 # An upright arrow is wide and a crescent is tall, so the size of the box tells a little.
@@ -182,9 +159,6 @@ def test_class_cannot_be_read_from(cue, limit, many):
 def test_bad_arguments_are_named(kwargs, words):
     with pytest.raises(ValueError, match=words):
         draw_shapes(**kwargs)
-
-
-def test_unknown_split_is_named():
     with pytest.raises(ValueError, match="split='dev'; choose 'train', 'val' or 'test'"):
         split_seed("dev", 0)
 
@@ -212,16 +186,16 @@ def test_cache_folder_comes_from_the_environment(tmp_path, monkeypatch):
     assert cached_file(tmp_path / "new" / "folder").name == "shapes-v1_n2_s16_seed0.npz"
 
 
-def _truncate(data):
-    return data[: len(data) // 2]
-
-
-def _flip_a_bit(data):
-    return data[:5000] + bytes([data[5000] ^ 4]) + data[5001:]
-
-
 @pytest.mark.parametrize(
-    "damage", [_truncate, _flip_a_bit, lambda data: b"", lambda data: b"not an archive"]
+    "damage",
+    [
+        lambda data: data[: len(data) // 2],
+        lambda data: data[:5000] + bytes([data[5000] ^ 4]) + data[5001:],
+        lambda data: b"",
+        lambda data: b"not an archive",
+        lambda data: archive(**draw_shapes(4, 16)._asdict()),
+    ],
+    ids=["cut short", "a flipped bit", "empty", "text", "other shapes"],
 )
 def test_damaged_cache_file_is_drawn_anew(damage, tmp_path):
     first = load_shapes(12, 32, 3, tmp_path)
@@ -231,14 +205,6 @@ def test_damaged_cache_file_is_drawn_anew(damage, tmp_path):
     with pytest.warns(UserWarning, match=f"drawing the shapes again, because .*{path.name} cannot"):
         assert same(load_shapes(12, 32, 3, tmp_path), first)
     assert same(np.load(path).values(), first)
-
-
-def test_cache_file_with_other_contents_is_drawn_anew(tmp_path):
-    first = load_shapes(12, 32, 3, tmp_path)
-    path = cached_file(tmp_path)
-    np.savez(path, **draw_shapes(4, 16)._asdict())
-    with pytest.warns(UserWarning, match="drawing the shapes again"):
-        assert same(load_shapes(12, 32, 3, tmp_path), first)
 
 
 def test_interrupted_write_leaves_no_file_under_the_cache_name(tmp_path, monkeypatch):

@@ -28,6 +28,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "configs"
 IMAGES = dict(
     ImageNet=1_281_167,
     CIFAR10=50_000,
+    CIFAR100=50_000,
     CUB=5_994,
     CUBWithBoxes=5_994,
     Flowers102=2_040,
@@ -255,6 +256,8 @@ def kinds(model):
 def _kind(full, name, module, parameter):
     if full.startswith("link_head."):
         return "link biases" if name == "bias" else "links"
+    if full.startswith("guidance."):
+        return "guidance biases" if name == "bias" else "guidance"
     if full.startswith("transfer_head."):
         return "transfer biases" if name == "bias" else "transfer"
     if isinstance(module, _NORMS):
@@ -290,7 +293,9 @@ def _model(model):
     values = dict(
         student=_name(backbone),
         parameters=sum(
-            p.numel() for n, p in model.named_parameters() if not n.startswith("link_head.")
+            p.numel()
+            for n, p in model.named_parameters()
+            if not n.startswith(("link_head.", "guidance."))
         ),
         classes=getattr(head, "num_classes", None),
         head=type(head).__name__,
@@ -306,6 +311,8 @@ def _model(model):
     teacher = getattr(model, "teacher", None)
     if teacher is not None:
         values["teacher"] = dict(model=_name(teacher), channels=list(teacher.channels))
+        if teacher.images.image_size is not None:
+            values["teacher"]["image_size"] = teacher.images.image_size
     if hasattr(model, "link_head"):
         links = model.link_head.links
         values["links"] = dict(
@@ -332,6 +339,9 @@ def _model(model):
         )
         if teacher is not None:
             values["transfer"]["teacher_layers"] = list(teacher.layers)
+    if hasattr(model, "guidance"):
+        guidance = model.guidance
+        values["guidance"] = dict(weight=guidance.loss_weight, pairs=guidance.guidance.pairs)
     return values
 
 

@@ -94,6 +94,12 @@ SETTINGS: list[tuple[str, object, tuple[str, ...]]] = [
     ("model.link_head", dict(type="AttentionTransfer"), ("AttentionTransfer",)),
     ("model.transfer_head", dict(type="AttentionLinkHead"), ("transfer_head", "AttentionLinkHead")),
     ("model.data_preprocessor.to_rgb", False, ("to_rgb=False", "images_rgb")),
+    ("model.backbone.arch", "deit-x", ("model.backbone.arch='deit-x'", "'deit-s'", "deit-tiny")),
+    (
+        "model.link_head.attention_layers",
+        dict(attentions="layers.*.attn", attention="layers.*.attn"),
+        ("attention_layers has the key 'attentions'", "patch_embed"),
+    ),
     # the teacher
     ("model.teacher.type", "TimTeacher", ("TimTeacher", "'TimmTeacher'")),
     ("model.teacher.model_name", "resnet99", ("'resnet99'", "near names")),
@@ -234,6 +240,11 @@ SETTINGS: list[tuple[str, object, tuple[str, ...]]] = [
     ("train_dataloader.dataset", "{cub}", ("images.txt", "CUB", "data_root")),
     ("train_dataloader.dataset", "{flowers}", ("setid.mat", "Flowers102", "data_root")),
     ("train_dataloader.dataset", "{custom}", ("missing", "CustomDataset", "data_root")),
+    (
+        "train_dataloader.dataset",
+        "{fewfolders}",
+        ("train_dataloader.dataset (ImageNet)", "2 folders", "1000 classes", "CustomDataset"),
+    ),
     ("train_dataloader.dataset", "{subset0}", ("fraction=0", "(0, 1]")),
     ("train_dataloader.dataset", "{subset2}", ("fraction=2", "(0, 1]")),
     ("train_dataloader.dataset", "{subsetnan}", ("fraction=nan", "(0, 1]")),
@@ -246,8 +257,13 @@ SETTINGS: list[tuple[str, object, tuple[str, ...]]] = [
         "{nannedimage}",
         ("images with NaN or infinite values", "pipeline"),
     ),
-    ("train_dataloader.batch_size", 0, ("batch_size",)),
-    ("train_dataloader.batch_size", -4, ("batch_size",)),
+    ("train_dataloader.batch_size", 0, ("train_dataloader.batch_size=0", "1 or more")),
+    (
+        "default_hooks.stop_signal",
+        dict(type="StopSignalHook", interval=0),
+        ("StopSignalHook.interval=0", "1 or more"),
+    ),
+    ("train_dataloader.persistent_workers", True, ("persistent_workers=True", "num_workers=0")),
     # checkpoints
     ("load_from", "gone.pth", ("gone.pth", "no such file")),
     ("load_from", "{text}", ("{text}", "neither a checkpoint")),
@@ -327,6 +343,8 @@ COMMANDS: list[tuple[str, tuple[str, ...]]] = [
     ("tools/export_student.py nosuch.py {run} out.pth", ("nosuch.py",)),
     ("tools/export_student.py {config} {run} out.pth --format torch", ("--format", "'onnx'")),
     ("tools/export_student.py {config} {folder} out.onnx --format onnx", ("{folder}", "folder")),
+    ("tools/export_student.py {config} {run} out.onnx", ("out.onnx", ".pth", "--format onnx")),
+    ("tools/export_student.py {config} {run} out.pth --image-size 0", ("--image-size=0",)),
     ("tools/make_subset.py nowhere out.txt --fraction 0.1", ("nowhere", "no such folder")),
     ("tools/make_subset.py {images} out.txt --fraction 0", ("--fraction", "(0, 1]")),
     ("tools/make_subset.py {images} out.txt --fraction ten", ("--fraction", "ten")),
@@ -490,6 +508,7 @@ def data_sets(home: Path) -> dict[str, dict]:
         cub=dict(type="CUB", data_root=nowhere, split="train", pipeline=pipeline),
         flowers=dict(type="Flowers102", data_root=nowhere, split="train", pipeline=pipeline),
         custom=dict(folder, data_root=nowhere),
+        fewfolders=dict(listed, type="ImageNet", split=""),
         badimage=dict(folder, data_root=str(home / "badimages")),
         emptyimage=dict(folder, data_root=str(home / "emptyimages")),
         outside=dict(

@@ -1,4 +1,4 @@
-"""Real tiny runs, trained once: AAL with two seeds, the plain student, and one of timm."""
+"""Real tiny runs, trained once: AAL with guidance and two seeds, the plain student, one of timm."""
 
 import sys
 from pathlib import Path
@@ -11,7 +11,7 @@ from timm.utils import update_summary
 
 from aal_plugin.data import export_image_folder
 from aal_plugin.timm.launch import load_script, put_task_in
-from tests.mm.small import PLAIN, training
+from tests.mm.small import AAL, PLAIN, training
 
 SCRIPT = Path(__file__).parents[1] / "timm" / "train_script.py"
 HOOKS = [
@@ -29,7 +29,7 @@ def work_dirs(tmp_path_factory):
     with DefaultScope.overwrite_default_scope("mmpretrain"):
         for seed, work_dir in enumerate(dirs[:2]):
             changes = dict(custom_hooks=HOOKS, randomness=dict(seed=seed), log_level="INFO")
-            Runner.from_cfg(training(work_dir, **changes)).train()
+            Runner.from_cfg(training(work_dir, dict(AAL, guidance=2.5), **changes)).train()
         Runner.from_cfg(training(dirs[2], PLAIN)).train()
     return dirs
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aal_plugin.analysis.link_records import LinkHistory
+from aal_plugin.analysis.saved_links import LinkHistory, append_record
 from aal_plugin.report.runs import RecordedRun
 
 
@@ -14,9 +14,8 @@ def curve(*values, first=1):
 
 
 def record(curves=None, links=None, **fields):
-    given = dict(folder=Path("run"), front_end="MMPretrain", settings={}, unit="epoch", facts={})
     links = LinkHistory(links or {}, "size", "a file")
-    return RecordedRun(curves=curves or {}, links=links, **{**given, **fields})
+    return RecordedRun(curves=curves or {}, links=links, **fields)
 
 
 def write_work_dir(folder, config="", lines=(), stamp="20260101_000000", log=""):
@@ -30,6 +29,20 @@ def write_work_dir(folder, config="", lines=(), stamp="20260101_000000", log="")
     if log:
         (run / f"{stamp}.log").write_text(log)
     return Path(folder)
+
+
+def write_linked_dir(folder):
+    """A work dir with links at two epochs."""
+    lines = [
+        dict(epoch=e, step=e, iter=e, lr=0.1, loss=1.0, link_weight=9 - e, link_distance=0.1 / e)
+        for e in (1, 2)
+    ]
+    written = write_work_dir(folder, lines=lines)
+    for epoch in (1, 2):
+        strength = np.full((2, 3), 0.1 * epoch)
+        records = written / "20260101_000000" / "vis_data"
+        append_record(records, epoch, strength, [(1, 3)] * 2, [2, 2, 2])
+    return written
 
 
 def write_timm_dir(folder, summary, options=""):

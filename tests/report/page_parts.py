@@ -5,61 +5,53 @@ from html.parser import HTMLParser
 
 
 class PageParts(HTMLParser):
-    """Figures by id, tags in order, and the text of sections, tables and headings."""
+    """Tags in order, the numbers of the links, and the text of sections, tables and headings."""
 
-    def __init__(self, text):
+    def __init__(self, path):
         super().__init__()
-        self.tags, self.figures, self.sections, self.tables, self.headings = [], {}, {}, [], []
-        self._figure = self._section = self._heading = self._cell = None
-        self.feed(text)
+        self.tags, self.sections, self.tables, self.headings, self.links = [], {}, [], [], None
+        self._open = []
+        self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag, attrs):
         attrs = dict(attrs)
         self.tags.append((tag, attrs))
-        if tag == "script":
-            self._figure = attrs.get("id", "script")
-        elif tag == "section":
-            self._section = attrs["id"]
-            self.sections[self._section] = ""
+        self._open.append((tag, attrs))
+        if tag == "section":
+            self.sections[attrs["id"]] = ""
         elif tag in ("h1", "h2", "h3"):
             self.headings.append((tag, ""))
-            self._heading = True
+        elif tag == "table" and "heatmap" not in attrs["class"]:  # the script fills that
+            self.tables.append([])
         elif tag == "tr":
             self.tables[-1].append([])
-        elif tag == "table":
-            self.tables.append([])
         elif tag in ("th", "td"):
-            self._cell = ""
+            self.tables[-1][-1].append("")
 
     def handle_endtag(self, tag):
-        if tag == "script":
-            self._figure = None
-        elif tag == "section":
-            self._section = None
-        elif tag in ("h1", "h2", "h3"):
-            self._heading = None
-        elif tag in ("th", "td"):
-            self.tables[-1][-1].append(self._cell)
-            self._cell = None
+        while self._open and self._open.pop()[0] != tag:
+            pass
 
     def handle_data(self, data):
-        if self._figure is not None:
-            if self._figure != "script":
-                self.figures[self._figure] = json.loads(data)
+        around = dict(self._open)
+        if "script" in around:
+            if around["script"].get("id") == "links-data":
+                self.links = json.loads(data)
             return
-        if self._section is not None:
-            self.sections[self._section] += data
-        if self._heading:
-            tag, text = self.headings[-1]
-            self.headings[-1] = (tag, text + data)
-        if self._cell is not None:
-            self._cell += data
+        if "section" in around:
+            self.sections[around["section"]["id"]] += data
+        for tag in around.keys() & {"h1", "h2", "h3"}:
+            self.headings[-1] = (tag, self.headings[-1][1] + data)
+        if around.keys() & {"th", "td"}:
+            self.tables[-1][-1][-1] += data
+
+    def all(self, wanted):
+        """The attributes of every such tag."""
+        return [attrs for tag, attrs in self.tags if tag == wanted]
 
     def curve(self, key):
-        """The figure of a logged number."""
-        (found,) = (
-            figure
-            for name, figure in self.figures.items()
-            if name.startswith("curve-") and figure["layout"]["meta"]["key"] == key
-        )
-        return found
+        """Where each point of a curve is, by group, and its table."""
+        keys = [figure["data-key"] for figure in self.all("figure") if "data-key" in figure]
+        (figure,) = (f for f in self.all("figure") if f.get("data-key") == key)
+        tables = [table for table in self.tables if table[0][0] in ("epoch", "iteration")]
+        return json.loads(figure["data-points"]), tables[keys.index(key)]

@@ -54,6 +54,10 @@ def test_run_without_links_has_no_warnings():
         (changed({"link_weight": curve(2000)}, scheduled=False), "No LambdaDecayHook"),
         (changed({"link_distance": curve(0.2, 0.1, 0.2)}), "L_att did not fall: 0.2 at first"),
         (
+            changed({"guidance_distance": curve(0.1, 0.3)}),
+            "The guidance did not fall: 0.1",
+        ),
+        (
             changed({"accuracy/teacher_top1": curve(85.9, 85.9, 85.9)}),
             "is 85.9%, and its own run reached 91.0%, 5.1 points more",
         ),
@@ -61,7 +65,7 @@ def test_run_without_links_has_no_warnings():
             changed({"accuracy/teacher_top1": curve(54, 54, 54)}, teacher_own_top1=None),
             "is 54.0%, and its student reached 60.0%, 6.0 points more",
         ),
-        (changed(facts={"Teacher": "test_resnet, random weights"}), "Random teacher"),
+        (changed(facts={"Teacher": "a (allow_random_weights True)"}), "Random teacher"),
         (
             changed(links={0: np.ones((3, 2)), 3: np.array([[2.0, 1], [1, 1], [1, 2]])}),
             "the links of level 2 did not change between epoch 0 and 3",

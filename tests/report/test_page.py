@@ -1,4 +1,4 @@
-"""The page of real runs: its numbers against their files, its parts, what it says is missing."""
+"""The page of real runs and of odd ones: its numbers against their files, and what it lacks."""
 
 import base64
 import io
@@ -11,12 +11,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from mmengine.registry import init_default_scope
+from mmpretrain.registry import MODELS
 from PIL import Image
 
-pytest.importorskip("plotly", reason="the report needs Plotly: pip install plotly")
-
 from aal_plugin.report import write_report
+from tests.mm.small import training
 
+from .made_up_runs import write_linked_dir, write_work_dir
 from .page_parts import PageParts
 
 ROOT = Path(__file__).parents[2]
@@ -25,19 +28,13 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="module")
 def page(work_dirs, timm_dir, tmp_path_factory):
     out = tmp_path_factory.mktemp("page") / "report.html"
-    names = [f"<timm> & Co={timm_dir}"]
-    write_report([*work_dirs, *names], out, images=1, title="A < B")
-    return PageParts(out.read_text(encoding="utf-8"))
+    write_report([*work_dirs, f"<timm> & Co={timm_dir}"], out, images=1, title="A < B")
+    return PageParts(out)
 
 
-@pytest.fixture(scope="module")
-def bare(work_dirs, tmp_path_factory):
-    """The plain run alone, without sheets and checkpoints."""
-    folder = tmp_path_factory.mktemp("bare")
-    ignore = shutil.ignore_patterns("*.pth")
-    plain = shutil.copytree(work_dirs[2], folder / "plain", ignore=ignore)
-    write_report([plain], folder / "report.html", images=0)
-    return PageParts((folder / "report.html").read_text(encoding="utf-8"))
+def written(out, *runs, images=0):
+    write_report([*runs], out / "report.html", images)
+    return PageParts(out / "report.html")
 
 
 def logged(work_dir, key):
@@ -50,64 +47,50 @@ def logged(work_dir, key):
     return {epoch: sum(values) / len(values) for epoch, values in by_epoch.items()}
 
 
-def lines(figure, group, role):
-    (trace,) = (
-        t for t in figure["data"] if t["legendgroup"] == group and t["meta"]["role"] == role
-    )
-    return dict(zip(trace["x"], trace["y"]))
-
-
-@pytest.mark.parametrize("key", ["accuracy/top1", "loss", "link_distance", "link_weight"])
-def test_curve_of_seeds_is_their_mean_in_a_band(page, work_dirs, key):
+@pytest.mark.parametrize("key", ["accuracy/top1", "loss", "link_distance", "guidance_distance"])
+def test_numbers_of_a_curve_are_mean_lowest_and_highest_of_the_seeds(page, work_dirs, key):
     seeds = [logged(folder, key) for folder in work_dirs[:2]]
-    figure = page.curve(key)
-    for role, value in (("mean", statistics.mean), ("low", min), ("high", max)):
-        expected = {epoch: value([seed[epoch] for seed in seeds]) for epoch in (1, 2)}
-        assert lines(figure, "aal", role) == pytest.approx(expected)
-    assert seeds[0] != seeds[1] or key in ("accuracy/top1", "link_weight")
-
-
-def test_single_run_is_a_line_without_a_band(page, work_dirs):
-    figure = page.curve("loss")
-    assert lines(figure, "plain", "mean") == pytest.approx(logged(work_dirs[2], "loss"))
-    roles = {t["meta"]["role"] for t in figure["data"] if t["legendgroup"] == "plain"}
-    assert roles == {"mean"}
-
-
-def test_teachers_top1_is_a_line_of_its_own(page, work_dirs):
-    top1 = logged(work_dirs[0], "accuracy/teacher_top1")
-    assert lines(page.curve("accuracy/top1"), "aal", "teacher") == pytest.approx(top1)
-
-
-def test_numbers_are_in_a_table_too(page, work_dirs):
-    """Epochs that a group has not are left out of its column."""
-    heads = ["epoch", "aal", "<timm> & Co"]
-    distance, weight = (table for table in page.tables if table[0] == heads)
-    seeds = [logged(folder, "link_distance") for folder in work_dirs[:2]]
-    for epoch, row in zip((1, 2), distance[1:]):
+    _, (heads, *rows) = page.curve(key)
+    column = heads.index("aal")
+    for epoch, row in zip((1, 2), rows):
         values = [seed[epoch] for seed in seeds]
-        low, high = min(values), max(values)
-        assert row[:2] == [str(epoch), f"{sum(values) / 2:.4g} ({low:.4g} to {high:.4g})"]
-    assert [row[1:] for row in weight[1:]] == [
-        ["2000 (2000 to 2000)", "2000"],
-        ["1000 (1000 to 1000)", "1000"],
-        ["–", "500"],
+        expected = f"{statistics.mean(values):.4g}"
+        if values[0] != values[1]:
+            expected += f" ({min(values):.4g} to {max(values):.4g})"
+        assert row[0] == str(epoch) and row[column] == expected
+    if "plain" in heads:
+        assert rows[1][heads.index("plain")] == f"{logged(work_dirs[2], key)[2]:.4g}"
+
+
+def test_epochs_that_a_group_has_not_are_left_out_of_its_column(page):
+    _, table = page.curve("link_weight")
+    assert table == [
+        *(["epoch", "aal", "<timm> & Co"], ["1", "2000", "2000"], ["2", "1000", "1000"]),
+        ["3", "–", "500"],
     ]
 
 
+def test_points_that_the_pointer_reads_lie_on_the_curve(page):
+    points, _ = page.curve("link_weight")
+    aal, timm = points["group-0"], points["group-2"]
+    assert aal == timm[:2]  # both λ are 2000, then 1000
+    (x1, y1), (x2, y2), (x3, y3) = timm
+    assert x2 - x1 == pytest.approx(x3 - x2, abs=0.2) and x1 < x2
+    assert (y2 - y1) == pytest.approx(2 * (y3 - y2), abs=0.3) and y1 < y2  # SVG counts downwards
+
+
 def test_heatmap_has_the_links_of_each_epoch_of_each_run(page, work_dirs):
-    charts = page.figures["links-figure"]
-    assert [chart["name"] for chart in charts] == ["aal, seed 0", "aal, seed 1", "<timm> & Co"]
-    for chart, work_dir in zip(charts, work_dirs[:2]):
+    runs = page.links["runs"]
+    assert [run["name"] for run in runs] == ["aal, seed 0", "aal, seed 1", "<timm> & Co"]
+    for run, work_dir in zip(runs, work_dirs[:2]):
         (file,) = work_dir.glob("*/vis_data/link_strength.json")
         records = [json.loads(line)["strength"] for line in file.read_text().splitlines()]
-        times = 2 * 6**0.5  # six linked heads: 1 / (2 √6) at the start
-        expected = [[[v * times for v in row] for row in record] for record in records]
-        assert chart["epochs"] == [0, 1, 2] and chart["label"].endswith("÷ its size at the start")
-        assert np.array(chart["z"]) == pytest.approx(np.array(expected))
-        every = [v for record in expected for row in record for v in row]
-        assert chart["range"] == pytest.approx([min(every), max(every)])
-    assert charts[2]["epochs"] == [1, 2, 3]
+        # Six linked heads: 1 / (2 √6) at the start.
+        expected = np.array(records) * 2 * 6**0.5
+        assert run["epochs"] == [0, 1, 2] and run["label"].endswith("÷ its size at the start")
+        assert np.array(run["values"]) == pytest.approx(expected, abs=1e-5)
+        assert run["highest"] == pytest.approx(expected.max())
+    assert runs[2]["epochs"] == [1, 2, 3] and page.links["colours"][0] == "#440154"  # viridis
 
 
 def test_results_are_means_and_deviations_over_runs(page, work_dirs):
@@ -127,67 +110,109 @@ def test_time_of_a_step_is_the_logs(page, work_dirs):
 
 def test_sheets_are_pictures_with_a_text(page):
     assert "could not be drawn" not in page.sections["attention"]
-    pictures = [attrs for tag, attrs in page.tags if tag == "img"]
-    assert len(pictures) == 3  # of both groups of MMPretrain, and of timm's
-    for picture in pictures:
+    aal, plain, timm = page.all("img")
+    for picture in (aal, plain, timm):
         head, _, data = picture["src"].partition(",")
         assert head == "data:image/png;base64"
         assert Image.open(io.BytesIO(base64.b64decode(data))).width > 200
-    assert "mean cosine" in pictures[0]["alt"] and "at level 4" in pictures[0]["alt"]
-    assert "cosine" not in pictures[1]["alt"]  # the plain student has no links
-    assert "mean cosine" in pictures[2]["alt"]
+    assert "mean cosine" in aal["alt"] and "at level 4" in aal["alt"]
+    assert "cosine" not in plain["alt"] and "mean cosine" in timm["alt"]
 
 
-def test_warnings_are_those_of_the_runs(page):
+def test_warnings_are_those_of_the_runs(page, work_dirs, tmp_path):
     text = page.sections["findings"]
     assert text.count("Random teacher") == 2  # AAL's, once for both seeds, and timm's
     assert "aalRandom teacher" in text
-
-
-def test_warning_of_one_seed_names_it(work_dirs, tmp_path):
     stopped = shutil.copytree(work_dirs[1], tmp_path / "seed1")
     (config,) = stopped.glob("*/vis_data/config.py")
     config.write_text(config.read_text().replace("max_epochs=2", "max_epochs=9"))
     runs = [f"aal={folder}" for folder in (work_dirs[0], stopped)]
-    write_report(runs, tmp_path / "report.html", images=0)
-    text = PageParts((tmp_path / "report.html").read_text()).sections["findings"]
+    text = written(tmp_path, *runs).sections["findings"]
     assert "aal: seed1Not finished: the log ends at epoch 2 of 9" in text
     assert text.count("Not finished") == 1
 
 
-def test_names_and_titles_are_text_not_html(page):
-    assert ("h1", "A < B") in page.headings
-    buttons = [attrs["data-group"] for tag, attrs in page.tags if tag == "button"]
-    assert buttons == ["aal", "plain", "<timm> & Co"]
-    assert not [attrs for tag, attrs in page.tags if tag == "timm"]
-
-
-def test_page_fetches_nothing(page):
-    (policy,) = (a["content"] for t, a in page.tags if "http-equiv" in a)
+def test_page_fetches_nothing_and_is_made_for_everyone(page):
+    (policy,) = (attrs["content"] for attrs in page.all("meta") if "http-equiv" in attrs)
     assert policy.startswith("default-src 'none'")
-    for _tag, attrs in page.tags:
-        for name in ("src", "href", "data"):
-            assert re.match(r"(data:|#)", attrs.get(name) or "#")
-
-
-def test_page_is_made_for_everyone(page):
-    assert [tag for tag, _ in page.headings].count("h1") == 1
-    assert [text for tag, text in page.headings if tag == "h2"] == [
-        *("Warnings", "Runs", "Curves", "Links", "Attention", "Localisation", "Time and memory")
-    ]
     for tag, attrs in page.tags:
+        for name in ("src", "href", "xlink:href", "data"):
+            assert re.match(r"(data:|#)", attrs.get(name) or "#")
         if tag == "img":
             assert attrs["alt"]
         elif tag == "th":
             assert attrs["scope"] in ("row", "col")
-        elif tag == "div" and "plot" in attrs.get("class", "").split():
-            assert attrs["role"] == "img"
         elif tag == "section":
             assert attrs["aria-labelledby"] == f"{attrs['id']}-head"
-    assert ("html", dict(lang="en")) in page.tags
+    ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    charts = [attrs["aria-label"] for attrs in page.all("div") if attrs.get("role") == "img"]
+    weights = [words for words in charts if "weight" in words]
+    assert weights[0].startswith("Link weight λ over the epochs: aal from 2000 to 1000; <timm>")
+    assert weights[1] == "Guidance weight over the epochs: aal from 2.5 to 2.5"
+    assert [text for tag, text in page.headings if tag != "h3"] == [
+        *("A < B", "Warnings", "Runs", "Curves", "Links", "Attention", "Localisation"),
+        "Time and memory",
+    ]
 
 
-def test_sections_without_data_say_what_would_provide_it(bare):
+NAMES = ["a  b", "lr=0.1", "</script><script>x", "<!--<script>", "$x$ {{ 1 }} \"'", "&amp;"]
+
+
+def test_names_and_paths_may_have_any_sign(tmp_path):
+    runs = [
+        f"{name}={write_linked_dir(tmp_path / f'{i} links=full')}" for i, name in enumerate(NAMES)
+    ]
+    same = [f"same={write_linked_dir(tmp_path / f'same {i}')}" for i in range(2)]
+    page = written(tmp_path, *runs, *same)
+    names = [run["name"] for run in page.links["runs"]]
+    assert names == [*NAMES, "same, run 1", "same, run 2"]
+    # A browser shortens double spaces in an option's text: the choice is a number.
+    options = [attrs["value"] for attrs in page.all("option")]
+    assert options == [str(number) for number in range(len(names))]
+    assert [row[0] for row in page.tables[0][1:]] == [*NAMES, "same"]
+    assert page.curve("loss")[1][0] == ["epoch", *NAMES, "same"]
+    assert len(page.all("script")) == 2 and not page.all("timm")  # the links, and the code
+
+
+def test_run_whose_files_a_crash_left_incomplete_is_shown(tmp_path):
+    run = write_linked_dir(tmp_path / "run")
+    for name in ("scalars.json", "link_strength.json"):
+        with open(run / "20260101_000000" / "vis_data" / name, "a") as file:
+            file.write('{"epoch": 3, "step')
+    (run / "result.json").write_text('{"seconds": 1')
+    page = written(tmp_path, run)
+    assert page.curve("link_weight")[1][1:] == [["1", "8"], ["2", "7"]]
+    assert page.links["runs"][0]["epochs"] == [1, 2]
+
+
+def test_cnn_is_not_told_that_its_attention_cannot_be_read(tmp_path):
+    cnn = dict(type="ResNet", depth=18)
+    head = dict(type="LinearClsHead", num_classes=10, in_channels=512)
+    neck = dict(type="GlobalAveragePooling")
+    model = dict(type="ImageClassifier", backbone=cnn, neck=neck, head=head)
+    config = training(tmp_path / "cnn", model)
+    folder = write_work_dir(tmp_path / "cnn")
+    config.dump(folder / "20260101_000000" / "vis_data" / "config.py")
+    init_default_scope("mmpretrain")
+    torch.save(dict(state_dict=MODELS.build(model).state_dict(), meta={}), folder / "epoch_1.pth")
+    text = written(tmp_path, folder, images=1).sections["attention"]
+    assert "ResNet has no attention to show, as a CNN has none." in text
+    assert "could not be drawn" not in text
+
+
+def test_checkpoint_that_cannot_be_read_is_named_where_the_links_would_be(tmp_path):
+    run = write_linked_dir(tmp_path / "run")
+    (run / "20260101_000000" / "vis_data" / "link_strength.json").unlink()
+    (run / "epoch_2.pth").write_bytes(b"PK")
+    text = written(tmp_path, run).sections["links"]
+    assert "The links cannot be shown: checkpoint" in text and "epoch_2.pth' is cut short" in text
+
+
+def test_sections_without_data_say_what_would_provide_it(work_dirs, tmp_path):
+    ignore = shutil.ignore_patterns("*.pth")
+    plain = shutil.copytree(work_dirs[2], tmp_path / "plain", ignore=ignore)
+    bare = written(tmp_path, plain)
     for section, words in (
         ("findings", "All 7 checks passed"),
         ("curves", "none was trained with AAL. Set model.type='AALClassifier'"),
@@ -199,13 +224,7 @@ def test_sections_without_data_say_what_would_provide_it(bare):
         assert words in bare.sections[section]
     facts = next(t for t in bare.tables if t[1][0] == "Student")
     assert "Teacher" not in [row[0] for row in facts]
-
-
-def test_sheets_without_a_checkpoint_say_so(work_dirs, tmp_path):
-    ignore = shutil.ignore_patterns("*.pth")
-    plain = shutil.copytree(work_dirs[2], tmp_path / "plain", ignore=ignore)
-    write_report([plain], tmp_path / "report.html", images=1)
-    text = PageParts((tmp_path / "report.html").read_text()).sections["attention"]
+    text = written(tmp_path, plain, images=1).sections["attention"]
     assert "The folder holds no checkpoint" in text
 
 
@@ -220,18 +239,8 @@ def test_dead_teacher_level_is_found_in_the_sheets(work_dirs, tmp_path, monkeypa
         return shown
 
     monkeypatch.setattr(AttentionReader, "_read", with_dead_level)
-    write_report([work_dirs[0]], tmp_path / "report.html", images=2)
-    text = PageParts((tmp_path / "report.html").read_text()).sections["findings"]
+    text = written(tmp_path, work_dirs[0], images=2).sections["findings"]
     assert "the maps of level 2 are constant on every image" in text
-
-
-def test_localisation_has_a_column_for_each_group(work_dirs, tmp_path):
-    folder = shutil.copytree(work_dirs[2], tmp_path / "run")
-    (folder / "test").mkdir()
-    (folder / "test" / "test.json").write_text('{"localization/gt_known": 62.25}')
-    write_report([folder, work_dirs[0]], tmp_path / "report.html", images=0)
-    tables = PageParts((tmp_path / "report.html").read_text()).tables
-    assert [["", "run"], ["localization/gt_known", "62.2"]] in tables
 
 
 @pytest.mark.parametrize(
@@ -242,9 +251,10 @@ def test_localisation_has_a_column_for_each_group(work_dirs, tmp_path):
         (["/nowhere", "out.html"], "'/nowhere' is not a folder; give a work dir of MMPretrain"),
     ],
 )
-def test_command_tells_what_is_wrong_in_a_line(monkeypatch, capsys, work_dirs, arguments, words):
+def test_command_tells_what_is_wrong_in_a_line(monkeypatch, capsys, tmp_path, arguments, words):
+    run = write_work_dir(tmp_path)
     with pytest.raises(SystemExit) as stop:
-        tool(monkeypatch, *(text.format(run=work_dirs[2]) for text in arguments))
+        tool(monkeypatch, *(text.format(run=run) for text in arguments))
     assert stop.value.code == 2
     said = capsys.readouterr().err
     assert said.startswith("report.py: error: ") and words in said and said.count("\n") == 1
@@ -255,7 +265,7 @@ def test_command_writes_the_page(monkeypatch, capsys, work_dirs, tmp_path):
     tool(monkeypatch, work_dirs[0], work_dirs[1], out, "--images", "0", "--title", "Two seeds")
     said = capsys.readouterr().out
     assert re.fullmatch(r"wrote \S+r.html: 2 runs in 1 group, \d\.\d MB\n", said)
-    assert ("h1", "Two seeds") in PageParts(out.read_text(encoding="utf-8")).headings
+    assert ("h1", "Two seeds") in PageParts(out).headings
 
 
 def tool(monkeypatch, *arguments):

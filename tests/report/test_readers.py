@@ -1,12 +1,17 @@
-"""What is read of work dirs and output folders, on made-up ones."""
+"""What is read of work dirs and output folders, on real runs and on made-up ones."""
 
+import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 
+from aal_plugin.report.mmpretrain_run import described, read_literal_config
 from aal_plugin.report.runs import how_many, read_groups, read_recorded_run
+from tests.mm.small import training
 
 from .made_up_runs import curve, record, write_timm_dir, write_work_dir
 
@@ -70,8 +75,6 @@ def test_last_and_best_value_of_a_curve():
     run = record({"loss": curve(3, np.nan, 2), "link_distance": curve(1, 2)})
     assert (run.last("loss"), run.best("loss"), run.best("accuracy/top1")) == (2, 3, None)
     assert run.last("accuracy/top1") is None
-    assert run.linked and not record({"loss": curve(1)}).linked
-    assert record({"link_weight": curve(1)}).linked
 
 
 def test_training_by_iterations_has_its_length_and_its_newest_checkpoint(tmp_path):
@@ -97,60 +100,65 @@ def test_config_and_versions_are_those_of_the_newest_log(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("settings", "scheduled", "decay"),
+    ("hook", "scheduled", "course"),
     [
+        ("type='aal_plugin.mm.LambdaDecayHook', gammas=0.5", True, "gammas 0.5"),
+        ("type='EMAHook', gammas=1.0", False, "constant"),
+        ("type='LambdaDecayHook', _scope_='x', head='link_head', final=0.1", True, "final 0.1"),
+        ("type='LambdaDecayHook', head='guidance', final=0.1", False, "constant"),
+    ],
+)
+@pytest.mark.parametrize("key", ["default_hooks = dict(a={})", "custom_hooks = [{}]"])
+def test_course_of_lambda_is_that_of_the_hook(tmp_path, key, hook, scheduled, course):
+    config = "model = dict(link_head=dict(loss_weight=20.))\n" + key.format(f"dict({hook})")
+    run = read_recorded_run(write_work_dir(tmp_path / "run", config))
+    assert run.scheduled == scheduled and run.facts["λ"] == course
+    assert run.facts["Links"] == "links full, loss_weight 20.0"
+
+
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [
+        (dict(type="mmpretrain.ResNet", depth=34, init_cfg=None), "ResNet (depth 34)"),
         (
-            dict(default_hooks="dict(a=dict(type='aal_plugin.mm.LambdaDecayHook', gammas=0.5))"),
-            True,
-            "gammas 0.5",
+            dict(type="Swin", arch=dict(depths=[2, 2], num_heads=[3, 6]), img_size=48),
+            "Swin (depths [2, 2], num_heads [3, 6], img_size 48)",
         ),
-        (dict(custom_hooks="[dict(type='LambdaDecayHook', final=0.1)]"), True, "final 0.1"),
-        (dict(custom_hooks="[dict(type='EMAHook', gammas=1.0)]"), False, "no decay"),
+        (dict(type="NIN"), "NIN"),
         (
-            dict(
-                default_hooks="dict(a=dict(type='LambdaDecayHook', _scope_='x', head='link_head', "
-                "gammas=0.9, stop_epoch=5))"
-            ),
-            True,
-            "gammas 0.9, stop_epoch 5",
+            dict(type="Subset", dataset=dict(type="CUB", data_root="a/b/"), fraction=0.05),
+            "Subset (dataset CUB (data_root b), fraction 0.05)",
+        ),
+        (
+            dict(type="Teacher", model=dict(type="torchvision.resnet18"), checkpoint="runs/a.pth"),
+            "Teacher (model resnet18, checkpoint a.pth)",
+        ),
+        (
+            dict(pipeline=[dict(type="Flip")], weight=2.5, pretrained=True),
+            "weight 2.5, pretrained True",
         ),
     ],
 )
-def test_course_of_lambda_is_that_of_the_hook(tmp_path, settings, scheduled, decay):
-    config = "model = dict(link_head=dict(loss_weight=20.))\n"
-    config += "".join(f"{key} = {value}\n" for key, value in settings.items())
-    run = read_recorded_run(write_work_dir(tmp_path / "run", config))
-    assert run.scheduled == scheduled
-    assert run.facts["λ"] == f"20, {decay}" and run.facts["Links"] == "full"
+def test_parts_of_a_config_are_told_by_their_type_and_settings(part, words):
+    assert described(part) == words
 
 
-def test_students_are_named_by_their_size(tmp_path):
-    for number, (backbone, words) in enumerate(
-        [
-            ("dict(type='mmpretrain.ResNet', depth=34)", "ResNet (depth 34)"),
-            ("dict(type='TIMMBackbone', model_name='pit_s_224')", "TIMMBackbone (pit_s_224)"),
-            (
-                "dict(type='SwinTransformer', arch=dict(embed_dims=96, depths=[2, 2], "
-                "num_heads=[3, 6]), img_size=48)",
-                "SwinTransformer ([2, 2] blocks, [3, 6] heads, width 96, 48 px)",
-            ),
-            ("dict(type='NIN')", "NIN"),
-        ]
-    ):
-        found = facts(tmp_path / str(number), f"dict(backbone={backbone})")
-        assert found["Student"] == words
-
-
-def test_data_of_a_share_are_those_of_the_inner_set(tmp_path):
-    inner = "dict(type='ImageNet', data_root='data/in1k', fraction=1)"
-    outer = f"dict(type='ClassBalancedSubset', fraction=0.05, dataset={inner})"
-    found = facts(tmp_path / "run", train_dataloader=f"dict(dataset={outer})")
-    assert found["Data"] == "ClassBalancedSubset, fraction 0.05, data/in1k"
+def test_guidance_is_told_with_its_choices_and_its_own_course(tmp_path):
+    hooks = "[dict(type='LambdaDecayHook', head='guidance', gammas=0.9)]"
+    found = facts(tmp_path / "plain", "dict(guidance=3.0)")
+    assert (found["Guidance"], found["Guidance weight"]) == ("weight 3.0", "constant")
+    model = "dict(link_head=dict(links='beta'), guidance=dict(levels=[1, 4]))"
+    found = facts(tmp_path / "chosen", model, custom_hooks=hooks)
+    assert (found["Guidance"], found["λ"]) == ("weight 2.5, levels [1, 4]", "constant")
+    assert found["Guidance weight"] == "gammas 0.9"
 
 
 def test_every_other_loss_is_named(tmp_path):
-    heads = "distill_head=dict(type='DistillHead'), transfer_head=dict(type='HintHead')"
-    assert facts(tmp_path / "run", f"dict({heads})")["Other losses"] == "DistillHead, HintHead"
+    heads = (
+        "distill_head=dict(type='DistillHead', mode='hard'), transfer_head=dict(type='HintHead')"
+    )
+    losses = facts(tmp_path / "run", f"dict({heads})")["Other losses"]
+    assert losses == "DistillHead (mode hard); HintHead"
     assert "Other losses" not in facts(tmp_path / "plain")
 
 
@@ -164,7 +172,9 @@ def test_results_of_the_newest_test_win_and_other_files_are_left_out(tmp_path):
     ):
         (folder / stamp).mkdir()
         (folder / stamp / f"{stamp}.json").write_text(text)
-    assert read_recorded_run(folder).tested == {"accuracy/top1": 40.0}
+    (folder / "result.json").write_text('{"seconds": 12.5, "top1": 3.0}')
+    run = read_recorded_run(folder)
+    assert run.tested == {"accuracy/top1": 40.0} and run.seconds == 12.5
 
 
 @pytest.mark.parametrize(
@@ -190,14 +200,6 @@ def test_timm_run_without_aal_has_the_loss_of_the_labels(tmp_path):
     assert (run.checkpoint, run.links.by_epoch, run.settings) == (None, {}, {})
 
 
-def test_row_of_a_resumed_timm_run_replaces_the_earlier_one(tmp_path):
-    rows = "0,9,8,100,1\n1,7,6,50,2\n1,5,4,50,3\n2,3,2,25,4\n"
-    run = read_recorded_run(write_timm_dir(tmp_path / "run", HEAD + rows))
-    assert run.curves["loss"][0].tolist() == [1, 2, 3]
-    assert run.curves["loss"][1].tolist() == [8, 4, 2]
-    assert run.curves["loss_with_links"][1].tolist() == [9, 5, 3]
-
-
 def test_facts_of_a_timm_run_are_those_of_its_options(tmp_path):
     found = timm_facts(
         tmp_path / "run",
@@ -217,22 +219,14 @@ def test_facts_of_a_timm_run_are_those_of_its_options(tmp_path):
         lr_base=0.1,
     )
     assert found == {
-        "Student": "vit_tiny (64 px)",
-        "Data": "data/in1k",
-        "Teacher": "resnet18, weights of own.pth",
-        "Links": "alpha",
-        "λ": "100, final 0.1, warmup_epochs 5",
-        "Other losses": "hard distillation",
-        "Optimizer": "adamw, lr 0.1",
+        "Student": "model vit_tiny, img_size 64",
+        "Data": "data_dir in1k",
+        "Teacher": "teacher resnet18, teacher_checkpoint own.pth",
+        "AAL": "links alpha, loss_weight 100.0, final 0.1, warmup_epochs 5, distill hard",
+        "Optimizer": "opt adamw, lr_base 0.1",
     }
-    bare = timm_facts(tmp_path / "bare", model="vit_tiny", aal_teacher="resnet18")
-    assert bare == {
-        "Student": "vit_tiny",
-        "Data": "?",
-        "Teacher": "resnet18, pretrained weights",
-        "Links": "full",
-        "λ": "2000, no decay",
-    }
+    bare = timm_facts(tmp_path / "bare", model="vit_tiny", aal_loss_weight=2000.0)
+    assert bare == {"Student": "model vit_tiny"}
 
 
 def test_checkpoints_without_links_give_none(tmp_path):
@@ -242,3 +236,95 @@ def test_checkpoints_without_links_give_none(tmp_path):
     run = read_recorded_run(folder)
     assert run.links.by_epoch == {} and "has no attention links" in run.links.source
     assert run.checkpoint == folder / "last.pth.tar"
+
+
+def test_facts_of_a_run_are_those_of_its_config(work_dirs):
+    run = read_recorded_run(work_dirs[0])
+    assert run.facts == {
+        "Student": "VisionTransformer (embed_dims 16, feedforward_channels 32, num_heads 2, "
+        "num_layers 3, img_size 24, patch_size 8)",
+        "Data": "ShapesDataset (num_images 40, size 24, split train)",
+        "Teacher": "TimmTeacher (allow_random_weights True, model_name test_resnet)",
+        "Links": "AttentionLinkHead (links full, loss_weight 2000.0)",
+        "λ": "gammas (0.5, 0.1), milestones (2,)",
+        "Guidance": "weight 2.5",
+        "Guidance weight": "constant",
+        "Optimizer": "AdamW (lr 0.001)",
+    }
+    assert run.versions["PyTorch"] == torch.__version__
+    assert (run.planned, run.steps, run.batch_size, run.unit) == (2, 8, 10, "epoch")
+    assert run.checkpoint.name == "epoch_2.pth" and run.scheduled
+
+
+def test_links_come_from_checkpoints_where_no_hook_recorded_them(work_dirs, tmp_path):
+    folder = shutil.copytree(work_dirs[0], tmp_path / "run")
+    for file in folder.glob("*/vis_data/link_strength.json"):
+        file.unlink()
+    run = read_recorded_run(folder)
+    assert sorted(run.links.by_epoch) == [1, 2] and "checkpoints" in run.links.source
+    recorded = read_recorded_run(work_dirs[0]).links
+    assert recorded.label == run.links.label and recorded.source != run.links.source
+    for epoch, strength in run.links.by_epoch.items():
+        np.testing.assert_allclose(strength, recorded.by_epoch[epoch], atol=1e-5)
+
+
+def test_timm_run_has_the_numbers_of_its_summary(timm_dir):
+    run = read_recorded_run(timm_dir)
+    with open(timm_dir / "summary.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["epoch"]) for row in rows] == [0, 1, 2]
+    for key, column in (
+        ("link_weight", "train_link_weight"),
+        ("link_distance", "train_link_distance"),
+        ("loss_with_links", "train_loss"),
+        ("loss", "train_task_loss"),
+        ("accuracy/top1", "eval_top1"),
+    ):
+        assert run.curves[key][0].tolist() == [1, 2, 3]
+        assert run.curves[key][1].tolist() == [float(row[column]) for row in rows]
+    assert run.curves["link_weight"][1].tolist() == [2000.0, 1000.0, 500.0]
+    assert (run.seed, run.planned, run.front_end) == (42, 3, "timm")
+    assert run.facts["Teacher"] == "random_teacher True, teacher test_resnet"
+    assert "gammas [0.5]" in run.facts["AAL"]
+
+
+def test_links_of_a_timm_run_are_those_of_its_checkpoints(timm_dir):
+    run = read_recorded_run(timm_dir)
+    assert sorted(run.links.by_epoch) == [1, 2, 3]
+    for epoch, strength in run.links.by_epoch.items():
+        saved = torch.load(timm_dir / f"checkpoint-{epoch - 1}.pth.tar", weights_only=True)
+        weights = saved["task_state"]["links"]["state_dict"]
+        for level, row in enumerate(strength):
+            weight = weights[f"links.{level}.weight"]  # three blocks of two heads
+            expected = [weight[:, 2 * b : 2 * b + 2].abs().mean().item() for b in range(3)]
+            assert (row / (2 * 6**0.5)).tolist() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_folder_without_a_run_is_named(tmp_path, there):
+    folder = tmp_path / "empty"
+    if there:
+        folder.mkdir()
+    words = "holds no training run" if there else "is not a folder"
+    with pytest.raises(ValueError, match=rf"empty' {words}; give a work dir of MMPretrain"):
+        read_groups([str(folder)])
+
+
+def test_dumped_config_is_read_as_mmengine_reads_it(tmp_path):
+    config = training(tmp_path)
+    config.dump(tmp_path / "dumped.py")
+    read = read_literal_config(tmp_path / "dumped.py")
+    assert read == Config.fromfile(tmp_path / "dumped.py").to_dict()
+    assert read["model"]["link_head"]["loss_weight"] == 2000.0
+
+
+def test_nothing_in_a_config_runs(tmp_path):
+    file, trace = tmp_path / "config.py", tmp_path / "ran"
+    file.write_text(
+        f"import os\nopen({str(trace)!r}, 'w')\n"
+        f"seed = open({str(trace)!r}, 'w')\nlr = -1e-3\nother = dict(a=seed, b=[1, None])\n"
+    )
+    read = read_literal_config(file)
+    assert not trace.exists()
+    assert read["seed"].startswith("open(") and read["lr"] == -0.001
+    assert read["other"] == dict(a="seed", b=[1, None])

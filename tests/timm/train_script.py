@@ -1,4 +1,4 @@
-"""A training script of train.py's shape, on noise: what tools/timm_train.py is tested with."""
+"""A script of train.py's shape, on noise or a folder: what tools/timm_train.py is tested with."""
 
 import argparse
 import os
@@ -8,6 +8,7 @@ import timm
 import torch
 import yaml
 from timm import utils
+from timm.data import create_dataset, create_loader, resolve_data_config
 from timm.loss import BinaryCrossEntropy
 from timm.optim import create_optimizer_v2
 from timm.task import ClassificationTask, load_task_ema_checkpoint, resume_task_checkpoint
@@ -19,6 +20,12 @@ except ImportError:  # timm before 1.0.30
     MultiLabelClassificationTask = None
 
 parser = argparse.ArgumentParser(description="Training on noise")
+parser.add_argument("--data-dir", default="")
+parser.add_argument("--workers", type=int, default=0)
+parser.add_argument("--hflip", type=float, default=0.5)
+parser.add_argument("--mixup", type=float, default=0.0)
+parser.add_argument("--reprob", type=float, default=0.0)
+parser.add_argument("--no-prefetcher", action="store_true")
 parser.add_argument("--output", default=".")
 parser.add_argument("--epochs", type=int, default=2, help="number of epochs to train")
 parser.add_argument("--batch-size", type=int, default=8)
@@ -51,7 +58,7 @@ def main():
         embed_dim=16,
         depth=3,
         num_heads=2,
-        num_classes=5,
+        num_classes=10 if args.data_dir else 5,
         proj_drop_rate=args.drop,
         in_chans=args.in_chans,
         checkpoint_path=args.initial_checkpoint,
@@ -65,6 +72,23 @@ def main():
     else:
         task = ClassificationTask(
             model=model, criterion=loss, device=device, dtype=None, verbose=False
+        )
+    loader = None
+    if args.data_dir:
+        data = resolve_data_config(vars(args), model=model)
+        loader = create_loader(
+            create_dataset("", root=args.data_dir, split="train", is_training=True),
+            input_size=(3, 32, 32),
+            mean=data["mean"],
+            std=data["std"],
+            batch_size=args.batch_size,
+            is_training=True,
+            hflip=args.hflip,
+            re_prob=args.reprob,
+            num_workers=args.workers,
+            distributed=args.distributed,
+            device=device,
+            use_prefetcher=not args.no_prefetcher,
         )
     # SGD: its step is the gradient itself, where Adam's hides the scale.
     optimizer = create_optimizer_v2(task.get_trainable_module(), "sgd", lr=1e-2)
@@ -91,7 +115,8 @@ def main():
             task=task,
         )
     for epoch in range(first, args.epochs + args.cooldown_epochs):
-        metrics = train_one_epoch(epoch, task.get_trainable_module(), optimizer, args, task=task)
+        module = task.get_trainable_module()
+        metrics = train_one_epoch(epoch, module, loader, optimizer, args, task=task)
         if saver is not None:
             print(f"epoch {epoch}", dict(metrics), flush=True)
             saver.save_checkpoint(epoch, metric=-epoch)
@@ -99,23 +124,28 @@ def main():
         torch.distributed.destroy_process_group()
 
 
-def train_one_epoch(epoch, model, optimizer, args, task=None):
-    model.train()
+def noise(epoch, args):
+    """This rank's share of batches that depend on the epoch alone."""
     share = args.batch_size // args.world_size
-    accumulated = args.grad_accum_steps
-    total = 0.0
-    optimizer.zero_grad()
-    for step in range(2 * accumulated):
+    mine = slice(args.rank * share, (args.rank + 1) * share)
+    for step in range(2 * args.grad_accum_steps):
         generator = torch.Generator().manual_seed(100 * epoch + step)
         images = torch.randn(args.batch_size, args.in_chans, 32, 32, generator=generator)
         target = torch.randint(5, (args.batch_size,), generator=generator)
         if args.task == "multilabel":
             target = (torch.rand(args.batch_size, 5, generator=generator) < 0.4).float()
-        mine = slice(args.rank * share, (args.rank + 1) * share)
-        update = (step + 1) % accumulated == 0
+        yield images[mine], target[mine]
+
+
+def train_one_epoch(epoch, model, loader, optimizer, args, task=None):
+    model.train()
+    total = 0.0
+    optimizer.zero_grad()
+    for step, (images, target) in enumerate(noise(epoch, args) if loader is None else loader):
+        update = (step + 1) % args.grad_accum_steps == 0
         with nullcontext() if update else task.no_sync():
-            loss = task(images[mine], target[mine])["loss"]
-            loss /= accumulated
+            loss = task(images, target)["loss"]
+            loss /= args.grad_accum_steps
             loss.backward()
         total += loss.item()
         if update:

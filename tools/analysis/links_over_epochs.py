@@ -30,7 +30,7 @@ def main() -> None:
     args = parser.parse_args()
     # After the arguments: these imports take seconds.
     from aal_plugin.analysis.heatmap import animate, strip
-    from aal_plugin.analysis.link_records import link_history
+    from aal_plugin.analysis.saved_links import link_history
 
     by_epoch, label, _ = link_history(args.work_dir, args.absolute)
     if not by_epoch:

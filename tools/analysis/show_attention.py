@@ -37,15 +37,13 @@ def main() -> None:
     )
     args = parser.parse_args()
     # After the arguments: these imports take seconds.
-    import numpy as np
-
-    from aal_plugin.analysis.attention_sheet import attention_sheet, strongest_pairs
+    from aal_plugin.analysis.attention_sheet import attention_sheet, spread_blocks, strongest_pairs
     from aal_plugin.mm.evaluation.attention_maps import AttentionReader, image_files
 
     files = image_files(args.images)
     reader = AttentionReader(args.config, args.checkpoint, args.ema)
     total = len(reader.recorder.heads)
-    blocks = args.blocks or sorted({round(b) for b in np.linspace(1, total, min(6, total))})
+    blocks = args.blocks or spread_blocks(total, 6)
     if not all(1 <= block <= total for block in blocks):
         parser.error(f"--blocks {blocks}; choose from 1 to {total}")
 
@@ -53,11 +51,7 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     images = reader.files(files) if files else reader.dataset(args.count)
     for shown in tqdm(images, total=len(files) or args.count, desc="sheets", file=sys.stderr):
-        pairs = []
-        if shown.augmented is not None:
-            pairs = strongest_pairs(shown.augmented, shown.activations, args.channels)
-        maps = [block.numpy() for block in shown.maps]
-        sheet = attention_sheet(shown.image, maps, blocks, pairs, shown.box, shown.title)
+        sheet = attention_sheet(shown, blocks, strongest_pairs(shown, args.channels))
         save_figure(sheet, out / f"{shown.name}.png", dpi=90)
     print(f"wrote {out}")
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from aal_plugin.core.precision import at_least_float32
+from aal_plugin.older_releases import plain_attention
 
 from .resize import resize_maps
 
@@ -111,11 +112,6 @@ def input_gradient(loss: Tensor, images: Tensor, differentiable: bool = True) ->
 
     Returns:
         (B, 3, H, W), in float32 or wider.
-
-    Example:
-        >>> images = torch.ones(1, 3, 2, 2, requires_grad=True)
-        >>> input_gradient(images.square().sum(), images).unique().item()
-        2.0
     """
     (gradient,) = torch.autograd.grad(
         loss * _GRADIENT_SCALE, images, create_graph=differentiable, retain_graph=differentiable
@@ -124,83 +120,26 @@ def input_gradient(loss: Tensor, images: Tensor, differentiable: bool = True) ->
 
 
 def twice_differentiable_attention() -> AbstractContextManager[None]:
-    """Context in which attention uses plain operations: fused kernels have no second derivative.
-
-    Example:
-        >>> import torch.nn.functional as F
-        >>> x = torch.rand(1, 1, 4, 8, requires_grad=True)
-        >>> with twice_differentiable_attention():
-        ...     y = F.scaled_dot_product_attention(x, x, x).sum()
-        >>> (gradient,) = torch.autograd.grad(y, x, create_graph=True)
-        >>> gradient.requires_grad
-        True
-    """
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-
-    return sdpa_kernel(SDPBackend.MATH)
+    """Context in which attention uses plain operations: fused kernels have no second derivative."""
+    return plain_attention()
 
 
-def gradient_transfer(student: Tensor, teacher: Tensor) -> Tensor:
-    """½ ‖J_S − J_T‖_2, averaged over the batch (AT, Eq. 4, without its β).
+def half_norm(gap: Tensor) -> Tensor:
+    """½ ‖gap‖_2 of each image, averaged over the batch, without its β.
+
+    With gap = J_S − J_T it is AT's Eq. 4; with J(x) − flip(J(flip x)) its Eq. 6, to whose
+    gradients the text beside it adds the same of the logits, z(x) − z(flip x). Twice the half norm
+    of J_S alone is min-l2 (Drucker and LeCun, 1992).
 
     Args:
-        student: J_S, (B, 3, H, W).
-        teacher: J_T, (B, 3, H, W).
+        gap: (B, 3, H, W), or (B, K) of logits.
 
     Example:
-        >>> gradient_transfer(torch.ones(1, 1, 2, 2), torch.zeros(1, 1, 2, 2)).item()
-        1.0
-    """
-    return 0.5 * _norms(student - teacher).mean()
-
-
-def symmetry(gradient: Tensor, gradient_of_flipped: Tensor) -> Tensor:
-    """½ ‖J(x) − flip(J(flip x))‖_2, averaged over the batch (AT, Eq. 6, without its β).
-
-    Args:
-        gradient: J(x), (B, 3, H, W).
-        gradient_of_flipped: J of the horizontally flipped images, (B, 3, H, W).
-
-    Example:
-        >>> gradient = torch.rand(1, 3, 2, 2)
-        >>> symmetry(gradient, gradient.flip(-1)).item()
-        0.0
-    """
-    return 0.5 * _norms(gradient - gradient_of_flipped.flip(-1)).mean()
-
-
-def output_symmetry(logits: Tensor, logits_of_flipped: Tensor) -> Tensor:
-    """½ ‖z(x) − z(flip x)‖_2, averaged over the batch, without its β.
-
-    The text beside AT's Eq. 6 adds this loss on outputs to the one on gradients.
-
-    Args:
-        logits: z(x), (B, K).
-        logits_of_flipped: z of the horizontally flipped images, (B, K).
-
-    Example:
-        >>> output_symmetry(torch.tensor([[3.0, 4.0]]), torch.zeros(1, 2)).item()
+        >>> half_norm(torch.tensor([[3.0, 4.0]])).item()
         2.5
     """
-    return 0.5 * _norms(at_least_float32(logits) - at_least_float32(logits_of_flipped)).mean()
-
-
-def gradient_norm(gradient: Tensor) -> Tensor:
-    """‖J_S‖_2, averaged over the batch: min-l2 (Drucker and LeCun, 1992), without its β.
-
-    Args:
-        gradient: J_S, (B, 3, H, W).
-
-    Example:
-        >>> gradient_norm(torch.tensor([[[[3.0, 4.0]]]])).item()
-        5.0
-    """
-    return _norms(gradient).mean()
-
-
-def _norms(gradient: Tensor) -> Tensor:
-    norms: Tensor = torch.linalg.vector_norm(gradient.flatten(1), dim=1)
-    return norms
+    norms: Tensor = torch.linalg.vector_norm(at_least_float32(gap).flatten(1), dim=1)
+    return 0.5 * norms.mean()
 
 
 def _unit(maps: Tensor) -> Tensor:

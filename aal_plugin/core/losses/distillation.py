@@ -72,11 +72,6 @@ def hard_distillation(
 
     Returns:
         A scalar.
-
-    Example:
-        >>> import torch
-        >>> round(hard_distillation(torch.zeros(1, 2), torch.tensor([[0.0, 1.0]])).item(), 4)
-        0.6931
     """
     return F.cross_entropy(at_least_float32(logits), teacher_logits.argmax(dim=-1))
 
@@ -107,10 +102,6 @@ def check_distillation(
 
     Raises:
         ValueError: a setting is out of range; the error names it.
-
-    Example:
-        >>> check_distillation("distill_head", "hard", False, None, 3.0, "batch")
-        0.5
     """
     check_choice(f"{key}.kind", kind, list(DISTILLATIONS))
     check_flag(f"{key}.token", token)

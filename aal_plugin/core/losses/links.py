@@ -148,13 +148,12 @@ def link_ranges(links: Links, num_levels: int, num_blocks: int) -> list[Range]:
             f"link_head.links={links!r}; choose 'full', 'alpha', 'beta' or one (first, last) pair "
             "per teacher level"
         )
-    for pair in links:
-        if not isinstance(pair, (list, tuple)) or len(pair) != 2 or not all(map(_whole, pair)):
-            raise ValueError(
-                f"link_head.links: {pair!r} is not a (first, last) pair of block numbers, such as "
-                "(1, 3); choose whole numbers"
-            )
-    ranges = [(int(first), int(last)) for first, last in cast("Sequence[Range]", links)]
+    ranges: list[Any] = [as_pair(pair) for pair in links]
+    if None in ranges:
+        raise ValueError(
+            f"link_head.links: {links[ranges.index(None)]!r} is not a (first, last) pair of block "
+            "numbers, such as (1, 3); choose whole numbers"
+        )
     if len(ranges) != num_levels:
         raise ValueError(
             f"link_head.links has {len(ranges)} (first, last) pairs, but the teacher has "
@@ -182,25 +181,23 @@ def as_grid(size: int | Sequence[int] | None, key: str = "map_size") -> tuple[in
     """
     if size is None:
         return None
-    grid = tuple(size) if isinstance(size, Sequence) else (size, size)
-    if len(grid) != 2 or not all(map(_whole, grid)) or min(grid) < 1 or grid[0] * grid[1] < 2:
+    grid = as_pair(size if isinstance(size, Sequence) else (size, size))
+    if grid is None or min(grid) < 1 or grid == (1, 1):
         raise ValueError(
             f"{key}={size!r}; choose a positive side, (h, w), or None; a grid needs at least two "
             "positions"
         )
-    return int(grid[0]), int(grid[1])
+    return grid
 
 
 def map_grid(maps: Sequence[Tensor]) -> tuple[int, int]:
-    """The grid that the maps of all blocks share, or 14×14, the paper's, if they have several.
-
-    Example:
-        >>> map_grid([torch.rand(1, 3, 7, 7)] * 2)
-        (7, 7)
-    """
+    """The grid that the maps of all blocks share, or 14×14, the paper's, if they have several."""
     grids = {(block.shape[-2], block.shape[-1]) for block in maps}
     return grids.pop() if len(grids) == 1 else (14, 14)
 
 
-def _whole(number: Any) -> bool:
-    return isinstance(number, Integral) and not isinstance(number, bool)
+def as_pair(value: Any) -> tuple[int, int] | None:
+    """A list or tuple of two whole numbers, or None for anything else."""
+    pair = list(value) if isinstance(value, Sequence) else []
+    whole = (isinstance(n, Integral) and not isinstance(n, bool) for n in pair)
+    return (int(pair[0]), int(pair[1])) if len(pair) == 2 and all(whole) else None

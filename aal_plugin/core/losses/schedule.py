@@ -114,11 +114,7 @@ def paper_course(
 
 
 def check_final(final: float) -> None:
-    """Raise ValueError unless final is a number above 0 and at most 1.
-
-    Example:
-        >>> check_final(0.02)
-    """
+    """Raise ValueError unless final is a number above 0 and at most 1."""
     allowed = "a number above 0 and at most 1; for λ = 0 set stop_epoch"
     check_number("final", final, allowed, high=1, above=0)
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from .by_name import AttentionLayers, reader_by_name
 from .families import find_reader
 from .readers import Read
-from .recorder import Places, Recorder, Source
+from .recorder import Recorder, Recorders, Source
 
 
 class AttentionRecorder:
@@ -65,9 +65,9 @@ class AttentionRecorder:
             if block.grid not in grids:
                 grids[block.grid] = Recorder(*block.grid)
             self._blocks.append((block.read, recorders, grids[block.grid]))
-        self._recorders = [one for _, several, _ in self._blocks for one in several]
-        self._recorders += grids.values()
-        self._places = Places(student, [module for b in reader.blocks for module in b.modules])
+        of_blocks = [one for _, several, _ in self._blocks for one in several]
+        modules = [module for block in reader.blocks for module in block.modules]
+        self._recorders = Recorders(student, [*of_blocks, *grids.values()], modules)
 
     def start(self, image_size: tuple[int, int]) -> None:
         """Start to record, before a forward pass on images of (H, W) pixels.
@@ -76,15 +76,12 @@ class AttentionRecorder:
             ValueError: the student's patches do not divide this size; a module that AAL
                 records was replaced since (LoRA).
         """
-        self._places.check()
         self._check(*image_size)
-        for recorder in self._recorders:
-            recorder.start()
+        self._recorders.start()
 
     def discard(self) -> None:
         """Stop recording and forget what was recorded, after a forward pass that failed."""
-        for recorder in self._recorders:
-            recorder.stop()
+        self._recorders.stop()
 
     def stop(self) -> list[Tensor]:
         """Stop recording and return the maps of every block, (B, M, h, w) each.
@@ -92,22 +89,21 @@ class AttentionRecorder:
         Raises:
             ValueError: some blocks did not run since `start`.
         """
-        values = {recorder: recorder.stop() for recorder in self._recorders}
-        found = [
-            (read, [values[one] for one in recorders], values[grid])
-            for read, recorders, grid in self._blocks
-        ]
+        values = self._recorders.stop()
         missing = [
             number
-            for number, (_, block_values, grid) in enumerate(found, start=1)
-            if grid is None or any(value is None for value in block_values)
+            for number, (_, recorders, grid) in enumerate(self._blocks, start=1)
+            if any(values[recorder] is None for recorder in (*recorders, grid))
         ]
         if missing:
             raise ValueError(
                 f"the student's blocks {missing} did not run between start and stop, so AAL has "
                 "no attention of them"
             )
-        return [read(*block_values, grid=grid) for read, block_values, grid in found]
+        return [
+            read(*(values[recorder] for recorder in recorders), grid=values[grid])
+            for read, recorders, grid in self._blocks
+        ]
 
     def _check(self, height: int, width: int) -> None:
         if self._patch is None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
+
+from aal_plugin.core.layer_names import near_names
 
 from .readers import BlockReader, StudentReader, matrix_reader, projections_reader, qkv_reader
 from .reading_check import first_right
@@ -55,11 +56,13 @@ def reader_by_name(student: nn.Module, layers: AttentionLayers) -> StudentReader
     patch_name = settings.pop("patch_embed", None)
     num_prefix_tokens = settings.pop("num_prefix_tokens", 1)
     class_token = settings.pop("class_token", num_prefix_tokens > 0)
-    if settings or not patterns:
+    if settings:
         raise ValueError(
-            f"attention_layers={layers!r}: set attention=[...]; allowed besides it are "
-            "patch_embed, num_prefix_tokens and class_token"
+            f"attention_layers has the key {', '.join(map(repr, settings))}; choose among "
+            "attention, patch_embed, num_prefix_tokens and class_token"
         )
+    if not patterns:
+        raise ValueError(f"attention_layers={layers!r}: set attention=[...], names of modules")
     if class_token and num_prefix_tokens < 1:
         raise ValueError(
             f"attention_layers: class_token=True needs num_prefix_tokens=1 or more, not "
@@ -96,13 +99,9 @@ def _candidates(
         readers.append(qkv_reader(attn, grid, num_prefix_tokens, scale, class_token, **norms))
     for query, key in SEPARATE:
         if query in parts and key in parts:
-            scale = _scale(name, attn, parts[query], num_heads)
+            settings = num_prefix_tokens, _scale(name, attn, parts[query], num_heads), class_token
             both = parts[query], parts[key], num_heads
-            readers.append(
-                projections_reader(
-                    attn, *both, grid, num_prefix_tokens, scale, class_token, **norms
-                )
-            )
+            readers.append(projections_reader(attn, *both, grid, *settings, **norms))
     if "attn_drop" in parts:
         readers.append(matrix_reader(attn, grid, num_prefix_tokens, class_token))
     if readers:
@@ -139,10 +138,9 @@ def _matching(patterns: Sequence[str], modules: dict[str, nn.Module]) -> list[st
         regex = re.compile("[^.]*".join(map(re.escape, pattern.split("*"))))
         matches = [name for name in modules if regex.fullmatch(name)]
         if not matches:
-            near = difflib.get_close_matches(pattern, list(modules), n=5, cutoff=0.4)
             raise ValueError(
                 f"attention_layers: the student has no module {pattern!r}; near names: "
-                f"{', '.join(near) or 'none'}"
+                f"{near_names(pattern, modules)}"
             )
         found += matches
     twice = sorted({name for name in found if found.count(name) > 1})

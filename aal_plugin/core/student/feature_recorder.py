@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ from aal_plugin.core.layer_maps import as_map, item_of
 from aal_plugin.core.layer_names import default_layers, named_modules_of, nearest, split_item
 
 from .families import known_reader
-from .recorder import Places, Recorder, output_of
+from .recorder import Recorder, Recorders, output_of
 
 
 class FeatureRecorder:
@@ -50,29 +51,27 @@ class FeatureRecorder:
         self, student: nn.Module, layers: Sequence[str] | None = None, key: str = "layers"
     ) -> None:
         reader = None if layers is not None else known_reader(student)
-        self._levels: list[tuple[Recorder, Recorder | None, int]] = []
-        self._names: list[str] = []
-        self._items: list[str | None] = []
-        self._formats: list[str] = []
         self._image_size = (1, 1)
-        recorded: list[nn.Module] = []
+        # Of each level: the recorder of its output, that of its grid, and what makes a map of both;
+        # without a grid, of the output and the image's size.
+        self._levels: list[tuple[Recorder, Recorder | None, Callable[..., Tensor]]] = []
         # The tokens of a block whose order is not that of its grid cannot become a map.
         if reader is not None and all(block.block is not None for block in reader.blocks):
-            for block in reader.blocks:
-                if block.block is not None:
-                    tokens, grid = Recorder(block.block, output_of), Recorder(*block.grid)
-                    self._levels.append((tokens, grid, block.num_prefix_tokens))
-                    recorded += [block.block, block.grid.module]
-            self._places = Places(student, recorded)
-            return
-        layers = layers if layers is not None else default_layers(student, "student", key)
-        recorded += named_modules_of(student, layers, key)
-        self._levels += [(Recorder(module, output_of), None, 0) for module in recorded]
-        self._places = Places(student, recorded)
-        whose = f"of {type(student).__name__}"
-        self._names = [f"{key}: {layer!r} {whose}" for layer in layers]
-        self._items = [split_item(layer)[1] for layer in layers]
-        self._formats = [str(nearest(student, n, "output_fmt") or "NCHW") for n in layers]
+            modules = [cast(nn.Module, block.block) for block in reader.blocks]
+            for module, block in zip(modules, reader.blocks):
+                read = partial(_on_grid, num_prefix_tokens=block.num_prefix_tokens)
+                self._levels.append((Recorder(module, output_of), Recorder(*block.grid), read))
+            modules += [block.grid.module for block in reader.blocks]
+        else:
+            layers = default_layers(student, "student", key) if layers is None else layers
+            modules = named_modules_of(student, layers, key)
+            for module, layer in zip(modules, layers):
+                name = f"{key}: {layer!r} of {type(student).__name__}"
+                fmt = str(nearest(student, layer, "output_fmt") or "NCHW")
+                read = partial(_as_map, item=split_item(layer)[1], fmt=fmt, name=name)
+                self._levels.append((Recorder(module, output_of), None, read))
+        recorders = [one for level in self._levels for one in level[:2] if one is not None]
+        self._recorders = Recorders(student, recorders, modules)
 
     def start(self, image_size: tuple[int, int]) -> None:
         """Start to record, before a forward pass on images of (H, W) pixels.
@@ -80,16 +79,12 @@ class FeatureRecorder:
         Raises:
             ValueError: a module that AAL records was replaced since.
         """
-        self._places.check()
-        height, width = image_size
-        self._image_size = (height, width)
-        for recorder in self._recorders():
-            recorder.start()
+        self._image_size = image_size
+        self._recorders.start()
 
     def discard(self) -> None:
         """Stop recording and forget what was recorded, after a forward pass that failed."""
-        for recorder in self._recorders():
-            recorder.stop()
+        self._recorders.stop()
 
     def stop(self) -> list[Tensor]:
         """Stop recording and return the features of every level, (B, C, h, w) each.
@@ -97,37 +92,19 @@ class FeatureRecorder:
         Raises:
             ValueError: some levels did not run since `start`.
         """
-        values = {recorder: recorder.stop() for recorder in self._recorders()}
-        missing = [
-            number
-            for number, (features, _, _) in enumerate(self._levels, start=1)
-            if values[features] is None
-        ]
+        values = self._recorders.stop()
+        found = [values[recorder] for recorder, _, _ in self._levels]
+        missing = [number for number, value in enumerate(found, start=1) if value is None]
         if missing:
             raise ValueError(f"the student's levels {missing} did not run between start and stop")
-        if self._names:
-            return [
-                as_map(item_of(values[features], item, name), fmt, self._image_size, name)
-                for (features, _, _), item, fmt, name in zip(
-                    self._levels, self._items, self._formats, self._names
-                )
-            ]
         return [
-            _on_grid(values[tokens], values[grid], num_prefix_tokens)
-            for tokens, grid, num_prefix_tokens in self._levels
-            if grid is not None
+            read(value, self._image_size if grid is None else values[grid])
+            for value, (_, grid, read) in zip(found, self._levels)
         ]
 
     @torch.no_grad()
     def channels(self, student: nn.Module, image_size: tuple[int, int]) -> list[int]:
-        """Channels of every level, from a forward pass in eval mode on an image of (H, W) pixels.
-
-        Example:
-            >>> import timm
-            >>> student = timm.create_model("test_resnet")
-            >>> FeatureRecorder(student).channels(student, (64, 64))
-            [32, 48, 192, 96]
-        """
+        """Channels of every level, from a pass in eval mode on an image of (H, W) pixels."""
         modes = {module: module.training for module in student.modules()}
         student.eval()
         self.start(image_size)
@@ -142,11 +119,6 @@ class FeatureRecorder:
                 module.training = mode
         return [level.shape[1] for level in self.stop()]
 
-    def _recorders(self) -> list[Recorder]:
-        return [
-            recorder for level in self._levels for recorder in level[:2] if recorder is not None
-        ]
-
 
 def _on_grid(tokens: Any, grid: tuple[int, int], num_prefix_tokens: int) -> Tensor:
     """(B, T, C) or (B, h, w, C) → (B, C, h, w), without prefix tokens."""
@@ -157,3 +129,9 @@ def _on_grid(tokens: Any, grid: tuple[int, int], num_prefix_tokens: int) -> Tens
     else:
         maps = tokens[:, num_prefix_tokens:].mT.unflatten(-1, grid)
     return maps
+
+
+def _as_map(
+    output: Any, image_size: tuple[int, int], item: str | None, fmt: str, name: str
+) -> Tensor:
+    return as_map(item_of(output, item, name), fmt, image_size, name)

@@ -1,12 +1,16 @@
-"""Attention maps from queries and keys.
+"""Attention maps from queries and keys, from a block's projections, or from its own weights.
 
-# B batch, T tokens, M heads, D channels of a head, E channels of a token
-# N patch tokens, h w patch grid (N = h*w), Q query tokens
+# B batch, T tokens, M heads, D channels of a head, N patch tokens, h w patch grid (N = h*w)
+# Q query tokens
+
+All maps are (B, M, h, w), in float32 or wider, and sum to one over their grid. Patch tokens that
+do not fill the grid are a ValueError.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -61,22 +65,9 @@ def attention_received(
     It stands in for Eq. 3 where a student has no class token. All of QKᵀ is computed.
 
     Args:
-        query: (B, Q, M, D).
-        key: the keys of the patch tokens, row by row of the grid, (B, N, M, D).
-        grid: (h, w), h * w = N.
+        query, key: (B, Q, M, D), and of the patch tokens, row by row of the grid, (B, N, M, D).
         scale: the block's own factor on the product; a number, or a tensor that fits `query`.
         bias: added to the scaled product, (M, Q, N) or (B, M, Q, N).
-
-    Returns:
-        Maps that sum to one over their grid, (B, M, h, w), float32 or wider.
-
-    Raises:
-        ValueError: the number of keys is not h * w.
-
-    Example:
-        >>> query, key = torch.rand(1, 6, 2, 8), torch.rand(1, 6, 2, 8)
-        >>> attention_received(query, key, grid=(2, 3), scale=8**-0.5).shape
-        torch.Size([1, 2, 2, 3])
     """
     check_fills(key.shape[1], grid)
     scores = torch.einsum("bqmd,bkmd->bmqk", query * scale, key)
@@ -100,23 +91,9 @@ def token_attention(
 
     Args:
         query, key: (B, T, M, D), prefix tokens before patches, after the block's own norms.
-        grid: (h, w).
-        scale: the block's own factor on the product.
-        num_prefix_tokens: tokens before the patches, the class token included.
         class_token: whether the first token is a class token; its row is read then.
         rotate: rotary position embedding of the patches, (B, N, M, D) to the same shape.
         bias: added to the scaled product, (M, T, T) or (B, M, T, T), queries before keys.
-
-    Returns:
-        (B, M, h, w), float32 or wider.
-
-    Raises:
-        ValueError: the number of patch tokens is not h * w.
-
-    Example:
-        >>> tokens = torch.rand(1, 1 + 6, 2, 8)
-        >>> token_attention(tokens, tokens, (2, 3), 8**-0.5, 1, class_token=True).shape
-        torch.Size([1, 2, 2, 3])
     """
     patches = slice(num_prefix_tokens, None)
     rows = slice(0, 1) if class_token else patches
@@ -131,28 +108,104 @@ def token_attention(
     return attention_received(query, key, grid, scale, bias)
 
 
+def qkv_class_token_attention(
+    qkv: Tensor,
+    grid: tuple[int, int],
+    num_heads: int,
+    num_prefix_tokens: int,
+    scale: float,
+    query_norm: Norm | None = None,
+    key_norm: Norm | None = None,
+) -> Tensor:
+    """Class-token attention from the output of a block's `qkv` projection (AAL, Eq. 3).
+
+    Only the class token's row of QKᵀ is computed. Prefix tokens other than the class token
+    (distillation token, registers) are neither query nor key.
+
+    Args:
+        qkv: (B, T, 3·M·D), the class token first, then other prefix tokens, then N patches.
+        grid: (h, w).
+        num_heads: M.
+        num_prefix_tokens: tokens before the patches, the class token included.
+        scale: the block's own factor on the product.
+        query_norm, key_norm: applied to the last axis of each head before the product, when the
+            block normalises its queries and keys.
+
+    Example:
+        >>> qkv = torch.rand(1, 1 + 6, 3 * 2 * 8)  # a class token, 2×3 patches, 2 heads
+        >>> qkv_class_token_attention(qkv, (2, 3), 2, num_prefix_tokens=1, scale=8**-0.5).shape
+        torch.Size([1, 2, 2, 3])
+    """
+    query, key = _QueryAndKeys.apply(qkv, num_prefix_tokens)
+    query = _normed(query.unflatten(-1, (num_heads, -1)), query_norm)
+    key = _normed(key.unflatten(-1, (num_heads, -1)), key_norm)
+    return class_token_attention(query, key, grid, scale)
+
+
+class _QueryAndKeys(torch.autograd.Function):
+    """The class token's query (B, M·D) and the patches' keys (B, N, M·D) out of qkv.
+
+    Slicing gives the same values, but the gradient of every slice is a tensor as large as qkv,
+    mostly zeros: three of them a block, and their sum, cost more than all links do.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, qkv: Tensor, num_prefix_tokens: int) -> tuple[Tensor, Tensor]:
+        ctx.shape, ctx.num_prefix_tokens = qkv.shape, num_prefix_tokens
+        width = qkv.shape[-1] // 3
+        return qkv[:, 0, :width], qkv[:, num_prefix_tokens:, width : 2 * width]
+
+    @staticmethod
+    def backward(ctx: Any, query_grad: Tensor, key_grad: Tensor) -> tuple[Tensor, None]:
+        width = ctx.shape[-1] // 3
+        grad = key_grad.new_zeros(ctx.shape)
+        grad[:, 0, :width] = query_grad
+        grad[:, ctx.num_prefix_tokens :, width : 2 * width] = key_grad
+        return grad, None
+
+
+def qkv_attention_received(
+    qkv: Tensor, grid: tuple[int, int], num_heads: int, num_prefix_tokens: int, **settings: Any
+) -> Tensor:
+    """As `qkv_class_token_attention`, but the attention that each patch receives from patches."""
+    query, key, _ = qkv.chunk(3, dim=-1)
+    return projected_attention(
+        query, key, grid, num_heads, num_prefix_tokens, class_token=False, **settings
+    )
+
+
+def projected_attention(
+    query: Tensor,
+    key: Tensor,
+    grid: tuple[int, int],
+    num_heads: int,
+    num_prefix_tokens: int,
+    scale: float,
+    class_token: bool,
+    query_norm: Norm | None = None,
+    key_norm: Norm | None = None,
+) -> Tensor:
+    """Maps from the outputs of separate query and key projections, as in `token_attention`.
+
+    Args:
+        query: (B, T, M·D), or (B, M·D) for the class token alone.
+        key: (B, T, M·D), prefix tokens before patches.
+        query_norm, key_norm: applied to the last axis of each head before the product.
+    """
+    query = query[:, None] if query.dim() == 2 else query
+    rows = slice(0, 1) if class_token else slice(num_prefix_tokens, None)
+    query = _normed(query[:, rows].unflatten(-1, (num_heads, -1)), query_norm)
+    key = _normed(key[:, num_prefix_tokens:].unflatten(-1, (num_heads, -1)), key_norm)
+    return token_attention(query, key, grid, scale, 0, class_token)
+
+
 def attention_from_weights(
     weights: Tensor, grid: tuple[int, int], num_prefix_tokens: int, class_token: bool
 ) -> Tensor:
-    """Maps from a block's own softmax weights.
+    """Maps from a block's own softmax weights (B, M, T, T), queries before keys.
 
-    Args:
-        weights: (B, M, T, T), queries before keys, rows summing to one.
-        grid: (h, w).
-        num_prefix_tokens: tokens before the patches.
-        class_token: whether the first token is a class token. If so, its row over the patches is
-            scaled to a sum of one (AAL, Eq. 3); if not, the rows of the patches are averaged.
-
-    Returns:
-        (B, M, h, w), float32 or wider.
-
-    Raises:
-        ValueError: the number of patch tokens is not h * w.
-
-    Example:
-        >>> weights = torch.rand(1, 2, 7, 7).softmax(-1)
-        >>> attention_from_weights(weights, (2, 3), num_prefix_tokens=1, class_token=True).shape
-        torch.Size([1, 2, 2, 3])
+    With a class token, its row over the patches is scaled to a sum of one (AAL, Eq. 3); without,
+    the rows of the patches are averaged.
     """
     patches = slice(num_prefix_tokens, None)
     check_fills(weights.shape[-1] - num_prefix_tokens, grid)
@@ -162,28 +215,18 @@ def attention_from_weights(
     if num_prefix_tokens:
         # The floor keeps a row finite that has all its weight on the prefix tokens.
         weights = weights / weights.sum(dim=-1, keepdim=True).clamp_min(1e-12)
-    maps: Tensor = weights.mean(dim=-2).unflatten(-1, grid)
-    return maps
+    return put_on_grid(weights.mean(dim=-2), grid)
 
 
 def check_fills(num_patches: int, grid: tuple[int, int]) -> None:
-    """Check that patch tokens fill a grid (h, w).
-
-    Raises:
-        ValueError: they do not; the likely reason is named.
-
-    Example:
-        >>> check_fills(6, (2, 3))
-    """
+    """Raise ValueError unless patch tokens fill a grid (h, w); it names the likely reason."""
     over = num_patches - grid[0] * grid[1]
     if not over:
         return
-    where = "num_prefix_tokens, of the student or in attention_layers,"
-    reason = (
-        f"{where} is {over} too small"
-        if over > 0
-        else f"patch dropout is on, or {where} is {-over} too large"
-    )
+    where = "num_prefix_tokens, of the student or in attention_layers, is"
+    reason = f"{where} {over} too small"
+    if over < 0:
+        reason = f"patch dropout is on, or {where} {-over} too large"
     raise ValueError(
         f"{num_patches} patch tokens do not fill the patch grid {grid[0]}×{grid[1]}; attention "
         f"maps need every patch and nothing else: {reason}"
@@ -191,23 +234,16 @@ def check_fills(num_patches: int, grid: tuple[int, int]) -> None:
 
 
 def patch_softmax(scores: Tensor) -> Tensor:
-    """Softmax over the last axis, the patches, in float32 or wider.
-
-    Example:
-        >>> patch_softmax(torch.zeros(1, 2, dtype=torch.bfloat16))
-        tensor([[0.5000, 0.5000]])
-    """
+    """Softmax over the last axis, the patches, in float32 or wider."""
     # float32: a softmax in half precision loses the small weights that the links read.
     return scores.softmax(dim=-1, dtype=torch.promote_types(scores.dtype, torch.float32))
 
 
 def put_on_grid(flat: Tensor, grid: tuple[int, int]) -> Tensor:
-    """(…, N) → (…, h, w), row by row.
-
-    Example:
-        >>> put_on_grid(torch.arange(4), (2, 2))
-        tensor([[0, 1],
-                [2, 3]])
-    """
+    """(…, N) → (…, h, w), row by row."""
     maps: Tensor = flat.unflatten(-1, grid)
     return maps
+
+
+def _normed(heads: Tensor, norm: Norm | None) -> Tensor:
+    return heads if norm is None else norm(heads)

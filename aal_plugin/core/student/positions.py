@@ -55,11 +55,6 @@ def decomposed_bias(
 
     Returns:
         (B, M, Q, N).
-
-    Example:
-        >>> tables = torch.zeros(3, 8), torch.zeros(3, 8)  # distances -1, 0 and 1
-        >>> decomposed_bias(torch.rand(1, 4, 2, 8), *tables, (2, 2), (2, 2)).shape
-        torch.Size([1, 2, 4, 4])
     """
     query = query.unflatten(1, query_grid)
     down = _by_distance(rows, query_grid[0], key_grid[0])

@@ -11,8 +11,12 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from .maps import attention_from_weights
-from .qkv import projected_attention, qkv_attention_received, qkv_class_token_attention
+from .maps import (
+    attention_from_weights,
+    projected_attention,
+    qkv_attention_received,
+    qkv_class_token_attention,
+)
 from .recorder import Foreign, Source, first_input, output_of
 
 Read = Callable[..., Tensor]

@@ -45,12 +45,7 @@ def family(name: str, *class_paths: str) -> Callable[[Family], Family]:
 
 
 def class_paths_of(module: Foreign) -> list[str]:
-    """The dotted paths of a module's classes, its own first; no package is imported for them.
-
-    Example:
-        >>> class_paths_of(nn.Conv2d(1, 1, 1))[1]
-        'torch.nn.modules.conv._ConvNd'
-    """
+    """The dotted paths of a module's classes, its own first; no package is imported for them."""
     return [f"{kind.__module__}.{kind.__qualname__}" for kind in type(module).__mro__]
 
 
@@ -60,12 +55,7 @@ def is_a(module: Foreign, *class_paths: str) -> bool:
 
 
 def computes_as(module: Foreign, *class_paths: str) -> bool:
-    """Whether a module is of such a class, and its forward method is that of the class.
-
-    Example:
-        >>> computes_as(nn.Linear(2, 2), "torch.nn.modules.linear.Linear")
-        True
-    """
+    """Whether a module is of such a class, and its forward method is that of the class."""
     for kind, path in zip(type(module).__mro__, class_paths_of(module)):
         if path in class_paths:
             return getattr(type(module), "forward", None) is getattr(kind, "forward", None)
@@ -77,11 +67,6 @@ def attentions_of(blocks: Iterable[nn.Module], *class_paths: str) -> list[Foreig
 
     Raises:
         OtherAttention: one of them does not compute as such a class does.
-
-    Example:
-        >>> block = nn.ModuleDict(dict(attn=nn.Linear(2, 2)))
-        >>> attentions_of([block], "torch.nn.modules.linear.Linear")
-        [Linear(in_features=2, out_features=2, bias=True)]
     """
     attentions = [getattr(block, "attn", None) for block in blocks]
     if not all(computes_as(attn, *class_paths) for attn in attentions):
@@ -107,13 +92,6 @@ def own_scale(attn: Foreign) -> float:
     It is measured, since the settings do not show it: MMPretrain's attention divides by its
     `qk_scale` 1/√D, so T2T-ViT's blocks compute q·k·√D. One query and two keys of product 0 and
     1/√D weigh their values 1 to exp(scale/√D).
-
-    Example:
-        >>> attn = nn.Module()
-        >>> attn.head_dims = 4
-        >>> attn.scaled_dot_product_attention = nn.functional.scaled_dot_product_attention
-        >>> round(own_scale(attn), 6)
-        0.5
     """
     width = attn.head_dims
     kind: dict[str, Any] = dict(dtype=torch.float64, device="cpu")

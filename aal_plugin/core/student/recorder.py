@@ -19,12 +19,7 @@ Select = Callable[[tuple[Any, ...], dict[str, Any], Any], Any]
 
 
 class Source(NamedTuple):
-    """A module, and the value of its call to record.
-
-    Example:
-        >>> Source(nn.Linear(2, 3), output_of).module
-        Linear(in_features=2, out_features=3, bias=True)
-    """
+    """A module, and the value of its call to record."""
 
     module: nn.Module
     select: Select
@@ -72,10 +67,6 @@ def second_output_grid(
 
     Raises:
         ValueError: it is None: the images of the batch have grids of their own.
-
-    Example:
-        >>> second_output_grid((), {}, (None, (2, 3)))
-        (2, 3)
     """
     if output[1] is None:
         raise ValueError(
@@ -171,28 +162,22 @@ class Recorder:
 _WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 
 
-class Places:
-    """Where a student has the modules that AAL records, to notice that they were replaced.
+class Recorders:
+    """The recorders of a student's modules, which start and stop together.
 
     LoRA, quantisation, fusion and SyncBatchNorm put another module where one was. A hook stays on
-    the old module, which then computes something else, or is not called.
+    the old module, which then computes something else, or is not called: `start` looks.
 
     Args:
         student: the model that contains the modules.
-        modules: modules that are recorded.
-
-    Example:
-        >>> student = nn.Sequential(nn.Linear(2, 3))
-        >>> places = Places(student, [student[0]])
-        >>> student[0] = nn.Bilinear(2, 2, 3)
-        >>> try:
-        ...     places.check()
-        ... except ValueError as error:
-        ...     print(str(error)[:62])
-        the student's '0' is a torch.nn.modules.linear.Bilinear now, n
+        recorders: of its modules.
+        modules: further modules that have to stay where they are.
     """
 
-    def __init__(self, student: nn.Module, modules: Iterable[nn.Module]) -> None:
+    def __init__(
+        self, student: nn.Module, recorders: Iterable[Recorder], modules: Iterable[nn.Module]
+    ) -> None:
+        self._all = list(recorders)
         names = {module: name for name, module in student.named_modules()}
         # Every step of the path to such a module: its name, its owner, its own name, what is there.
         self._steps: dict[str, tuple[nn.Module, str, nn.Module]] = {}
@@ -203,11 +188,11 @@ class Places:
                 owner, found = found, getattr(found, part)
                 self._steps[path] = (owner, part, found)
 
-    def check(self) -> None:
-        """Check that every module is where it was.
+    def start(self) -> None:
+        """Start to record.
 
         Raises:
-            ValueError: one was replaced; it is named.
+            ValueError: a module was replaced; it is named.
         """
         for path, (owner, part, module) in self._steps.items():
             found = owner._modules.get(part)
@@ -219,6 +204,12 @@ class Places:
                 "AAL records: link after LoRA. Replace modules first (LoRA, quantisation, fusion, "
                 "SyncBatchNorm), then create LinkedStudent, AttentionRecorder or FeatureRecorder"
             )
+        for recorder in self._all:
+            recorder.start()
+
+    def stop(self) -> dict[Recorder, Any]:
+        """Stop recording and return the last value of each recorder, or None."""
+        return {recorder: recorder.stop() for recorder in self._all}
 
 
 def _unwrapped(module: nn.Module | None) -> nn.Module | None:

@@ -25,10 +25,6 @@ class Windows(NamedTuple):
         pads_first: whether the grid is padded to a multiple of the window before it is shifted.
         dilated: whether a window holds positions that lie equally far apart over the whole grid
             (MaxViT's grid attention) rather than neighbours.
-
-    Example:
-        >>> Windows(grid=(8, 8), size=(4, 4), shift=(2, 2)).pads_first
-        False
     """
 
     grid: tuple[int, int]
@@ -50,12 +46,6 @@ def window_attention_received(weights: Tensor, windows: Windows) -> Tensor:
 
     Returns:
         (B, M, h, w), float32 or wider.
-
-    Example:
-        >>> import torch
-        >>> weights = torch.full((4, 2, 4, 4), 0.25)  # 4 windows of 2×2 positions
-        >>> window_attention_received(weights, Windows(grid=(4, 4), size=(2, 2))).shape
-        torch.Size([1, 2, 4, 4])
     """
     return windows_to_grid(at_least_float32(weights).mean(dim=-2), windows)
 
@@ -67,14 +57,7 @@ def attention_within(
     scale: float | Tensor,
     bias: Tensor | None = None,
 ) -> Tensor:
-    """As `attention_received`, for queries and keys of windows, (B·W, S, M, D) each.
-
-    Example:
-        >>> import torch
-        >>> tokens = torch.rand(4, 4, 2, 8)  # 4 windows of 2×2 positions
-        >>> attention_within(tokens, tokens, Windows((4, 4), (2, 2)), scale=8**-0.5).shape
-        torch.Size([1, 2, 4, 4])
-    """
+    """As `attention_received`, for queries and keys of windows, (B·W, S, M, D) each."""
     maps = attention_received(query, key, windows.size, scale, bias)
     return windows_to_grid(maps.flatten(-2), windows)
 

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_flatten
 
 _PLAIN = (nn.BatchNorm2d, nn.SyncBatchNorm)
 
@@ -66,7 +67,7 @@ class _Source(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        for leaf in tree_leaves((args, kwargs or {})):
+        for leaf in tree_flatten((args, kwargs or {}))[0]:
             if isinstance(leaf, Tensor):
                 self.readers[_memory(leaf)] += 1
         return func(*args, **(kwargs or {}))
@@ -124,19 +125,13 @@ def _without_norm(norm: nn.Module) -> nn.Module:
 
 
 @torch.no_grad()
-def _scale(conv: nn.Conv2d, norm: nn.Module) -> None:
-    mean, var, weight, bias = (
-        getattr(norm, name) for name in ("running_mean", "running_var", "weight", "bias")
+def _scale(conv: nn.Conv2d, norm: Any) -> None:
+    def wide(tensor: Tensor | None) -> Tensor | None:  # float64: the product is rounded once
+        return None if tensor is None else tensor.double()
+
+    given = (conv.weight, conv.bias, norm.running_mean, norm.running_var)
+    scaled: Any = fuse_conv_bn_weights
+    fused = scaled(*map(wide, given), norm.eps, wide(norm.weight), wide(norm.bias))
+    conv.weight, conv.bias = (
+        nn.Parameter(tensor.to(conv.weight), requires_grad=False) for tensor in fused
     )
-    # float64: the product is rounded once.
-    scale: Tensor = (var.double() + norm.eps).rsqrt()
-    if weight is not None:
-        scale = scale * weight
-    shift = -mean * scale
-    if bias is not None:
-        shift = shift + bias
-    if conv.bias is not None:
-        shift = shift + conv.bias * scale
-    folded = (conv.weight.double() * scale.view(-1, 1, 1, 1)).to(conv.weight)
-    conv.weight = nn.Parameter(folded, requires_grad=False)
-    conv.bias = nn.Parameter(shift.to(folded), requires_grad=False)

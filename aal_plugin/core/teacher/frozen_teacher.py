@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from aal_plugin.core.images import image_channels_of
 from aal_plugin.core.layer_names import check_names
 from aal_plugin.core.settings import check_choice
+from aal_plugin.older_releases import is_compiling
 
 from .fold import fold_batch_norms
 from .levels import Levels
@@ -202,7 +203,7 @@ class FrozenTeacher(nn.Module):
         if self._channels_last:
             images = images.to(memory_format=torch.channels_last)
         # A compiler leaves out by itself what comes after the last level.
-        whole = with_logits or torch.compiler.is_compiling()
+        whole = with_logits or is_compiling()
         forward = self.model if with_logits else self._features
         try:
             maps, logits = self._levels.run(
@@ -217,7 +218,7 @@ class FrozenTeacher(nn.Module):
         """Raise ValueError if an error of the model comes from the images' size."""
         given, built = tuple(images.shape[-2:]), self._input_size
         out_of_memory = isinstance(error, torch.cuda.OutOfMemoryError)
-        if torch.compiler.is_compiling() or out_of_memory or given == built:
+        if is_compiling() or out_of_memory or given == built:
             return
         try:
             with torch.no_grad():

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aal_plugin.core.settings import check_number, check_whole
+from aal_plugin.older_releases import is_compiling
 
 from .first_batch import contradiction
 
@@ -134,13 +135,18 @@ class TeacherImages(nn.Module):
         Raises:
             ValueError: values that images of this mean and std cannot have.
         """
-        if not self._unchecked or torch.compiler.is_compiling() or images.is_meta:
+        if not self._unchecked or is_compiling() or images.is_meta:
             return
         self._unchecked = False
         mean, std, advice = self._said
         words = contradiction(self._of_teacher(images.detach()), mean, std)
         if words:
             raise ValueError(f"{self._whose} would see wrong pixels: {words}; {advice}")
+
+    def key(self) -> list[Any]:
+        """What the teacher's pixels depend on, beside the student's."""
+        given = [self._said[:2], self.mean, self.std, self.image_size, self._picked, self._flip]
+        return [*given, self.channels]
 
     def _of_teacher(self, values: Tensor) -> Tensor:
         """Of (B, S, …) the channels that the teacher receives, (B, C, …)."""

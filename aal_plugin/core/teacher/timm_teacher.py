@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from aal_plugin.core.layer_names import near_names
 from aal_plugin.core.settings import check_flag, check_whole
+from aal_plugin.data_only import data_only
 
 from .frozen_teacher import FrozenTeacher
 from .teacher_images import checked_size
@@ -111,6 +113,8 @@ class TimmTeacher(FrozenTeacher):
             image_channels=image_channels,
             copy_model=False,
         )
+        whence = (data.get(key) for key in ("architecture", "tag", "hf_hub_id", "url", "file"))
+        self.published = " ".join(str(part) for part in whence if part)
 
 
 def _loaded(
@@ -173,9 +177,10 @@ def _read(checkpoint: str, use_ema: bool, model: nn.Module) -> dict[str, Tensor]
     """The weights of a file: the averaged ones if it has them and `use_ema` is True."""
     from timm.models import load_state_dict
 
-    raw, averaged = (
-        dict[str, Tensor](load_state_dict(checkpoint, use_ema=ema)) for ema in (False, True)
-    )
+    with data_only([Namespace]):  # of the options that train.py saves
+        raw, averaged = (
+            dict[str, Tensor](load_state_dict(checkpoint, use_ema=ema)) for ema in (False, True)
+        )
     if raw.keys() == averaged.keys() and all(raw[key].equal(averaged[key]) for key in raw):
         return _converted(raw, model)
     words = (

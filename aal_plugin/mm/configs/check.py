@@ -90,6 +90,11 @@ def _misspelled_keys(cfg: Config) -> Iterator[str]:
 def _wrong_names(key: str, part: dict) -> Iterator[str]:
     """Misspelled types, unknown arguments of our classes, and missing ones."""
     name, known = type_name(part), ours()
+    if isinstance(arch := part.get("arch"), str):
+        archs = getattr(dict(registered()).get(name), "arch_zoo", None) or {arch: None}
+        if arch.lower() not in archs:
+            near = difflib.get_close_matches(arch, archs, n=1, cutoff=0)
+            yield f"{key}.arch={arch!r}; did you mean {near[0]!r}? {name} has {', '.join(archs)}"
     if name not in known:
         scope = part["type"].rpartition(".")[0] if isinstance(part["type"], str) else "a class"
         if scope in _SCOPES and name not in (others := dict(registered())):

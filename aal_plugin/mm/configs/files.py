@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmengine.config import Config
+from mmpretrain.datasets.categories import IMAGENET_CATEGORIES
 
 from aal_plugin.checkpoint_file import check_checkpoint
 
@@ -48,6 +50,7 @@ def check_data(cfg: Config, loaders: tuple[str, ...]) -> None:
     Raises:
         FileNotFoundError: names the config key, the missing files, their expected paths and the
             source of the data set.
+        ValueError: a folder has another number of class folders than the data set has classes.
     """
     for loader in loaders:
         for key, dataset in data_sets(f"{loader}.dataset", (cfg.get(loader) or {}).get("dataset")):
@@ -62,6 +65,8 @@ def check_data_set(key: str, dataset: dict[str, Any]) -> None:
     layout, root = LAYOUTS[kind], Path(root)
     wanted = [root / name for name in layout.needed] or [root, *_beneath(dataset, root)]
     missing = [path for path in wanted if not path.exists()]
+    if not missing and kind in ("ImageNet", "CustomDataset") and not dataset.get("ann_file"):
+        _check_folders(f"{key} ({kind})", dataset, wanted[-1])
     if missing:
         raise FileNotFoundError(
             f"{key} ({kind}, data_root={str(root)!r}): missing "
@@ -69,6 +74,21 @@ def check_data_set(key: str, dataset: dict[str, Any]) -> None:
             f"{', '.join(str(path.absolute()) for path in missing)}. Source: "
             f"{layout.source}. If the data are in another folder, set {key}.data_root"
         )
+
+
+def _check_folders(name: str, dataset: dict[str, Any], folder: Path) -> None:
+    """MMPretrain tells the two numbers without the key and the folder."""
+    classes = dataset.get("classes") or (dataset.get("metainfo") or {}).get("classes")
+    if classes is None and type_name(dataset) == "ImageNet":
+        classes = IMAGENET_CATEGORIES
+    if isinstance(classes, (list, tuple)) and folder.is_dir():
+        count = sum(entry.is_dir() for entry in folder.iterdir())
+        if count != len(classes):
+            raise ValueError(
+                f"{name}: {folder.absolute()} has {count} folders, one for each class, but the "
+                f"data set has {len(classes)} classes; set data_root and split or data_prefix to "
+                "its images, or for images of your own type='CustomDataset' without classes"
+            )
 
 
 def check_teacher(teacher: Any) -> None:
@@ -80,9 +100,21 @@ def check_teacher(teacher: Any) -> None:
     checkpoint = teacher.get("checkpoint") if isinstance(teacher, dict) else None
     if isinstance(checkpoint, str):
         try:
-            check_checkpoint(checkpoint)
+            check_trained(checkpoint, teacher.get("config"))
         except (ValueError, OSError) as error:
             raise type(error)(f"teacher.{error}") from error
+
+
+def check_trained(checkpoint: str | None, config: Any) -> None:
+    """`check_checkpoint`; if the file is one that a training writes, the error says which."""
+    try:
+        check_checkpoint(checkpoint)
+    except FileNotFoundError as error:
+        path = Path(checkpoint or "")
+        if isinstance(config, str) and re.fullmatch(r"(epoch|iter)_\d+\.pth", path.name):
+            command = f"aal train {config} --work-dir {path.parent}"
+            raise FileNotFoundError(f"{error}; train it first: {command}") from error
+        raise
 
 
 def data_sets(key: str, dataset: dict[str, Any] | None) -> Iterator[tuple[str, dict]]:

@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from pathlib import PurePath
 from typing import Any
 
-import numpy as np
 from mmengine.dataset import BaseDataset, force_full_init
 from mmpretrain.registry import DATASETS
 
@@ -17,10 +16,11 @@ from aal_plugin.core.settings import check_number, check_whole
 from aal_plugin.mm.runs.random_states import named_item
 
 from .labels import only_label
+from .wrapper import Wrapper
 
 
 @DATASETS.register_module()
-class ClassBalancedSubset:
+class ClassBalancedSubset(Wrapper):
     """A share of every class of a data set, at least one image per class (AAL, section 5.1).
 
     Images are ranked by a hash of the seed, their class folder and their file name (or of their
@@ -59,14 +59,6 @@ class ClassBalancedSubset:
         if not lazy_init:
             self.full_init()
 
-    @property
-    def metainfo(self) -> dict:
-        return self.dataset.metainfo
-
-    @property
-    def CLASSES(self) -> Any:
-        return self.dataset.CLASSES
-
     def full_init(self) -> None:
         if self._fully_initialized:
             return
@@ -96,17 +88,8 @@ class ClassBalancedSubset:
         name = "/".join(PurePath(info["img_path"]).parts[-2:]) if "img_path" in info else index
         return hashlib.sha256(f"{self.seed}:{name}".encode()).digest()
 
-    @force_full_init
-    def get_data_info(self, idx: int) -> dict:
-        return self.dataset.get_data_info(self.indices[idx])
-
-    @force_full_init
-    def get_cat_ids(self, idx: int) -> list[int]:
-        return self.dataset.get_cat_ids(self.indices[idx])
-
-    @force_full_init
-    def get_gt_labels(self) -> np.ndarray:
-        return self.dataset.get_gt_labels()[self.indices]
+    def inside(self, idx: int) -> int:
+        return self.indices[idx]
 
     @force_full_init
     def __len__(self) -> int:

@@ -61,6 +61,8 @@ def dry_run(cfg: Config, images_per_second: float | None = None) -> Tried:
     with tempfile.TemporaryDirectory() as folder, _quiet(), _one_try_of_a_download():
         cfg.update(work_dir=folder, log_level="ERROR")
         cfg.visualizer = dict(type="Visualizer", vis_backends=None)
+        if cfg.train_dataloader.dataset.get("kept_maps"):  # made-up images must not claim it
+            cfg.train_dataloader.dataset.update(kept_maps=f"{folder}/maps", views=1)
         for _ in range(3):  # the weights of the teacher may be missing, and those of the backbone
             try:
                 runner = _build(cfg)

@@ -25,6 +25,9 @@ TRAIN_IMAGES = dict(
     Flowers102=2_040,
 )
 _DOWNLOADED = ("CIFAR10", "CIFAR100")  # MMPretrain downloads them when a run starts
+_SIDES = dict(
+    CIFAR10=32, CIFAR100=32, MNIST=28, FashionMNIST=28, ShapesDataset=64, DigitsDataset=32
+)
 _DOWNLOADS = ("teacher.pretrained=True", "teacher.checkpoint=True")  # how a teacher's error starts
 _ASSUMED = 1000  # number of images when the data set is missing and its length is unknown
 
@@ -135,12 +138,18 @@ def _replace_data(cfg: Config, name: str) -> list[str]:
             images=count,
             pipeline=dataset.get("pipeline", ()),
             classes=_classes(cfg.model.get("head") or {}),
-            size=(32, 32) if kind in _DOWNLOADED else (375, 500),  # a typical photo's
+            size=image_size_before(dataset),
             channels=_image_channels(dataset, cfg.model.backbone),
         )
         dataset.clear()
         dataset.update(made_up)
     return missing
+
+
+def image_size_before(dataset: dict) -> tuple[int, int]:
+    """(H, W) of a data set's images before the pipeline, or of a typical photo."""
+    side = dataset.get("size", _SIDES.get(type_name(dataset)))
+    return (side, side) if isinstance(side, int) else (375, 500)
 
 
 def _image_channels(dataset: dict, backbone: dict) -> int:

@@ -6,18 +6,16 @@ from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from mmpretrain.registry import MODELS
 
 from aal_plugin.analysis.saved_links import saved_weights
 from aal_plugin.files import check_not_input
 from aal_plugin.mm.configs.reading import read_config
-from aal_plugin.mm.configs.registered import with_names
 from aal_plugin.mm.configs.types import type_name
-from aal_plugin.mm.evaluation.trained_weights import load_strictly, read_checkpoint
+from aal_plugin.mm.evaluation.trained_weights import read_checkpoint
 
-from .formats import FORMATS, Exported, Student
-from .plain import plain_config, student_of
-from .same_logits import check_same_logits
+from .formats import FORMATS, Exported, Student, check_name
+from .images import Size, check_same_logits, noise_for
+from .plain import plain_config, student_of, trained_model
 
 __all__ = ["FORMATS", "Exported", "export_student", "student_of"]
 
@@ -28,6 +26,7 @@ def export_student(
     out: str,
     ema: bool = False,
     format: str = "mmpretrain",
+    image_size: Size | None = None,
 ) -> Exported:
     """Write the student of an AAL checkpoint, without anything of AAL or of training.
 
@@ -39,18 +38,20 @@ def export_student(
         out: the file to write, or the folder for 'hub'.
         ema: export the averaged weights of EMAHook, not the raw ones.
         format: 'mmpretrain', 'timm', 'hub', 'safetensors' or 'onnx'.
+        image_size: of the student's images, a side or (H, W); by default what the backbone was
+            built for, else what the test pipeline makes of every image, else 224.
 
     Returns:
-        The files, and notes on how to load them.
+        The files, notes on them, and the line of Python that loads them.
 
     Raises:
         FileNotFoundError: the checkpoint or config does not exist.
         ValueError: the checkpoint cannot be read, does not fit the config or has no averaged
-            weights; the format cannot express the student; or logits differ.
+            weights; the format cannot express the student, or writes files with another ending;
+            the student does not take images of this size; or logits differ.
         ImportError: the format needs a package that is not installed.
     """
-    if format not in FORMATS:
-        raise ValueError(f"--format={format!r}; choose one of {list(FORMATS)}")
+    check_name(format, out)
     check_not_input(out, checkpoint, *([config] if isinstance(config, str) else []))
     saved = read_checkpoint(checkpoint)
     cfg = read_config(config) if isinstance(config, str) else config
@@ -61,11 +62,12 @@ def export_student(
     init_default_scope(cfg.get("default_scope", "mmpretrain"))
     state_dict = saved_weights(saved, ema, checkpoint)
     model = student_of(cfg, state_dict, checkpoint)
-    trained = load_strictly(MODELS.build(with_names(cfg.model)), state_dict, checkpoint)
+    images = noise_for(model, cfg, image_size)
+    trained = trained_model(cfg, state_dict, checkpoint)
     merged = type_name(cfg.model.backbone) == "LoRAModel"  # its sums are rounded in another order
-    check_same_logits(model, trained, "the AAL model", tolerance=1e-5 if merged else 0.0)
-    meta = {k: v for k, v in saved.get("meta", {}).items() if k in ("dataset_meta", "epoch")}
+    check_same_logits(model, trained, images, "the AAL model", tolerance=1e-5 if merged else 0.0)
     plain, notes = plain_config(cfg)
+    meta = {k: v for k, v in saved.get("meta", {}).items() if k in ("dataset_meta", "epoch")}
     Path(out).parent.mkdir(parents=True, exist_ok=True)
-    files, how = FORMATS[format](Student(model, plain, meta), Path(out))
-    return Exported(files, notes + how)
+    exported = FORMATS[format].write(Student(model, plain, images, meta), Path(out))
+    return exported._replace(notes=notes + exported.notes)

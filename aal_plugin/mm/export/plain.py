@@ -12,18 +12,20 @@ from mmpretrain.registry import MODELS
 from torch import Tensor
 
 from aal_plugin.mm.configs.check import ours
+from aal_plugin.mm.configs.files import data_sets
 from aal_plugin.mm.configs.registered import with_names
 from aal_plugin.mm.configs.types import PRETRAINED, parts_of, type_name
 from aal_plugin.mm.evaluation.trained_weights import load_strictly
+from aal_plugin.mm.models.classifier import AALClassifier
 from aal_plugin.mm.models.heads.teacher_head import HEADS
 
 # The keys of an AALClassifier that an ImageClassifier does not have.
-OWN_KEYS = ("teacher", "images_rgb", "images_mean", "images_std", *HEADS)
+_OWN_KEYS = ("teacher", "images_rgb", "images_mean", "images_std", *HEADS)
 # Where weights come from before training. The exported weights replace them, and need no download.
 _STARTS = ("init_cfg", "pretrained", "checkpoint_path")
 _TRAINING = ("train_cfg", "batch_augments")  # Mixup and the like
-# Our parts that equal one of MMPretrain's if the data have no boxes.
-_PLAIN = {"CUBWithBoxes": "CUB", "ResizeEdgeWithBoxes": "ResizeEdge"}
+# Ours, and what it equals if the data have no boxes.
+_PLAIN = {"ResizeEdgeWithBoxes": "ResizeEdge"}
 
 
 def student_of(config: Config, state_dict: dict[str, Tensor], name: str) -> ImageClassifier:
@@ -43,9 +45,8 @@ def student_of(config: Config, state_dict: dict[str, Tensor], name: str) -> Imag
     if config.get("data_preprocessor"):
         settings.setdefault("data_preprocessor", with_names(config.data_preprocessor))
     adapted = type_name(config.model.backbone) == "LoRAModel"
-    if adapted:  # a checkpoint has only what LoRA adds
-        settings["backbone"] = with_names(config.model.backbone)
-        _check_base(settings["backbone"]["module"])
+    if adapted:
+        settings["backbone"] = _with_base(config)
     heads = tuple(f"{head}." for head in HEADS)
     weights = {key: value for key, value in state_dict.items() if not key.startswith(heads)}
     model = load_strictly(MODELS.build(settings), weights, name)
@@ -54,9 +55,17 @@ def student_of(config: Config, state_dict: dict[str, Tensor], name: str) -> Imag
     return model
 
 
+def trained_model(config: Config, state_dict: dict[str, Tensor], name: str) -> AALClassifier:
+    """The AALClassifier of a checkpoint; it downloads nothing that the checkpoint replaces."""
+    settings = with_names(config.model)
+    if type_name(settings["backbone"]) != "LoRAModel":
+        settings["backbone"] = _without(settings["backbone"], _STARTS)
+    return load_strictly(MODELS.build(settings), state_dict, name)
+
+
 def plain_model(config: Config) -> dict[str, Any]:
     """The model settings of the student as an ImageClassifier, without anything for training."""
-    given = {key: value for key, value in config.model.items() if key not in OWN_KEYS}
+    given = {key: value for key, value in config.model.items() if key not in _OWN_KEYS}
     model = _without(with_names(given), _STARTS + _TRAINING)
     if type_name(model) == "AALClassifier":
         model["type"] = "ImageClassifier"
@@ -89,33 +98,36 @@ def plain_config(config: Config) -> tuple[Config, list[str]]:
 def plain_test_data(config: Config) -> tuple[dict[str, Any], list[str]]:
     """The test keys of a config, or its validation keys under their names.
 
-    A data set that only this package provides is reduced to its pipeline, which is all that
-    MMPretrain's inferencer needs.
+    With a data set that only this package provides, the pipeline alone is left: MMPretrain's
+    get_model and inferencer read it.
 
     Returns:
-        `test_dataloader` and, if MMPretrain can run the test, `test_evaluator` and `test_cfg`; and
-        a note for each transform that is left out.
+        The keys, and a note for each transform that is left out.
     """
     source = "test" if config.get("test_dataloader") else "val"
     if not config.get(f"{source}_dataloader"):
         return {}, []
     loader = with_names(config[f"{source}_dataloader"])
-    notes: list[str] = []
-    dataset = inner = loader["dataset"]
-    own = _is_own(inner)
-    while "dataset" in inner:
-        inner = inner["dataset"]
-        own = own or _is_own(inner)
-    if own:
-        # MMPretrain's get_model reads the type, and its inferencer the pipeline.
-        dataset = dict(type="CustomDataset", pipeline=inner.get("pipeline", []))
-    data: dict[str, Any] = dict(test_dataloader=dict(loader, dataset=_plain_data(dataset, notes)))
+    (_, inner), *_ = data_sets("", loader["dataset"])
+    notes = [
+        f"only aal_plugin provides the transform {type_name(step)}, so the exported test pipeline "
+        "does not have it; apply it to the images yourself"
+        for step in inner.get("pipeline", [])
+        if _is_own(step)
+    ]
+    pipeline = [
+        dict(step, type=_PLAIN.get(type_name(step), step["type"]))
+        for step in inner.get("pipeline", [])
+        if not _is_own(step)
+    ]
+    if any(type_name(part) in ours() for _, part in parts_of(loader)):
+        plain = dict(loader, dataset=dict(type="CustomDataset", pipeline=pipeline))
+        return dict(test_dataloader=plain), notes
     evaluator = with_names(config.get(f"{source}_evaluator") or [])
     metrics = [evaluator] if isinstance(evaluator, dict) else list(evaluator)
     metrics = [metric for metric in metrics if type_name(metric) not in ours()]
-    if metrics and not own:
-        data.update(test_evaluator=metrics, test_cfg={})
-    return data, notes
+    keys = dict(test_evaluator=metrics, test_cfg={}) if metrics else {}
+    return dict(test_dataloader=loader, **keys), notes
 
 
 def import_own_parts(config: Config) -> list[str]:
@@ -132,37 +144,26 @@ def import_own_parts(config: Config) -> list[str]:
     return [f"only aal_plugin provides {', '.join(own)}, so the exported config needs aal_plugin"]
 
 
-def _plain_data(part: Any, notes: list[str]) -> Any:
-    """A data set or transform with MMPretrain's types only, at any depth."""
-    if isinstance(part, (list, tuple)):
-        notes += [
-            f"only aal_plugin provides the transform {type_name(each)}, so the exported test "
-            "pipeline does not have it; apply it to the images yourself"
-            for each in part
-            if _is_own(each)
-        ]
-        return type(part)(_plain_data(each, notes) for each in part if not _is_own(each))
-    if not isinstance(part, dict):
-        return part
-    name = type_name(part)
-    unknown = ("allow_outside", *(("algorithm_keys",) if name == "PackInputs" else ()))
-    plain = {k: _plain_data(v, notes) for k, v in part.items() if k not in unknown}
-    return dict(plain, type=_PLAIN[name]) if name in _PLAIN else plain
-
-
 def _is_own(part: Any) -> bool:
     return type_name(part) in ours() and type_name(part) not in _PLAIN
 
 
-def _check_base(module: dict[str, Any]) -> None:
-    start = module.get("init_cfg") or []
+def _with_base(config: Config) -> dict[str, Any]:
+    """The backbone of a LoRAModel with the weights that it was trained on: a checkpoint lacks them.
+
+    Raises:
+        ValueError: the config does not say which.
+    """
+    backbone = with_names(config.model.backbone)
+    start = backbone["module"].get("init_cfg") or []
     parts = [start] if isinstance(start, dict) else start
-    if not (module.get("pretrained") or any(type_name(part) in PRETRAINED for part in parts)):
-        raise ValueError(
-            "model.backbone is a LoRAModel: its checkpoint has only what LoRA adds, and "
-            "model.backbone.module has no weights in the config; set model.backbone.module."
-            "init_cfg=dict(type='Pretrained', checkpoint=FILE) to those that it was trained with"
-        )
+    if backbone["module"].get("pretrained") or any(type_name(part) in PRETRAINED for part in parts):
+        return backbone
+    raise ValueError(
+        "model.backbone is a LoRAModel: its checkpoint has only what LoRA adds, and "
+        "model.backbone.module has no weights in the config; set model.backbone.module."
+        "init_cfg=dict(type='Pretrained', checkpoint=FILE) to those that it was trained with"
+    )
 
 
 @torch.no_grad()

@@ -3,36 +3,33 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mmengine.config import Config
-from mmpretrain.models import ImageClassifier
-
-from aal_plugin.core.images import image_channels_of
-from aal_plugin.core.student.families import image_size_of
 from aal_plugin.mm.configs.types import type_name
 from aal_plugin.mm.models.normalisation import images_normalisation
 
+if TYPE_CHECKING:
+    from .formats import Student
 
-def preprocessing(config: Config, student: ImageClassifier) -> dict[str, Any]:
+
+def preprocessing(student: Student) -> dict[str, Any]:
     """The `pretrained_cfg` keys of timm: mean and std of pixels in [0, 1], sizes and the crop.
 
     The crop follows from `ResizeEdge` and `CenterCrop` of the test pipeline; without them the
     whole image is resized.
     """
-    channels = image_channels_of(student.backbone)
-    own = images_normalisation(config, student.data_preprocessor, "test_dataloader")
+    channels, *_ = input_size = student.images.shape[1:]
+    own = images_normalisation(student.config, student.model.data_preprocessor, "test_dataloader")
     mean, std = (values * (channels // len(values)) for values in (own.mean, own.std))
-    size = image_size_of(student.backbone) or (224, 224)
     settings: dict[str, Any] = dict(
         mean=[round(value / 255, 6) for value in mean],
         std=[round(value / 255, 6) for value in std],
-        input_size=(channels, *size),
+        input_size=tuple(input_size),
         tag="aal",  # not the tag and license of timm's weights
         license=None,
         crop_pct=1.0,
     )
-    loader = config.get("test_dataloader") or {}
+    loader = student.config.get("test_dataloader") or {}
     steps = {type_name(step): step for step in (loader.get("dataset") or {}).get("pipeline", [])}
     if "ResizeEdge" in steps and "CenterCrop" in steps:
         crop = steps["CenterCrop"]["crop_size"]
@@ -42,9 +39,9 @@ def preprocessing(config: Config, student: ImageClassifier) -> dict[str, Any]:
     return settings
 
 
-def metadata(config: Config, student: ImageClassifier, classes: Any) -> dict[str, str]:
+def metadata(student: Student) -> dict[str, str]:
     """The same settings and the class names as text, for the metadata of an ONNX file."""
-    settings = preprocessing(config, student)
-    if classes:
-        settings["classes"] = list(classes)
+    settings = preprocessing(student)
+    if student.classes:
+        settings["classes"] = student.classes
     return {key: json.dumps(value) for key, value in settings.items()}

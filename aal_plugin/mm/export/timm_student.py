@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from aal_plugin.mm.evaluation.trained_weights import load_strictly
 
-from .same_logits import check_same_logits
+from .images import check_same_logits
 
 # A model's name, the arguments of timm.create_model, and the backbone's weights by timm's names.
 _Parts = tuple[str, dict[str, Any], dict[str, Tensor]]
@@ -39,12 +39,13 @@ _DEIT = {(192, 12, 3): "tiny", (384, 12, 6): "small", (768, 12, 12): "base"}
 
 
 def timm_student(
-    student: ImageClassifier, backbone: dict[str, Any]
+    student: ImageClassifier, backbone: dict[str, Any], images: Tensor
 ) -> tuple[str, dict[str, Any], nn.Module]:
-    """Convert a student to timm. The logits are compared on noise before it returns.
+    """Convert a student to timm. The logits are compared before it returns.
 
     Args:
         backbone: the config of the student's backbone.
+        images: on which they are compared.
 
     Returns:
         (name, arguments, model): `timm.create_model(name, **arguments)` with the weights.
@@ -78,7 +79,7 @@ def timm_student(
         raise ValueError(
             f"model.backbone ({kind}) differs from timm's {name!r}: {error}; choose another format"
         ) from error
-    check_same_logits(student, model, f"timm's {name!r}")
+    check_same_logits(student, model, images, f"timm's {name!r}")
     return name, arguments, model
 
 

@@ -19,7 +19,7 @@ from aal_plugin.core.settings import check_choice
 from aal_plugin.mm.models.heads.teacher_head import HEADS, TeacherHead
 from aal_plugin.mm.models.normalisation import match_images
 
-from .bare_model import bare_model
+from .bare_model import bare_model, note_links
 
 
 @HOOKS.register_module()
@@ -126,10 +126,7 @@ class LambdaDecayHook(Hook):
             self._epoch = self._set_weight(runner)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        # The links can then be read from the file without building the model.
-        links = getattr(self._head, "links", None)
-        if links is not None:
-            checkpoint["meta"]["attention_links"] = dict(ranges=links.ranges, heads=links.heads)
+        note_links(runner, checkpoint)
 
     def _epoch_of(self, runner: Runner) -> int:
         return runner.epoch if self._length is None else runner.iter // self._length

@@ -11,11 +11,11 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from aal_plugin.analysis.heatmap import pixels, plot_link_strength
-from aal_plugin.analysis.link_records import append_record
 from aal_plugin.analysis.links import link_strength
+from aal_plugin.analysis.saved_links import append_record
 from aal_plugin.core.settings import check_whole
 
-from .bare_model import bare_model
+from .bare_model import bare_model, links_of, note_links
 
 
 @HOOKS.register_module()
@@ -39,15 +39,14 @@ class LinkHeatmapHook(Hook):
         self.interval = interval
 
     def before_train(self, runner: Runner) -> None:
-        model = bare_model(runner.model)
-        head = getattr(model, "link_head", None)
-        if head is None:
+        self._links = links_of(runner)
+        if self._links is None:
             raise ValueError(
-                f"LinkHeatmapHook needs a link head, but {type(model).__name__} has none; set "
+                "LinkHeatmapHook needs a link head, but "
+                f"{type(bare_model(runner.model)).__name__} has none; set "
                 "model.type='AALClassifier' with link_head=dict(type='AttentionLinkHead'), or "
                 "remove the hook"
             )
-        self._links = head.links
         if runner.epoch == 0:
             self._draw(runner, 0)
 
@@ -57,8 +56,7 @@ class LinkHeatmapHook(Hook):
             self._draw(runner, epoch)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        links = self._links
-        checkpoint["meta"]["attention_links"] = dict(ranges=links.ranges, heads=links.heads)
+        note_links(runner, checkpoint)
 
     @master_only
     def _draw(self, runner: Runner, epoch: int) -> None:

@@ -61,7 +61,7 @@ class TeacherAccuracyHook(Hook):
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         if self._top1 is None:
-            counts = torch.tensor([self._right, self._seen], device=_device(runner))
+            counts = torch.tensor([self._right, self._seen])
             all_reduce(counts)
             self._top1 = 100.0 * counts[0].item() / max(1, counts[1].item())
         runner.message_hub.update_scalar("val/accuracy/teacher_top1", self._top1)
@@ -79,7 +79,3 @@ def _check_teacher(runner: Runner) -> None:
             "TeacherAccuracyHook needs one label per image, but model.head is a "
             f"{type(model.head).__name__}; remove the hook"
         )
-
-
-def _device(runner: Runner) -> torch.device:
-    return next(runner.model.parameters()).device

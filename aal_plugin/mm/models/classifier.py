@@ -89,6 +89,7 @@ class AALClassifier(ImageClassifier):
         super().__init__(backbone=backbone, neck=neck, head=head, **kwargs)
         make_drop_rates_compilable(self)
         self._kept: KeptTeacher | None = None
+        self._distilled = self.with_head and is_distilled(self.head)
         # A random stream of their own: with one seed the student starts, sees batches and drops
         # units as it would without a teacher.
         with torch.random.fork_rng(devices=[]):
@@ -132,6 +133,11 @@ class AALClassifier(ImageClassifier):
             late = self._teacher.module
             late.match(mean, std, late.rgb if self._rgb_given or rgb is None else rgb)
 
+    def expect_kept_maps(self) -> None:
+        """Build the teacher when the first map is missing: all may be kept."""
+        if self._teacher is not None:
+            self._teacher.module.waits = True
+
     @property
     def teacher(self) -> FrozenTeacher | None:
         """The frozen teacher with its weights, or None if no loss needs one."""
@@ -154,8 +160,8 @@ class AALClassifier(ImageClassifier):
         if INPUT_GRADIENT in needs:
             inputs = inputs.detach().requires_grad_()
         step = Step(self, inputs, data_samples)
-        if self.teacher is not None:
-            self.teacher.images.check(inputs)
+        if self._teacher is not None:
+            self._teacher.module.check(inputs)
         with twice_differentiable_attention() if INPUT_GRADIENT in needs else nullcontext():
             # The teacher first: its memory is free again before the student's activations,
             # which live until the backward pass, are created.
@@ -179,7 +185,7 @@ class AALClassifier(ImageClassifier):
             changed = loss.label_losses(step)
             if changed is not None:
                 return changed
-        if is_distilled(self.head):  # MMPretrain itself cannot train these heads
+        if self._distilled:  # MMPretrain itself cannot train these heads
             return step.label_losses(predicted(step.student_logits()))
         return dict(self.head.loss(step.feats, step.data_samples))
 
@@ -187,7 +193,7 @@ class AALClassifier(ImageClassifier):
         super().train(mode)
         reject_sharded_heads(self)
         make_checkpoints_nonreentrant(self)
-        if mode:
+        if mode and self._teacher is not None and not self._teacher.module.waits:
             _ = self.teacher  # before a step is compiled
         return self
 

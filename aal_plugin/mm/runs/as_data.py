@@ -13,10 +13,8 @@ import math
 import os
 import pickle
 import re
-import threading
 from argparse import Namespace
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -26,13 +24,12 @@ from mmengine.optim import OneCycleParamScheduler
 from mmengine.runner import CheckpointLoader
 
 from aal_plugin.checkpoint_file import check_checkpoint, is_safetensors
+from aal_plugin.data_only import data_only
 
-_LOADING = threading.RLock()  # a loader may call another one
 _METHODS = {
     HistoryBuffer: ("min", "max", "current", "mean"),
     OneCycleParamScheduler: ("_annealing_cos", "_annealing_linear"),
 }
-_FORCED, _FORBIDDEN = "TORCH_FORCE_WEIGHTS_ONLY_LOAD", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
 
 
 def load_as_data(path: str, map_location: Any = "cpu") -> Any:
@@ -57,12 +54,12 @@ def guard_loaders() -> None:
 def only_data(load: Callable) -> Callable:
     """Wrap a loader of MMEngine so that it runs no code from the file and drops its config.
 
-    Threads load one after another: the allow-list and the environment are those of the process.
+    Threads load one after another.
     """
 
     @functools.wraps(load)  # MMEngine logs its name
     def loaded(filename: str, map_location: Any = None, *args: Any, **options: Any) -> Any:
-        with _LOADING, _weights_only():
+        with data_only(_ALLOWED):
             checkpoint = load(filename, map_location, *args, **options)
         if isinstance(checkpoint, dict) and isinstance(checkpoint.get("meta"), dict):
             checkpoint["meta"].pop("config", None)
@@ -91,19 +88,6 @@ def _load_local(filename: str, map_location: Any = None) -> Any:
             f"checkpoint {filename!r} is not a pickle that torch.save wrote, so it is not loaded "
             f"({type(error).__name__}: {error})"
         ) from error
-
-
-@contextmanager
-def _weights_only() -> Iterator[None]:
-    """Force weights_only in every torch.load, whatever its caller or the environment says."""
-    before = {name: os.environ.pop(name, None) for name in (_FORCED, _FORBIDDEN)}
-    os.environ[_FORCED] = "1"
-    try:
-        with torch.serialization.safe_globals(_ALLOWED):
-            yield
-    finally:
-        del os.environ[_FORCED]
-        os.environ.update({name: value for name, value in before.items() if value is not None})
 
 
 def _known_method(owner: Any, name: str) -> Any:

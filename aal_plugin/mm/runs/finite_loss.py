@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from mmengine.hooks import CheckpointHook, Hook, LoggerHook
+from mmengine.hooks import Hook, LoggerHook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner, find_latest_checkpoint
-from torch import Tensor, nn
+from torch import Tensor
 
 from aal_plugin.core.losses.finite import FiniteMarks
 from aal_plugin.core.settings import check_whole
+from aal_plugin.core.teacher.weights import nonfinite_name
 
 _IMAGES = "images with NaN or infinite values"
 
@@ -23,7 +24,7 @@ class FiniteLossHook(Hook):
     Each step marks non-finite values on the device, without waiting for the result. The hook reads
     the mark at the logger's interval and before every checkpoint; before a checkpoint it also
     checks the weights. So every saved checkpoint is finite, and training can resume from the
-    newest one.
+    newest one, which SafeCheckpointHook removes only after it saved the next.
 
     Args:
         interval: steps between two readings; by default the logger's interval.
@@ -54,9 +55,7 @@ class FiniteLossHook(Hook):
         outputs: dict[str, Tensor] | None = None,
     ) -> None:
         self._mark(runner, {**_float_images(data_batch), **(outputs or {})})
-        if any(_saves_now(hook, runner) for hook in runner.hooks):
-            self._check(runner, with_weights=True)
-        elif self.every_n_train_iters(runner, self._every):
+        if self.every_n_train_iters(runner, self._every):
             self._check(runner)
 
     def after_train_epoch(self, runner: Runner) -> None:
@@ -97,11 +96,11 @@ class FiniteLossHook(Hook):
             weights = [f"{n}={v:g}" for n, v in values.items() if n.endswith("_weight")]
             what = ", ".join([*(f"{name} is {values[name]}" for name in bad), *weights])
             raise FloatingPointError(f"step {step}: {what}. {_advice(runner)}")
-        names = _weights_not_finite(runner.model) if with_weights else []
-        if names:
+        name = nonfinite_name(dict(runner.model.named_parameters())) if with_weights else None
+        if name is not None:
             raise FloatingPointError(
-                f"step {runner.iter + 1}: the losses are finite, but {len(names)} weights are NaN "
-                f"or infinite; the first one is {names[0]!r}. {_advice(runner)}"
+                f"step {runner.iter + 1}: the losses are finite, but weights are NaN or infinite; "
+                f"the first one is {name!r}. {_advice(runner)}"
             )
 
 
@@ -117,26 +116,8 @@ def _float_images(batch: Any) -> dict[str, Tensor]:
     return {_IMAGES: torch.stack(sums).sum()} if sums else {}
 
 
-def _saves_now(hook: Hook, runner: Runner) -> bool:
-    """Whether a hook that saves by iteration may save after this iteration."""
-    if not isinstance(hook, CheckpointHook) or hook.by_epoch:
-        return False
-    last = hook.save_last and hook.is_last_train_iter(runner)
-    return last or hook.every_n_train_iters(runner, hook.interval, hook.save_begin)
-
-
 def _not_finite(values: dict[str, float]) -> list[str]:
     return [name for name, value in values.items() if not abs(value) < float("inf")]
-
-
-@torch.no_grad()
-def _weights_not_finite(model: nn.Module) -> list[str]:
-    """Names of the parameters that hold a NaN or an infinity, with a single device read."""
-    named = [(n, p) for n, p in model.named_parameters() if p.numel()]
-    if not named:
-        return []
-    finite = torch.stack([p.isfinite().all().to(named[0][1].device) for _, p in named])
-    return [name for (name, _), ok in zip(named, finite.tolist()) if not ok]
 
 
 def _advice(runner: Runner) -> str:

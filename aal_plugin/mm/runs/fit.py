@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from mmengine.runner import Runner, find_latest_checkpoint
 from torch.distributed.fsdp import FullyShardedDataParallel
 
-from aal_plugin.mm.hooks.bare_model import bare_model
+from aal_plugin.mm.hooks.bare_model import bare_model, links_of
 
 # By these a checkpoint of MMEngine tells its optimizer; torch adds other arguments over the years.
 _TELLING = {"momentum", "betas", "alpha", "rho"}
@@ -61,11 +59,6 @@ def resumed_file(runner: Runner) -> str | None:
         return runner._resume
     named = runner._load_from or (find_latest_checkpoint(runner.work_dir) if runner._resume else "")
     return (named or None) if runner._resume else None
-
-
-def links_of(runner: Runner) -> Any:
-    """The links of a runner's model, or None."""
-    return getattr(getattr(bare_model(runner.model), "link_head", None), "links", None)
 
 
 def optimizer_name(runner: Runner) -> str | None:

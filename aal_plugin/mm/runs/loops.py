@@ -105,8 +105,6 @@ class ResumableEpochLoop(_Resumable, EpochBasedTrainLoop):
         self.runner.call_hook("before_train_epoch")
         self.runner.model.train()
         done = self.batches_done if self.placed else 0
-        if hasattr(self.dataloader.dataset, "set_epoch"):  # RepeatedViews
-            self.dataloader.dataset.set_epoch(self._epoch)
         if self.placed:
             self.dataloader.batch_sampler.sampler.left_out = done * self.dataloader.batch_size
         for index, batch in enumerate(self.dataloader, done):

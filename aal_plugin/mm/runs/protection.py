@@ -14,7 +14,7 @@ from aal_plugin.mm.configs.types import hooks_of, type_name
 from aal_plugin.process import STOP
 
 from .as_data import guard_loaders
-from .resuming import resume_from_whole_checkpoint
+from .resuming import resume_from_whole_checkpoint, take_seed_of_checkpoint
 from .stopping import spare_workers
 
 
@@ -25,6 +25,10 @@ def protected(cfg: Config) -> Config:
     returns it; a second call changes nothing.
     """
     resume_from_whole_checkpoint(cfg)
+    take_seed_of_checkpoint(cfg)
+    for _, hook in hooks_of(cfg):
+        if type_name(hook) == "EarlyStoppingHook":  # else it counts after the checkpoint is saved
+            hook.setdefault("priority", "LOW")
     hooks = dict(cfg.get("default_hooks") or {})
     checkpoint = hooks.get("checkpoint", dict(type="CheckpointHook", interval=1))
     if type_name(checkpoint) == "CheckpointHook":

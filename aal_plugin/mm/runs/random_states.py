@@ -81,14 +81,17 @@ def seed_every_image(loader: DataLoader, numbers: Callable[[], tuple[int, ...]])
     plain = type(loader.batch_sampler) is BatchSampler
     if not plain or hasattr(dataset, "__getitems__"):
         return False
+    if hasattr(dataset, "placed_item"):  # RepeatedViews
+        dataset.repeats = getattr(batches.sampler, "num_repeats", 1)
     batches.sampler = PlacedSampler(batches.sampler, numbers)
     dataset.__getitems__ = partial(_items, dataset)  # torch's fetcher calls it if it exists
     return True
 
 
 def _items(dataset: Any, places: Sequence[Place]) -> list[Any]:
+    item = getattr(dataset, "placed_item", partial(_item, dataset))
     with _states_restored():
-        return [_item(dataset, *place) for place in places]
+        return [item(*place) for place in places]
 
 
 def seeded_item(dataset: Any, index: int, numbers: tuple[int, ...]) -> Any:

@@ -11,15 +11,16 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.dist import all_gather_object, all_reduce_dict, get_rank, get_world_size
-from mmengine.hooks import Hook
+from mmengine.hooks import EarlyStoppingHook, Hook
 from mmengine.logging import print_log
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from aal_plugin.checkpoint_file import check_checkpoint
-from aal_plugin.mm.hooks.bare_model import bare_model
+from aal_plugin.mm.hooks.bare_model import bare_model, note_links
 
-from .fit import check_resumed, is_sharded, links_of, optimizer_name
+from .as_data import load_as_data
+from .fit import check_resumed, is_sharded, optimizer_name
 from .loops import ResumableEpochLoop
 from .random_states import random_state, set_random_state
 
@@ -42,6 +43,25 @@ def resume_from_whole_checkpoint(cfg: Config) -> None:
             return
     _warn(f"--resume: no complete checkpoint in {cfg.work_dir}; training starts at epoch 0")
     cfg.resume = False
+
+
+def take_seed_of_checkpoint(cfg: Config) -> None:
+    """Give a resumed run its checkpoint's seed; MMEngine does so after it built the sampler.
+
+    Without a seed in the config each process would draw its own, and a run that resumes within an
+    epoch would see some images twice and others never.
+    """
+    path, given = cfg.get("load_from"), dict(cfg.get("randomness") or {})
+    if not cfg.get("resume") or not path or not Path(path).is_file():
+        return
+    seed = (load_as_data(path).get("meta") or {}).get("seed")
+    if seed is not None and seed != given.get("seed"):
+        if given.get("seed") is not None:
+            _warn(
+                f"--resume: the run goes on with the seed {seed} of its checkpoint, not with "
+                f"randomness.seed={given['seed']}"
+            )
+        cfg.randomness = dict(given, seed=seed)
 
 
 def _candidates(cfg: Config) -> Iterator[Path]:
@@ -82,6 +102,7 @@ class ExactResumeHook(Hook):
       between two training steps, such as a validation or the start of workers, does not change
       them.
     - The batches of the epoch that were trained on, and whether the validation was done.
+    - What each EarlyStoppingHook has counted.
     - Accumulated gradients, if the optimizer has not used them yet: their mean over the ranks.
 
     Raises:
@@ -126,9 +147,9 @@ class ExactResumeHook(Hook):
             checkpoint["random_states"]["batches_done"] = loop.batches_done
         if self._held is not None and self._gradients:
             checkpoint["accumulated_gradients"] = self._gradients
-        links = links_of(runner)
-        if links is not None:
-            meta["attention_links"] = dict(ranges=links.ranges, heads=links.heads)
+        note_links(runner, checkpoint)
+        stopping = [(hook.best_score, hook.wait_count) for hook in _early_stopping(runner)]
+        meta["early_stopping"] = stopping
         meta["validated"] = getattr(loop, "validated_at", 0) == meta["iter"]
         meta["optimizer"] = optimizer_name(runner)
 
@@ -139,6 +160,8 @@ class ExactResumeHook(Hook):
         meta = checkpoint["meta"]
         if meta.get("validated"):
             runner.train_loop.validated_at = meta["iter"]
+        for hook, state in zip(_early_stopping(runner), meta.get("early_stopping", ())):
+            hook.best_score, hook.wait_count = state
         for name, parameter in bare_model(runner.model).named_parameters():
             gradient = checkpoint.get("accumulated_gradients", {}).get(name)
             if gradient is not None:
@@ -162,6 +185,10 @@ class ExactResumeHook(Hook):
             runner.logger.info(f"training continues after batch {done} of its epoch")
         elif done:
             _warn_of(f"{saved['batches']} batches an epoch, but this run has {batches}")
+
+
+def _early_stopping(runner: Runner) -> list[EarlyStoppingHook]:
+    return [hook for hook in runner.hooks if isinstance(hook, EarlyStoppingHook)]
 
 
 def _accumulated(runner: Runner) -> dict[str, torch.Tensor]:

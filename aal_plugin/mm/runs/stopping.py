@@ -17,7 +17,8 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
-from aal_plugin.process import STOP, STOPPED
+from aal_plugin.core.settings import check_whole
+from aal_plugin.process import STOP, STOP_SIGNALS, STOPPED
 
 from .saving import INTERRUPTED, SafeCheckpointHook
 
@@ -39,8 +40,7 @@ class StopSignalHook(Hook):
     priority = "VERY_LOW"  # after all other hooks of the step
 
     def __init__(self, interval: int = 5) -> None:
-        if not isinstance(interval, int) or interval < 1:
-            raise ValueError(f"StopSignalHook.interval={interval!r}; choose 1 or more")
+        check_whole("StopSignalHook.interval", interval, 1)
         self.interval = interval
         self._agreed = False
         self._listens = False
@@ -121,11 +121,10 @@ def spare_workers() -> None:
 
 def _with_signals_blocked(start: Callable) -> Callable:
     """Block the signals while `start` forks the workers, which inherit the mask."""
-    numbers = [getattr(signal, n, None) for n in ("SIGTERM", "SIGINT", "SIGUSR1")]
 
     @functools.wraps(start)
     def started(loader: DataLoader) -> Any:
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, [n for n in numbers if n is not None])
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [*STOP_SIGNALS, signal.SIGINT])
         try:
             return start(loader)
         finally:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from aal_plugin.core import AttentionLinkLoss, AttentionRecorder, FeatureRecorder
+from aal_plugin.core.guidance import Guidance
 from aal_plugin.core.student.families import find_reader
 
 from .attention_loops import InterceptedWeights, class_row, received
@@ -56,6 +57,7 @@ def check(student: Student) -> str:
     """Run all checks, and return the row."""
     maps = _maps_are_the_blocks_own(student)
     _a_step_trains_queries_and_keys(student)
+    _guidance_finds_its_widths(student)
     heads = _runs([block.shape[1] for block in maps])
     grids = _runs([f"{block.shape[-2]}×{block.shape[-1]}" for block in maps])
     return f"| {student.family} | {student.name} | {heads} | {grids} | {student.map} |"
@@ -114,6 +116,13 @@ def _a_step_trains_queries_and_keys(student: Student) -> None:
     twin(images)
     twin_loss([torch.rand(2, 4, 8, 8)]).backward()
     assert all(grad.abs().sum() > 0 for grad in _gradients(find_reader(twin)))
+
+
+def _guidance_finds_its_widths(student: Student) -> None:
+    """By one image of a size that the student accepts."""
+    if student.family != "MMPretrain XCiT":  # its stages have names of their own
+        guidance = Guidance(student.make(), channels=[4])
+        assert [conv.out_channels for conv in guidance.regressors] == [4]
 
 
 def _gradients(reader) -> list[Tensor]:

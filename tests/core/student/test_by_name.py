@@ -95,7 +95,10 @@ def test_a_deep_copy_reads_its_own_modules():
     [
         ("bodies.*", r"the student has no module 'bodies\.\*'; near names: body"),
         ("patches", r"no attention in 'patches' \(Conv2d\); it needs its number of heads"),
-        (dict(attention="body.*", heads=2), r"set attention=\[\.\.\.\]; allowed besides"),
+        (
+            dict(attention="body.*", heads=2),
+            "has the key 'heads'; choose among attention, patch_embed, num",
+        ),
         (dict(patch_embed="patches"), r"set attention=\[\.\.\.\]"),
         (dict(attention="body.*", patch_embed="stem"), "no module 'stem'"),
         (
@@ -124,13 +127,13 @@ def timm_model(name, **kwargs):
             "vit_relpos_small_patch16_224",
             {},
             dict(attention="blocks.*.attn", num_prefix_tokens=0),
-            r"\(RelPosAttention\) computes .*cannot read rel_pos.*TIMM_FUSED_ATTN=0",
+            r"\(RelPosAttention\) computes .*does with self.rel_pos.*TIMM_FUSED_ATTN=0",
         ),
         (
             "vit_small_patch16_dinov3",
             {},
             dict(attention="blocks.*.attn", num_prefix_tokens=5),
-            r"\(EvaAttention\) computes .*cannot read .*rope \(an input\)",
+            r"\(EvaAttention\) computes .*does not know .*rope \(an input\)",
         ),
         (
             "cait_xxs24_224",
@@ -199,7 +202,7 @@ def test_logits_that_a_learnt_factor_scales_are_refused_though_it_starts_at_one(
 
     model = LabViT()
     model.body[1] = Tempered(8, 2)
-    words = r"'body.1' \(Tempered\) computes .*AAL cannot read temperature"
+    words = r"'body.1' \(Tempered\) computes .* what it does with self.temperature; .* attn_drop"
     with pytest.raises(ValueError, match=words):
         AttentionRecorder(model, "body.*")
 
@@ -303,7 +306,7 @@ def test_rotary_positions_of_separate_projections_are_rejected_by_name():
         image_size=32, patch_size=16,
     )  # fmt: skip
     model = transformers.DINOv3ViTModel(config).eval()
-    words = r"\(DINOv3ViTAttention\) computes .*cannot read .*position_embeddings \(an input\)"
+    words = r"\(DINOv3ViTAttention\) computes .*does not know .*position_embeddings \(an input\)"
     with pytest.raises(ValueError, match=words):
         AttentionRecorder(model, "model.layer.*.attention")
 

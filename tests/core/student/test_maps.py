@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from aal_plugin.core import class_token_attention, qkv_class_token_attention
-from aal_plugin.core.student.qkv import input_class_token_attention
+from aal_plugin.core.student.families.timm_vit import _read_beit
 
 
 def slow_class_attention(qkv, heads, prefix, grid, query_norm=None, key_norm=None):
@@ -77,7 +77,7 @@ def test_too_many_tokens_are_reported_as_a_wrong_prefix():
 
 
 def test_gradient_of_query_and_keys_is_that_of_slices():
-    from aal_plugin.core.student.qkv import _QueryAndKeys
+    from aal_plugin.core.student.maps import _QueryAndKeys
 
     def slices(qkv, prefix):
         return qkv[:, 0, :4], qkv[:, prefix:, 4:8]
@@ -129,5 +129,5 @@ def test_the_class_tokens_attention_from_tokens_is_that_of_queries_and_keys(bias
         query = query + attn.q_bias.unflatten(0, (2, 4))
     scores = torch.einsum("bmd,btmd->bmt", query[:, 0], key) * attn.scale
     expected = scores[..., 1:].softmax(dim=-1).unflatten(-1, (2, 3))
-    found = input_class_token_attention(tokens, (2, 3), attn, num_prefix_tokens=1)
+    found = _read_beit(tokens, (2, 3), attn, num_prefix_tokens=1)
     torch.testing.assert_close(found, expected)

@@ -5,12 +5,17 @@ import random
 import numpy as np
 import pytest
 import torch
+from mmengine.dataset import InfiniteSampler
 from mmengine.registry import init_default_scope
+from mmpretrain.datasets.samplers import RepeatAugSampler
 from mmpretrain.registry import DATASETS
 from torch.utils.data import DataLoader
 
 import aal_plugin.mm  # noqa: F401
+from aal_plugin.core.teacher.kept_key import view_number
 from aal_plugin.mm import RepeatedViews
+from aal_plugin.mm.datasets import repeated_views
+from aal_plugin.mm.runs.random_states import seed_every_image
 
 IMAGES = dict(
     type="ShapesDataset",
@@ -76,11 +81,48 @@ def test_the_random_numbers_of_a_training_do_not_change():
     assert torch.equal(torch.get_rng_state(), states[2])
 
 
-def test_an_epoch_that_is_set_shows_its_views():
-    data, other = dataset(), dataset()
-    passes = shown(data)
-    other.set_epoch(2)
-    assert sorted(shown(other, workers=2, epochs=1)[0]) == sorted(passes[2])
+def placed(data, repeats=1, batches=9, workers=0, batch=4):
+    """The numbers of the views that a loader of MMEngine's endless sampler shows."""
+    sampler = InfiniteSampler(data, seed=1)
+    if repeats > 1:
+        sampler = RepeatAugSampler(data, num_repeats=repeats, seed=1)
+    loader = DataLoader(
+        data, batch_size=batch, sampler=sampler, num_workers=workers, collate_fn=list
+    )
+    assert seed_every_image(loader, lambda: (0, 0, 0))
+    found = [
+        [s["data_samples"].view.number for s in batch] for _, batch in zip(range(batches), loader)
+    ]
+    return [number for batch in found for number in batch]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_endless_loader_shows_each_view_once_in_k_times_through_the_images(workers):
+    numbers = placed(dataset(), workers=workers)
+    assert sorted(numbers) == list(range(36))
+    for start in (0, 12, 24):
+        assert sorted(number // 3 for number in numbers[start : start + 12]) == list(range(12))
+
+
+def test_an_image_that_is_repeated_in_one_pass_shows_other_views():
+    numbers = placed(dataset(), repeats=3, batches=2, batch=6)
+    assert len(set(numbers)) == 12 and len({number // 3 for number in numbers}) == 4
+
+
+def test_ranks_count_the_images_of_all_ranks(monkeypatch):
+    monkeypatch.setattr(repeated_views, "get_world_size", lambda: 2)
+    data = dataset()
+    shown = [data.placed_item(5, (0, rank, 0, 6))["data_samples"].view.number for rank in (0, 1)]
+    assert shown == [view_number(5, 1, 3)] * 2  # six places of two ranks: each image once
+
+
+def test_the_pipeline_of_a_subset_belongs_to_the_key():
+    def words(**changes):
+        inner = dict(IMAGES, pipeline=[dict(type="RandomFlip", **changes), *IMAGES["pipeline"]])
+        data = dataset(dataset=dict(type="ClassBalancedSubset", dataset=inner, fraction=0.5))
+        return data[0]["data_samples"].view.images["pipeline"]
+
+    assert words(prob=0.5) == words(prob=0.5) != words(prob=0.4)
 
 
 @pytest.mark.parametrize(
@@ -88,6 +130,8 @@ def test_an_epoch_that_is_set_shows_its_views():
     [
         (dict(views=0), r"RepeatedViews.views=0; choose"),
         (dict(views=True), r"RepeatedViews.views=True; choose"),
+        (dict(kept_bits=7), r"RepeatedViews.kept_bits=7; choose 4, 8 or 16"),
+        (dict(kept_size=1), r"RepeatedViews.kept_size=1; choose"),
         (dict(seed=-1), r"RepeatedViews.seed=-1; choose"),
     ],
 )

@@ -73,7 +73,7 @@ def with_lora(folder, init_cfg):
 def test_lora_is_merged_into_its_base(tmp_path, format, monkeypatch):
     from tests.mm.export import students
 
-    from .test_formats import command
+    from .test_formats import loaded
 
     build = students.build_any
 
@@ -95,20 +95,7 @@ def test_lora_is_merged_into_its_base(tmp_path, format, monkeypatch):
     )
     exported = export_student(config, checkpoint, str(out), format=format)
     start.unlink()  # what is exported needs it no more
-    if format == "timm":
-        import timm
-
-        model = eval(command(exported.notes), dict(timm=timm))
-    else:
-        plain = Config.fromfile(out.with_suffix(".py"))
-        assert plain.model.backbone.type == "VisionTransformer"
-        model = get_model(plain)
-        if format == "safetensors":
-            from safetensors.torch import load_file
-
-            model.load_state_dict(load_file(out))
-        else:
-            model.load_state_dict(torch.load(out, weights_only=True)["state_dict"])
+    model = loaded(exported)
     with torch.no_grad():
         torch.testing.assert_close(model.eval()(images), logits, rtol=1e-4, atol=1e-4)
 

@@ -3,6 +3,7 @@ from mmengine.config import Config
 from aal_plugin.mm.export.plain import plain_test_data
 
 LOAD, PACK = dict(type="LoadImageFromFile"), dict(type="PackInputs")
+EDGE = dict(type="ResizeEdgeWithBoxes", scale=256)
 
 
 def data_of(dataset, prefix="test", **others):
@@ -10,18 +11,12 @@ def data_of(dataset, prefix="test", **others):
     return plain_test_data(Config(settings))
 
 
-def test_boxes_are_left_out_with_the_parts_that_move_them():
-    pipeline = [
-        LOAD,
-        dict(type="ResizeEdgeWithBoxes", scale=256),
-        dict(PACK, algorithm_keys=["gt_bboxes"]),
-    ]
-    cub = dict(type="CUBWithBoxes", data_root="d", allow_outside=True, pipeline=pipeline)
+def test_a_data_set_of_mmpretrains_is_kept_with_its_metrics():
+    cub = dict(type="CUB", data_root="d", pipeline=[LOAD, PACK])
     metrics = [dict(type="Accuracy"), dict(type="LocalizationAccuracy")]
     data, notes = data_of(cub, test_evaluator=metrics)
-    plain = [LOAD, dict(type="ResizeEdge", scale=256), PACK]
     assert data == dict(
-        test_dataloader=dict(batch_size=2, dataset=dict(type="CUB", data_root="d", pipeline=plain)),
+        test_dataloader=dict(batch_size=2, dataset=cub),
         test_evaluator=[dict(type="Accuracy")],
         test_cfg={},
     )
@@ -29,12 +24,17 @@ def test_boxes_are_left_out_with_the_parts_that_move_them():
 
 
 def test_a_data_set_of_ours_becomes_its_pipeline():
-    inner = dict(type="ImageNet", data_root="d", pipeline=[LOAD, dict(type="CropToBox"), PACK])
+    inner = dict(
+        type="ImageNet", data_root="d", pipeline=[LOAD, dict(type="CropToBox"), EDGE, PACK]
+    )
     subset = dict(type="ClassBalancedSubset", fraction=0.1, dataset=inner)
     data, notes = data_of(subset, "val", val_evaluator=dict(type="Accuracy"))
     assert data == dict(
         test_dataloader=dict(
-            batch_size=2, dataset=dict(type="CustomDataset", pipeline=[LOAD, PACK])
+            batch_size=2,
+            dataset=dict(
+                type="CustomDataset", pipeline=[LOAD, dict(type="ResizeEdge", scale=256), PACK]
+            ),
         )
     )
     assert len(notes) == 1 and "transform CropToBox" in notes[0]

@@ -52,33 +52,50 @@ def by_iteration(work_dir, iterations, sampler, batch_size=10, **changes):
     return config
 
 
-@pytest.mark.parametrize("sampler", ["DefaultSampler", "InfiniteSampler"])
-def test_loops_by_iteration_have_the_weights_of_the_loop_by_epochs(tmp_path, sampler):
-    run(by_iteration(tmp_path / "iterations", 16, sampler))
-    run(training(tmp_path / "epochs", epochs=4))
-    counted_by_hand = [2000] * 4 + [1000] * 4 + [500] * 4 + [50] * 4
-    assert weights(tmp_path / "iterations") == weights(tmp_path / "epochs") == counted_by_hand
+WEIGHTS = [  # the loop, its sampler and batch; the hook's settings; λ of every iteration, by hand
+    ("epochs 4", HOOK, [2000] * 4 + [1000] * 4 + [500] * 4 + [50] * 4),
+    ("DefaultSampler 16", HOOK, [2000] * 4 + [1000] * 4 + [500] * 4 + [50] * 4),
+    ("InfiniteSampler 16", HOOK, [2000] * 4 + [1000] * 4 + [500] * 4 + [50] * 4),
+    # 40 images in batches of 16: 2.5 iterations an epoch, or three, the last with 8 images
+    ("InfiniteSampler 8 16", HOOK, [2000] * 3 + [1000] * 2 + [500] * 3),
+    ("DefaultSampler 8 16", HOOK, [2000] * 3 + [1000] * 3 + [500] * 2),
+    ("epochs 2", dict(gammas=0.5), [2000] * 4 + [1000] * 4),
+    ("epochs 3", dict(gammas=1.0, start_epoch=1), [0] * 4 + [2000] * 8),
+    ("epochs 3", dict(gammas=1.0, stop_epoch=1), [2000] * 4 + [0] * 8),
+    ("DefaultSampler 8", dict(gammas=1.0, stop_epoch=1), [2000] * 4 + [0] * 4),
+    (
+        "epochs 3",
+        dict(gammas=1.0, start_epoch=1, warmup_epochs=1),
+        [0] * 4 + [1000] * 4 + [2000] * 4,
+    ),
+    # λ of the paper's epochs 0, 100 and 200
+    *(
+        (
+            loop,
+            dict(final=0.99**200 * 0.98**100),
+            [2000 * 0.99**n for n in (0, 100, 200) for _ in range(4)],
+        )
+        for loop in ("epochs 3", "InfiniteSampler 12")
+    ),
+]
 
 
-def test_epoch_of_an_endless_sampler_may_end_between_iterations(tmp_path):
-    """40 images in batches of 16: 2.5 iterations an epoch."""
-    run(by_iteration(tmp_path, 8, "InfiniteSampler", batch_size=16))
-    assert weights(tmp_path) == [2000] * 3 + [1000] * 2 + [500] * 3
-
-
-def test_last_batch_of_a_sampler_with_an_end_may_be_smaller(tmp_path):
-    """40 images in batches of 16: three iterations an epoch, the last with 8 images."""
-    run(by_iteration(tmp_path, 8, "DefaultSampler", batch_size=16))
-    assert weights(tmp_path) == [2000] * 3 + [1000] * 3 + [500] * 2
-
-
-def test_loop_by_iteration_resumes_with_the_weight_that_it_had(tmp_path):
-    run(by_iteration(tmp_path, 9, "InfiniteSampler"))
-    assert weights(tmp_path) == [2000] * 4 + [1000] * 4 + [500]
-    resumed = by_iteration(tmp_path, 12, "InfiniteSampler", resume=True)
-    resumed.load_from = str(tmp_path / "iter_6.pth")
-    run(resumed)
-    assert weights(tmp_path)[9:] == [1000] * 2 + [500] * 4
+@pytest.mark.parametrize(("loop", "settings", "wanted"), WEIGHTS)
+def test_weight_of_every_iteration(tmp_path, loop, settings, wanted):
+    """And the teacher is run where λ is not 0."""
+    kind, length, *batch = loop.split()
+    hooks = dict(custom_hooks=[dict(settings, type="LambdaDecayHook")])
+    if kind == "epochs":
+        config = training(tmp_path, epochs=int(length), **hooks)
+    else:
+        config = by_iteration(tmp_path, int(length), kind, *map(int, batch), **hooks)
+    runner, calls = Runner.from_cfg(config), []
+    runner.model.teacher.register_forward_hook(lambda *_: calls.append(runner.iter))
+    runner.train()
+    given = [line["link_weight"] for line in scalars(tmp_path) if "lr" in line]
+    assert given == pytest.approx(wanted, rel=1e-6)
+    assert calls == [step for step, weight in enumerate(wanted) if weight]
+    assert weights(tmp_path) == [weight for weight in given if weight]
 
 
 def test_ranks_share_the_images_of_an_endless_sampler(tmp_path, monkeypatch):
@@ -88,60 +105,11 @@ def test_ranks_share_the_images_of_an_endless_sampler(tmp_path, monkeypatch):
     assert weights(tmp_path) == [2000] * 2 + [1000] * 2 + [500] * 2
 
 
-def test_stop_epoch_comes_in_loops_by_iteration(tmp_path):
-    hook = dict(type="LambdaDecayHook", gammas=1.0, stop_epoch=1)
-    runner = Runner.from_cfg(by_iteration(tmp_path, 8, "DefaultSampler", custom_hooks=[hook]))
-    calls = []
-    runner.model.teacher.register_forward_hook(lambda *_: calls.append(runner.iter))
-    runner.train()
-    assert calls == [0, 1, 2, 3]
-
-
 def test_data_without_a_length_cannot_be_counted(tmp_path, monkeypatch):
     runner = Runner.from_cfg(by_iteration(tmp_path, 4, "DefaultSampler"))
     monkeypatch.delattr(DefaultSampler, "__len__")
     with pytest.raises(ValueError, match="ShapesDataset, which has no length"):
         runner.train()
-
-
-def test_stop_epoch_ends_the_teachers_work(tmp_path):
-    hook = dict(type="LambdaDecayHook", gammas=(1.0,), stop_epoch=1)
-    config = training(tmp_path, custom_hooks=[hook])
-    runner = Runner.from_cfg(config)
-    calls = []
-    runner.model.teacher.register_forward_hook(lambda *_: calls.append(runner.epoch))
-    runner.train()
-    assert calls == [0] * 4
-
-
-def test_teacher_begins_its_work_at_the_start_epoch(tmp_path):
-    hook = dict(type="LambdaDecayHook", gammas=(1.0,), start_epoch=1)
-    runner = Runner.from_cfg(training(tmp_path, custom_hooks=[hook], epochs=3))
-    calls = []
-    runner.model.teacher.register_forward_hook(lambda *_: calls.append(runner.epoch))
-    runner.train()
-    assert calls == [1] * 4 + [2] * 4
-    assert [line["link_weight"] for line in scalars(tmp_path) if "lr" in line] == (
-        [0.0] * 4 + [2000.0] * 8
-    )
-
-
-def test_one_gamma_may_be_a_number(tmp_path):
-    hook = dict(type="LambdaDecayHook", gammas=0.5)
-    run(training(tmp_path, custom_hooks=[hook]))
-    assert weights(tmp_path) == [2000] * 4 + [1000] * 4
-
-
-@pytest.mark.parametrize("by_epoch", [True, False])
-def test_final_stretches_the_papers_course_over_the_run(tmp_path, by_epoch):
-    """Three epochs of four steps: λ of the paper's epochs 0, 100 and 200."""
-    hook = dict(type="LambdaDecayHook", final=0.99**200 * 0.98**100)
-    if by_epoch:
-        run(training(tmp_path, custom_hooks=[hook], epochs=3))
-    else:
-        run(by_iteration(tmp_path, 12, "InfiniteSampler", custom_hooks=[hook]))
-    paper = [2000.0, 2000.0 * 0.99**100, 2000.0 * 0.99**200]
-    assert weights(tmp_path) == pytest.approx([w for w in paper for _ in range(4)], rel=1e-6)
 
 
 def test_final_is_reached_at_the_end_of_iterations_that_fill_no_whole_epoch(tmp_path):
@@ -153,35 +121,24 @@ def test_final_is_reached_at_the_end_of_iterations_that_fill_no_whole_epoch(tmp_
     assert ends[0] > 0.04 and ends[1:] == pytest.approx([0.04, 0.04])
 
 
-def test_run_with_final_resumes_with_the_weights_of_an_unbroken_one(tmp_path):
-    hooks = dict(custom_hooks=[dict(type="LambdaDecayHook", final=0.02, warmup_epochs=1)])
-    run(training(tmp_path / "whole", epochs=4, **hooks))
-    stopped = Runner.from_cfg(training(tmp_path / "stopped", epochs=4, **hooks))
-    loop = stopped.build_train_loop(stopped._train_loop)
-    stopped._train_loop, whole_epoch = loop, loop.run_epoch
-
-    def run_epoch():
-        if stopped.epoch == 2:
-            raise KeyboardInterrupt
-        whole_epoch()
-
-    loop.run_epoch = run_epoch
-    with pytest.raises(KeyboardInterrupt):
-        stopped.train()
-    run(training(tmp_path / "stopped", epochs=4, resume=True, **hooks))
-    assert weights(tmp_path / "stopped") == weights(tmp_path / "whole")
-    # Half at first; after three of four epochs the share that γ = 0.99 has of the whole decay.
+@pytest.mark.parametrize("by_epoch", [True, False])
+def test_a_resumed_run_has_the_weights_of_an_unbroken_one(tmp_path, by_epoch):
+    """Half of λ at first; after three of four epochs γ = 0.99's share of the whole decay."""
+    hooks = [dict(type="LambdaDecayHook", final=0.02, warmup_epochs=1)]
+    for resume in (False, True):
+        if by_epoch:
+            config = training(tmp_path, epochs=4, custom_hooks=hooks)
+        else:
+            config = by_iteration(tmp_path, 16, "InfiniteSampler", custom_hooks=hooks)
+        config.resume = resume
+        config.load_from = str(tmp_path / f"{'epoch_3' if by_epoch else 'iter_9'}.pth")
+        config.load_from = config.load_from if resume else None
+        run(config)
+    unbroken, resumed = weights(tmp_path)[:16], weights(tmp_path)[16:]
+    assert resumed == unbroken[-len(resumed) :] and len(resumed) == (4 if by_epoch else 7)
     share = 200 * math.log(0.99) / (200 * math.log(0.99) + 100 * math.log(0.98))
-    assert weights(tmp_path / "whole")[0] == 1000.0
-    assert weights(tmp_path / "whole")[-1] == pytest.approx(2000.0 * 0.02**share, rel=1e-6)
-
-
-def test_weight_rises_in_the_warm_up_epochs(tmp_path):
-    hook = dict(type="LambdaDecayHook", gammas=1.0, start_epoch=1, warmup_epochs=1)
-    run(training(tmp_path, custom_hooks=[hook], epochs=3))
-    assert [line["link_weight"] for line in scalars(tmp_path) if "lr" in line] == (
-        [0.0] * 4 + [1000.0] * 4 + [2000.0] * 4
-    )
+    assert unbroken[0] == 1000.0
+    assert unbroken[-1] == pytest.approx(2000.0 * 0.02**share, rel=1e-6)
 
 
 def test_hooks_imports_and_settings_of_a_base_survive(tmp_path):

@@ -3,8 +3,7 @@ import pytest
 from mmengine.runner import CheckpointLoader, Runner
 
 from aal_plugin.analysis import link_growth
-from aal_plugin.analysis.link_records import link_history
-from aal_plugin.analysis.saved_links import read_links
+from aal_plugin.analysis.saved_links import link_history, read_links
 from tests.mm.small import PLAIN, training
 
 

@@ -21,11 +21,6 @@ RECONSTRUCT = np.zeros(1).__reduce__()[0]
 DTYPE = (3, "<", None, None, None, -1, -1, 0)
 
 
-class Foreign:
-    def __reduce__(self):
-        return getattr, (HistoryBuffer, "__init__")
-
-
 def read(tmp_path, saved):
     torch.save(saved, tmp_path / "c.pth")
     return load_as_data(str(tmp_path / "c.pth"))
@@ -45,7 +40,7 @@ def test_one_cycle_state_is_read(tmp_path):
 
 def test_other_attributes_stay_refused(tmp_path):
     with pytest.raises(ValueError, match="c.pth' holds more .*rejected: attribute .__init__"):
-        read(tmp_path, Foreign())
+        read(tmp_path, Made(getattr, (HistoryBuffer, "__init__")))
 
 
 ARRAYS = [
@@ -69,48 +64,44 @@ def test_arrays_come_back_and_go_out_again_as_plain_ones(tmp_path, array):
     assert type(plain) is np.ndarray and np.array_equal(plain, array)
 
 
-class Crafted:
-    """An array of the given state, as a hostile file has it."""
+class Made:
+    """Reads as the call of a function, and then this state, as a hostile file has it."""
 
-    def __init__(self, state, kind=np.ndarray, build=RECONSTRUCT):
-        self.made = build, (kind, (0,), b"b"), state
-
-    def __reduce__(self):
-        return self.made
-
-
-class Type:
-    def __init__(self, name, state=DTYPE):
-        self.made = np.dtype, (name, False, True), state
+    def __init__(self, *made):
+        self.made = made
 
     def __reduce__(self):
         return self.made
 
 
-class Number:
-    def __init__(self, *arguments):
-        self.made = np.float64(1).__reduce__()[0], arguments
+def crafted(state, kind=np.ndarray, build=RECONSTRUCT):
+    return Made(build, (kind, (0,), b"b"), state)
 
-    def __reduce__(self):
-        return self.made
+
+def typed(name, state=DTYPE):
+    return Made(np.dtype, (name, False, True), state)
+
+
+def number(*arguments):
+    return Made(np.float64(1).__reduce__()[0], arguments)
 
 
 HOSTILE = {
-    "objects": Crafted((1, (2,), Type("O8", (3, "|", None, None, None, -1, -1, 63)), False, [1])),
-    "objects of bytes": Crafted((1, (1,), Type("O8"), False, b"12345678")),
-    "more than its data": Crafted((1, (10**6,), Type("f8"), False, b"12345678")),
-    "negative": Crafted((1, (-1, -1), Type("f8"), False, b"12345678")),
-    "beyond 64 bits": Crafted((1, (2**62, 4), Type("f8"), False, b"")),
-    "not a shape": Crafted((1, 1, Type("f8"), False, b"12345678")),
-    "fields": Crafted((1, (1,), Type("V8", (3, "|", None, ("a",), {}, 8, 1, 0)), False, b"1" * 8)),
-    "a large type": Crafted(
-        (1, (1,), Type("f8", (3, "<", None, None, {"a": 1}, 10**9, 1, 27)), False, b"1" * 8)
+    "objects": crafted((1, (2,), typed("O8", (3, "|", None, None, None, -1, -1, 63)), False, [1])),
+    "objects of bytes": crafted((1, (1,), typed("O8"), False, b"12345678")),
+    "more than its data": crafted((1, (10**6,), typed("f8"), False, b"12345678")),
+    "negative": crafted((1, (-1, -1), typed("f8"), False, b"12345678")),
+    "beyond 64 bits": crafted((1, (2**62, 4), typed("f8"), False, b"")),
+    "not a shape": crafted((1, 1, typed("f8"), False, b"12345678")),
+    "fields": crafted((1, (1,), typed("V8", (3, "|", None, ("a",), {}, 8, 1, 0)), False, b"1" * 8)),
+    "a large type": crafted(
+        (1, (1,), typed("f8", (3, "<", None, None, {"a": 1}, 10**9, 1, 27)), False, b"1" * 8)
     ),
-    "no type": Crafted((1, (1,), "f8", False, b"12345678")),
-    "short": Crafted((1, (1,))),
-    "a number of objects": Number(Type("O8"), b"12345678"),
-    "a number beyond its data": Number(Type("f8"), b"1"),
-    "memory of its own": Crafted(None, build=np.ndarray),
+    "no type": crafted((1, (1,), "f8", False, b"12345678")),
+    "short": crafted((1, (1,))),
+    "a number of objects": number(typed("O8"), b"12345678"),
+    "a number beyond its data": number(typed("f8"), b"1"),
+    "memory of its own": crafted(None, build=np.ndarray),
 }
 
 
@@ -168,7 +159,7 @@ def test_the_usual_workaround_with_mmengine_does_not_stop_it(tmp_path, monkeypat
     monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
     assert read(tmp_path, dict(value=1)) == dict(value=1)
     with pytest.raises(ValueError, match="so it is not loaded"):
-        read(tmp_path, Foreign())
+        read(tmp_path, Made(getattr, (HistoryBuffer, "__init__")))
     assert os.environ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] == "1"
 
 

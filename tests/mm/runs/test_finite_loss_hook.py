@@ -50,7 +50,7 @@ def broken(tmp_path, step, what="nan", checkpoint=None, interval=100, **changes)
     model = dict(PLAIN, type="BreaksDown", step=step, what=what)
     hooks = dict(
         logger=dict(type="LoggerHook", interval=interval),
-        checkpoint=dict(dict(type="CheckpointHook", interval=1), **(checkpoint or {})),
+        checkpoint=dict(dict(type="SafeCheckpointHook", interval=1), **(checkpoint or {})),
         finite=GUARD,
     )
     return training(tmp_path, model, default_hooks=hooks, epochs=3, **changes)

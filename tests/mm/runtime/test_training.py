@@ -8,7 +8,6 @@ from mmengine.config import Config
 from mmengine.runner import CheckpointLoader, Runner
 from mmpretrain.registry import MODELS
 
-from aal_plugin.core import link_weight
 from aal_plugin.mm.export import export_student
 from tests.mm.small import AAL, PLAIN, batch, build, scalars, training
 
@@ -23,10 +22,6 @@ def run(config):
 
 def load(path):
     return CheckpointLoader.load_checkpoint(str(path), map_location="cpu")
-
-
-def lambda_of(epoch):
-    return link_weight(epoch, 2000.0, (0.5, 0.1), (2,))
 
 
 def test_logs_and_visual_backends_show_weight_loss_and_distance(tmp_path):
@@ -71,17 +66,6 @@ def test_with_one_seed_the_student_runs_as_it_would_without_a_teacher(tmp_path):
 def _student(model):
     weights = model.state_dict()
     return {name: weights[name].clone() for name in weights if not name.startswith("link_head")}
-
-
-def test_resumed_run_ends_as_an_unbroken_one(tmp_path):
-    whole = run(training(tmp_path / "whole", epochs=4))
-    run(training(tmp_path / "broken", epochs=2))
-    resumed = run(training(tmp_path / "broken", epochs=4, resume=True))
-    assert resumed.epoch == whole.epoch == 4
-    assert resumed.model.link_head.weight == whole.model.link_head.weight == lambda_of(3)
-    ends = [load(tmp_path / name / "epoch_4.pth") for name in ("whole", "broken")]
-    torch.testing.assert_close(ends[0]["state_dict"], ends[1]["state_dict"])
-    torch.testing.assert_close(ends[0]["optimizer"]["state"], ends[1]["optimizer"]["state"])
 
 
 def test_checkpoint_is_the_plain_students_and_the_links(tmp_path):

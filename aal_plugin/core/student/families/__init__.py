@@ -43,15 +43,7 @@ UNREADABLE = {
 
 
 def known_reader(student: nn.Module) -> StudentReader | None:
-    """The reader of the first module within the student that a family knows, or None.
-
-    Example:
-        >>> import timm
-        >>> len(known_reader(timm.create_model("test_vit")).blocks)
-        6
-        >>> known_reader(timm.create_model("test_resnet")) is None
-        True
-    """
+    """The reader of the first module within the student that a family knows, or None."""
     for module in student.modules():
         for path in class_paths_of(module):
             with suppress(OtherAttention):
@@ -66,11 +58,6 @@ def find_reader(student: nn.Module) -> StudentReader:
 
     Raises:
         ValueError: no family knows any of the student's modules.
-
-    Example:
-        >>> import timm
-        >>> find_reader(timm.create_model("test_vit")).image_size
-        (160, 160)
     """
     reader = known_reader(student)
     if reader is None:
@@ -87,13 +74,7 @@ def find_reader(student: nn.Module) -> StudentReader:
 
 
 def image_size_of(student: nn.Module) -> tuple[int, int] | None:
-    """(H, W) that a student was built for, or None if it accepts any.
-
-    Example:
-        >>> import timm
-        >>> image_size_of(timm.create_model("test_vit"))
-        (160, 160)
-    """
+    """(H, W) that a student was built for, or None if it accepts any."""
     reader = known_reader(student)
     size = reader.image_size if reader is not None else None
     size = size or getattr(student, "img_size", None)

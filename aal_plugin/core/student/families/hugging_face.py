@@ -11,8 +11,8 @@ from typing import Any
 
 from torch import Tensor
 
+from aal_plugin.core.student.maps import projected_attention
 from aal_plugin.core.student.positions import rotate
-from aal_plugin.core.student.qkv import projected_attention
 from aal_plugin.core.student.readers import BlockReader, StudentReader, projections_reader
 from aal_plugin.core.student.recognise import OtherAttention, computes_as, family, is_a, patch_of
 from aal_plugin.core.student.recorder import Foreign, Source, keyword, output_grid

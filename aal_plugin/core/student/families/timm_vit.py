@@ -6,10 +6,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from aal_plugin.core.student.maps import token_attention
-from aal_plugin.core.student.qkv import input_class_token_attention
+from aal_plugin.core.student.maps import check_fills, patch_softmax, put_on_grid, token_attention
 from aal_plugin.core.student.readers import (
     BlockReader,
     StudentReader,
@@ -72,10 +73,33 @@ def timm_beit(module: Foreign) -> StudentReader:
     grid, prefix = Source(module.patch_embed.proj, output_grid), module.num_prefix_tokens
     blocks = []
     for attn, block in zip(attentions_of(module.blocks, f"{TIMM}.beit.Attention"), module.blocks):
-        read = partial(input_class_token_attention, attn=attn, num_prefix_tokens=prefix)
+        read = partial(_read_beit, attn=attn, num_prefix_tokens=prefix)
         sources = (Source(attn, first_input),)
         blocks.append(BlockReader(attn, sources, grid, attn.num_heads, read, block, prefix))
     return StudentReader(blocks, *sizes_of(module.patch_embed))
+
+
+def _read_beit(
+    tokens: Tensor, grid: tuple[int, int], attn: Foreign, num_prefix_tokens: int
+) -> Tensor:
+    """Class-token attention from the input of a BEiT attention module (AAL, Eq. 3).
+
+    Such a module uses its `qkv` by the weight alone, with biases of its own, so no projection runs
+    that a hook could record. The class token's query is multiplied by the keys' weight instead:
+    q · (W x) = (Wᵀq) · x, one row for each head rather than all keys once more. Terms that are
+    equal for all keys of a query cancel in the softmax: the keys' bias, and the relative position
+    bias between the class token and the patches, which is one number for each head.
+    """
+    check_fills(tokens.shape[1] - num_prefix_tokens, grid)
+    query_weight, key_weight, _ = attn.qkv.weight.chunk(3)
+    bias = getattr(attn, "q_bias", None)
+    if bias is None and attn.qkv.bias is not None:
+        bias = attn.qkv.bias.chunk(3)[0]
+    query = F.linear(tokens[:, 0], query_weight, bias).unflatten(-1, (attn.num_heads, -1))
+    key_weight = key_weight.unflatten(0, (attn.num_heads, -1))
+    pulled_back = torch.einsum("bmd,mde->bme", query * attn.scale, key_weight)
+    scores = torch.einsum("bme,bne->bmn", pulled_back, tokens[:, num_prefix_tokens:])
+    return put_on_grid(patch_softmax(scores), grid)
 
 
 @family("timm PiT", f"{TIMM}.pit.PoolingVisionTransformer")

@@ -14,13 +14,12 @@ from aal_plugin.core.losses.attention_transfer import (
     REDUCTIONS,
     attention_map,
     attention_transfer,
-    gradient_norm,
-    gradient_transfer,
+    half_norm,
     hint_distance,
     input_gradient,
-    output_symmetry,
-    symmetry,
 )
+from aal_plugin.core.losses.links import as_pair
+from aal_plugin.core.precision import at_least_float32
 from aal_plugin.core.settings import check_choice, check_number
 from aal_plugin.core.student.families import image_size_of
 from aal_plugin.core.student.feature_recorder import FeatureRecorder
@@ -94,14 +93,13 @@ class _PairedHead(TeacherHead):
 def _as_pairs(pairs: Any) -> list[tuple[int, int]] | None:
     if pairs is None:
         return None
-    allowed = "(student level, teacher level) pairs of whole numbers, one or more, or None"
-    if not isinstance(pairs, (list, tuple)) or not pairs:
-        raise ValueError(f"transfer_head.pairs={pairs!r}; choose {allowed}")
-    for pair in pairs:
-        # type, not isinstance: True is no level.
-        if not isinstance(pair, (list, tuple)) or [type(n) for n in pair] != [int, int]:
-            raise ValueError(f"transfer_head.pairs: {pair!r}; choose {allowed}")
-    return [tuple(pair) for pair in pairs]
+    found = [as_pair(pair) for pair in pairs] if isinstance(pairs, (list, tuple)) else []
+    if not found or None in found:
+        raise ValueError(
+            f"transfer_head.pairs={pairs!r}; choose (student level, teacher level) pairs of whole "
+            "numbers, one or more, or None"
+        )
+    return [pair for pair in found if pair is not None]
 
 
 @MODELS.register_module()
@@ -212,20 +210,22 @@ def _input_gradient(step: Step, logits: Tensor, images: Tensor, twice: bool = Tr
 
 
 def _teachers(step: Step, gradient: Tensor) -> Tensor:
-    teachers = _input_gradient(step, step.teacher_logits, step.images, twice=False)
-    return gradient_transfer(gradient, teachers)
+    return half_norm(
+        gradient - _input_gradient(step, step.teacher_logits, step.images, twice=False)
+    )
 
 
 def _symmetry(step: Step, gradient: Tensor) -> Tensor:
     flipped = step.images.detach().flip(-1).requires_grad_()
     classifier = step.classifier
+    own = predicted(step.student_logits())
     logits = predicted(student_logits(classifier.head, classifier.extract_feat(flipped)))
-    outputs = output_symmetry(predicted(step.student_logits()), logits)
-    return symmetry(gradient, _input_gradient(step, logits, flipped)) + outputs
+    gradients = half_norm(gradient - _input_gradient(step, logits, flipped).flip(-1))
+    return gradients + half_norm(at_least_float32(own) - at_least_float32(logits))
 
 
 def _norm(step: Step, gradient: Tensor) -> Tensor:
-    return gradient_norm(gradient)
+    return 2 * half_norm(gradient)
 
 
 _GRADIENT_LOSSES = {"teacher": _teachers, "symmetry": _symmetry, "norm": _norm}

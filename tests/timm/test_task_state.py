@@ -3,7 +3,7 @@
 import pytest
 
 from aal_plugin.core import AttentionLinks
-from aal_plugin.timm.links_state import links_state, load_links_state
+from aal_plugin.timm.task_state import links_state, load_links_state
 
 
 def test_links_state_goes_into_equal_links_alone():

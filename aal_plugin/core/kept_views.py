@@ -1,0 +1,99 @@
+"""The teacher's maps of views that come again, for a `LinkedStudent` in any loop.
+
+# V views of all images
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .linked_student import LinkedStudent
+from .losses.links import map_grid
+from .teacher.frozen_teacher import FrozenTeacher
+from .teacher.kept_key import teacher_key
+from .teacher.kept_maps import KeptMaps, KeptTeacher
+from .teacher.packing import kept_shapes
+
+
+@contextmanager
+def seeded(*numbers: int) -> Iterator[None]:
+    """Seed Python's, NumPy's and torch's random draws; afterwards they go on as before.
+
+    Example:
+        >>> with seeded(0, 7, 2):
+        ...     first = random.random(), np.random.rand(), torch.rand(1)
+        >>> with seeded(0, 7, 2):
+        ...     first == (random.random(), np.random.rand(), torch.rand(1))
+        True
+    """
+    python, numpy, state = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    seed = int(np.random.SeedSequence(numbers).generate_state(1)[0])
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+        torch.set_rng_state(state)
+
+
+def kept_teacher(
+    linked: LinkedStudent,
+    teacher: FrozenTeacher,
+    image: Tensor,
+    folder: str | Path,
+    views: int,
+    shown: Mapping[str, Any],
+) -> KeptTeacher:
+    """A teacher whose maps of V views are kept in a folder, on the grid that the losses compare.
+
+    Args:
+        image: (1, 3, H, W), any of the size of the student's images.
+        views: V.
+        shown: what the views depend on: images, transform, seed.
+
+    Raises:
+        ValueError, OSError: see `KeptMaps`.
+    """
+    unchecked = teacher.images._unchecked
+    maps, _ = teacher(image)
+    teacher.images._unchecked = unchecked  # this image is not the first batch
+    grid, antialias = _compared(linked, image)
+    key = dict(shown, grid=grid, antialias=antialias, pixels=list(image.shape[1:]))
+    kept = KeptMaps(folder, views, kept_shapes(maps, grid), dict(key, **teacher_key(teacher)))
+    return KeptTeacher(teacher, kept, antialias)
+
+
+def _compared(linked: LinkedStudent, image: Tensor) -> tuple[tuple[int, int] | None, bool]:
+    """The one grid on which links and guidance compare maps, and whether they smooth maps before.
+
+    The grid is None if the maps are kept as they are.
+    """
+    links, guidance = linked.link_loss, linked.guidance
+    losses = [loss for loss in (links, guidance) if loss is not None]
+    modes = {module: module.training for module in linked.modules()}
+    for module in modes:  # no running statistics and no random draws of this one image
+        module.training = False
+    for loss in losses:
+        loss.start(image.shape[-2:])
+    with torch.no_grad():
+        linked.student(image)
+    for module, mode in modes.items():
+        module.training = mode
+    found = set()
+    if links is not None:
+        recorded = map_grid(links.recorder.stop())
+        found.add((links.map_size or recorded, links.antialias))
+    if guidance is not None:
+        found |= {((maps.shape[-2], maps.shape[-1]), False) for maps in guidance.features()}
+    return found.pop() if len(found) == 1 else (None, False)
