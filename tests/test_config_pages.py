@@ -115,6 +115,8 @@ DATA = {
     "cub": "CUB-200-2011",
     "flowers": "Oxford Flowers-102",
     "scenes": "MIT Indoor Scenes",
+    "fashion": "Fashion-MNIST, 500 images",
+    "elpv": "ELPV, 1,399 images",
     "shapes": "Embedded shapes set, 2,000 images",
     "quickstart": "Embedded shapes set",
     "folder": "Your own image folder",

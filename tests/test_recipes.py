@@ -19,8 +19,8 @@ def test_config_builds_the_recipe_of_its_paper(name, tmp_path):
 
 
 def test_every_config_of_a_paper_has_its_recipe():
-    """Shapes, quickstart and folder are ours."""
-    ours = ("shapes", "quickstart")
+    """Shapes, quickstart, photographs and folder are ours."""
+    ours = ("shapes", "quickstart", "fashion", "elpv")
     names = {
         path.relative_to(FOLDER).with_suffix("").as_posix()
         for path in FOLDER.rglob("*.py")
