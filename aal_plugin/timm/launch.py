@@ -90,7 +90,7 @@ def put_task_in(script: Any) -> None:
     parser = script.parser
     add_options(parser)
     parse_known_args = parser.parse_known_args  # parse_args calls it too
-    tasks = {name: getattr(script, name) for name in _TASKS if hasattr(script, name)}
+    tasks = {name: getattr(script, name) for name in _TASKS if getattr(script, name, None)}
     create_loader = getattr(script, "create_loader", None)
 
     def parse(*given: Any, **options: Any) -> tuple[Namespace, list[str]]:
