@@ -20,6 +20,8 @@ from aal_plugin.core.teacher.kept_maps import KeptMaps
 from aal_plugin.core.teacher.packing import check_bits
 from aal_plugin.mm.runs.random_states import seeded_item, states_restored
 
+from .wrapper import Wrapper
+
 
 @dataclass(frozen=True)
 class View:
@@ -41,7 +43,7 @@ class View:
 
 
 @DATASETS.register_module()
-class RepeatedViews:
+class RepeatedViews(Wrapper):
     """Shows K views of each image: the random transforms of view k of an image are always the same.
 
     The n-th time that an image is shown, it shows view (n + an offset of the image's own) mod K.
@@ -96,14 +98,6 @@ class RepeatedViews:
         if not lazy_init:
             self.full_init()
 
-    @property
-    def metainfo(self) -> dict:
-        return self.dataset.metainfo
-
-    @property
-    def CLASSES(self) -> Any:
-        return self.dataset.CLASSES
-
     def full_init(self) -> None:
         if self._fully_initialized:
             return
@@ -119,22 +113,6 @@ class RepeatedViews:
         }
         self._view = replace(self._view, images=images, count=len(self.dataset) * self.views)
         self._fully_initialized = True
-
-    @force_full_init
-    def get_data_info(self, idx: int) -> dict:
-        return self.dataset.get_data_info(idx)
-
-    @force_full_init
-    def get_cat_ids(self, idx: int) -> list[int]:
-        return self.dataset.get_cat_ids(idx)
-
-    @force_full_init
-    def get_gt_labels(self) -> np.ndarray:
-        return self.dataset.get_gt_labels()
-
-    @force_full_init
-    def __len__(self) -> int:
-        return len(self.dataset)
 
     @force_full_init
     def __getitem__(self, idx: int) -> Any:
