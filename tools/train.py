@@ -9,7 +9,6 @@ replaced by made-up ones. --images-per-second N is the speed from which it compu
 exits with status 2 if a file is missing.
 
 --check ends after the check of the config, of the folders of the data and of the teacher's file.
-
 --test measures test_dataloader with test_evaluator once, after the last epoch.
 
 --verbose prints the environment, the config and the hooks too, which are in the log file.
@@ -105,9 +104,7 @@ def own_options() -> Namespace:
         "--images-per-second", type=float, metavar="N", help="speed of all ranks together"
     )
     parser.add_argument("--check", action="store_true", help="check config and files, then stop")
-    parser.add_argument(
-        "--verbose", action="store_true", help="print config, environment and hooks"
-    )
+    parser.add_argument("--verbose", action="store_true", help="print config and hooks too")
     parser.add_argument(
         "--test", action="store_true", help="after training, measure the test split too"
     )
