@@ -77,7 +77,7 @@ def _config(file: str, folder: str) -> Config:
 
 
 def _step(cfg: Config, passes: int = 0) -> Step:
-    """One training step with its batch, of a data set that was shown as often."""
+    """One training step with its batch; the data set was shown `passes` times before."""
     runner = Runner.from_cfg(cfg)
     loader = runner.build_dataloader(cfg.train_dataloader, seed=0)
     seed_every_image(loader, lambda: (0, 0, 0))  # as our launchers do
