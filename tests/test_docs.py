@@ -45,11 +45,11 @@ LIKE = {"dist_train.sh": "train.py", "slurm_train.sh": "train.py", "dist_test.sh
 MAIN = {"aal_plugin.data": "aal_plugin.data.shapes_export"}  # where the options of a package are
 # Options of other people's programs, which the pages name without a command.
 FOREIGN = """
---amp --aug-repeats --aug-splits --backend-store-uri --bce-loss --channels-last --clip-grad --cooldown-epochs
---cutmix --data-dir --grad-accum-steps --grad-checkpointing --help --in-chans --jsd-loss
---kd-model-name --no-prefetcher --reprob --use-multi-epochs-loader
---layer-decay --log-wandb --logdir --mixup --model-dtype --model-ema --naflex-loader --resume
---task --torchcompile --torchscript --train-img-sizes
+--amp --aug-repeats --aug-splits --backend-store-uri --bce-loss --channels-last --clip-grad
+--cooldown-epochs --cutmix --data-dir --grad-accum-steps --grad-checkpointing --help --in-chans
+--jsd-loss --kd-model-name --layer-decay --log-wandb --logdir --mixup --model-dtype --model-ema
+--naflex-loader --no-prefetcher --reprob --resume --task --torchcompile --torchscript
+--train-img-sizes --use-multi-epochs-loader
 """
 NO_CLASSES = {"MaxBoxAcc", "ImageNet", "PyTorch", "ViT"}
 SETTINGS = {

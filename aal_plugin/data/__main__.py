@@ -1,4 +1,4 @@
-"""`python -m aal_plugin.data`: export the embedded images."""
+"""`python -m aal_plugin.data`: export the synthetic images."""
 
 from .shapes_export import main
 
