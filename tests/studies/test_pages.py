@@ -67,8 +67,8 @@ def test_table_has_the_chosen_runs_and_paired_differences(study):
     assert lines[0] == ("|  | chosen lr | images 500 | minus plain | images 2000 | minus plain |")
     # plain: lr a at 500 images, b at 2000; AAL: b at both, one of two seeds at 2000.
     assert lines[2:] == [
-        "| plain | 500: a; 2000: b | 13.0 ± 1.4 |  | 33.0 ± 2.8 |  |",
-        "| AAL | b | 52.0 ± 2.8 | +39.0 (+26.3 to +51.7) | 81.0 (1) | +50.0 |",
+        "| plain | 500: a; 2000: b | 13.0 ± 1.4 (2) |  | 33.0 ± 2.8 (2) |  |",
+        "| AAL | b | 52.0 ± 2.8 (2) | +39.0 (+26.3 to +51.7) | 81.0 (1) | +50.0 |",
     ]
 
 
@@ -79,7 +79,7 @@ def test_without_pairs_there_is_no_difference(study):
         records.add(replace(run, processor="cpu Y"), "text")
     lines = table(shown, records)
     assert lines[0] == "|  | chosen lr | images 500 | minus plain | images 2000 |"
-    assert lines[3] == "| AAL | b | 52.0 ± 2.8 | +39.0 (+26.3 to +51.7) | 81.0 (1) |"
+    assert lines[3] == "| AAL | b | 52.0 ± 2.8 (2) | +39.0 (+26.3 to +51.7) | 81.0 (1) |"
     few = "{AAL, images 2000 - plain, images 2000}"
     with pytest.raises(ValueError, match="another kind of processor .*give both means"):
         answer(replace(shown, answer=few), records)
@@ -91,7 +91,7 @@ def test_several_chosen_settings_are_named_in_each_row(study, tmp_path):
     lines = table(read_study(tmp_path / "few.yml"), study[1])
     assert lines[0] == "|  | chosen | top-1 | minus plain |"
     assert lines[2:] == [
-        "| plain | lr b, images 2000 | 33.0 ± 2.8 |  |",
+        "| plain | lr b, images 2000 | 33.0 ± 2.8 (2) |  |",
         "| AAL | lr b, images 2000 | 81.0 (1) | +50.0 |",
     ]
 
@@ -103,7 +103,7 @@ def test_only_the_first_metric_is_compared_with_the_baseline(study, tmp_path):
     heads = ["", "chosen lr", "images 500, top-1", "minus plain", "images 500, epochs to 35%"]
     heads += ["images 2000, top-1", "minus plain", "images 2000, epochs to 35%"]
     assert lines[0] == "| " + " | ".join(heads) + " |"
-    assert lines[2].endswith("| 13.0 ± 1.4 |  | never | 33.0 ± 2.8 |  | never |")
+    assert lines[2].endswith("| 13.0 ± 1.4 (2) |  | never | 33.0 ± 2.8 (2) |  | never |")
     # AAL: 41% in epoch 2 by one of two seeds, 80% in epoch 2 and 40% in epoch 1.
     assert lines[3].endswith("| +39.0 (+26.3 to +51.7) | 2.0 (1) | 81.0 (1) | +50.0 | 1.0 (1) |")
 
@@ -191,9 +191,9 @@ def test_a_page_shows_every_value_of_a_setting_that_was_chosen(study, tmp_path):
     assert [line for line in lines if line.startswith("|")] == [
         "|  | lr a | lr b |",
         "| --- | --- | --- |",
-        "| plain, images 500 | 13.0 ± 1.4 | 99.0 (1) |",
-        "| plain, images 2000 | 99.0 (1) | 33.0 ± 2.8 |",
-        "| AAL, images 500 | 99.0 (1) | 52.0 ± 2.8 |",
+        "| plain, images 500 | 13.0 ± 1.4 (2) | 99.0 (1) |",
+        "| plain, images 2000 | 99.0 (1) | 33.0 ± 2.8 (2) |",
+        "| AAL, images 500 | 99.0 (1) | 52.0 ± 2.8 (2) |",
         "| AAL, images 2000 |  | 81.0 (1) |",
     ]
     assert "![The same for every lr](study_few_lr.png)" in lines

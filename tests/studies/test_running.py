@@ -185,7 +185,7 @@ def test_command_line_runs_a_study(home, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["compare.py", "fair.yml"])
     runpy.run_path(str(root / "tools" / "compare.py"), run_name="__main__")
     shown = capsys.readouterr().out
-    assert "Which one?" in shown and "| AAL, lr 0.2 | 69.0 ± 1.0 |" in shown
+    assert "Which one?" in shown and "| AAL, lr 0.2 | 69.0 ± 1.0 (3) |" in shown
     for wrong, words in (
         (["fair.yml", "plain.py"], "give one study at a time"),
         (["fair.yml", "--seeds", "0"], "--seeds: a study names its own"),
