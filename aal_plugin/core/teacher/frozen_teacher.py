@@ -217,8 +217,7 @@ class FrozenTeacher(nn.Module):
     def _explain(self, error: Exception, images: Tensor) -> None:
         """Raise ValueError if an error of the model comes from the images' size."""
         given, built = tuple(images.shape[-2:]), self._input_size
-        out_of_memory = isinstance(error, torch.cuda.OutOfMemoryError)
-        if is_compiling() or out_of_memory or given == built:
+        if is_compiling() or isinstance(error, torch.cuda.OutOfMemoryError) or given == built:
             return
         try:
             with torch.no_grad():
