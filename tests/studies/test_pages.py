@@ -261,3 +261,13 @@ def test_command_line_writes_and_checks_a_page(study, tmp_path, monkeypatch, cap
     with pytest.raises(SystemExit, match="2"):
         results("--studies", "nowhere")
     assert "nowhere does not exist in" in capsys.readouterr().err
+
+
+def test_dots_show_every_seed_and_the_mean(study):
+    shown, records = study
+    (axes,) = figure(replace(shown, chart="dots"), records).axes
+    drawn = [np.atleast_1d(line.get_xdata()).tolist() for line in axes.lines]
+    assert drawn == [[12, 14], [13], [31, 35], [33], [50, 54], [52], [81], [81]]
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names == [f"{arm}, images {n}" for arm in ("plain", "AAL") for n in (500, 2000)]
+    assert [text.get_text() for text in axes.texts] == ["13.0", "33.0", "52.0", "81.0"]

@@ -4,6 +4,7 @@ import json
 import sys
 
 import pytest
+from mmengine.config import Config
 
 from tools.studies.choosing import chosen_points, runs_of
 from tools.studies.records import Records
@@ -87,6 +88,20 @@ def test_every_run_is_stored_and_never_run_again(home):
     assert not list((home / "work_dirs" / "studies").rglob("*.pth"))
     run(home)
     assert ran(home) == []
+
+
+def test_a_seed_stands_where_the_options_say_so(home):
+    """So that each seed may train on other images; a number alone stays a number."""
+    text = STUDY.replace("{name: AAL}", '{name: "maps-{seed}", train_cfg.seen: "{seed}"}')
+    _, records = run(home, text)
+    assert [line for line in ran(home) if line.startswith("maps")] == [
+        f"maps-{seed} {lr} {seed}" for seed in range(3) for lr in (0.1, 0.2)
+    ]
+    cfgs = sorted((home / "work_dirs" / "studies").rglob("trial.py"))
+    seen = {Config.fromfile(path).train_cfg.get("seen") for path in cfgs}
+    assert seen == {None, 0, 1, 2}
+    first = [run for run in records if (run.arm, run.values["lr"]) == ("AAL", "0.1")]
+    assert len({run.config for run in first}) == 1  # three seeds of one config
 
 
 def test_an_interrupted_study_goes_on(home):

@@ -69,7 +69,7 @@ def _dots(study: Study, records: Records, points: list[Point]) -> Figure:
             textcoords="offset points",
             va="center",
         )
-    axes.set_yticks(range(len(points)), [point.arm for point in points])
+    axes.set_yticks(range(len(points)), [str(point.without(study.choose)) for point in points])
     axes.invert_yaxis()
     axes.margins(x=0.12)
     axes.set(xlabel=f"{title}, test images (%)")
