@@ -174,11 +174,16 @@ def _same(expected, value):
 
 
 def _spreads_alike(expected, value):
-    """Mean and deviation of each kind: a few hundred drawn numbers stray by a tenth."""
-    return (expected or {}).keys() == (value or {}).keys() and all(
-        abs(value[kind][0] - mean) <= 0.2 * std + 1e-6 and abs(value[kind][1] - std) <= 0.15 * std
-        for kind, (mean, std) in expected.items()
-    )
+    """Mean and deviation of each kind to 20 and 15 % of it; five standard errors of few numbers."""
+    if (expected or {}).keys() != (value or {}).keys():
+        return False
+    for kind, (mean, std) in (expected or {}).items():
+        found, spread, count = value[kind]
+        if abs(found - mean) > max(0.2, 5 / count**0.5) * std + 1e-6:
+            return False
+        if abs(spread - std) > max(0.15, 5 / (2 * count) ** 0.5) * std:
+            return False
+    return True
 
 
 def _without_files(cfg):
@@ -378,9 +383,10 @@ def _mixing(augments):
 
 
 def _spread(held):
-    """(mean, standard deviation) over all parameters of a kind, three digits."""
+    """(mean, standard deviation, how many) over all parameters of a kind, three digits."""
     flat = torch.cat([parameter.detach().flatten() for _, parameter in held])
-    return tuple(float(f"{v.item():.3g}") for v in (flat.mean(), flat.std(correction=0)))
+    mean, spread = (float(f"{v.item():.3g}") for v in (flat.mean(), flat.std(correction=0)))
+    return mean, spread, flat.numel()
 
 
 def _ema(runner):
