@@ -1,8 +1,7 @@
-"""The options that tools/timm_train.py adds to those of train.py, and the settings they give."""
+"""The options that tools/timm_train.py adds to those of train.py, and errors in their names."""
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import sys
@@ -13,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from aal_plugin.core.layer_names import near_names
 from aal_plugin.process import STATUS
 
 
@@ -32,9 +32,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "teacher.checkpoint": _value("FILE", "load the teacher's weights from a file"),
     "teacher.allow_random_weights": _flag("for a trial: a teacher without weights"),
     "teacher.num_classes": _value("N", "number of classes in the teacher's checkpoint", type=int),
-    "teacher.image_size": _value(
-        "P", "resize images to P×P pixels for the teacher (default: as the student's)", type=int
-    ),
+    "teacher.image_size": _value("P", "side of the images that the teacher receives", type=int),
     "teacher.image_channels": _value(
         "N", "channels of the images that the teacher receives, from 1", type=int, nargs="+"
     ),
@@ -43,8 +41,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     ),
     "link_head.links": _value(
         "LINKS",
-        "full, alpha (for small data sets), beta, one first-last pair of blocks for each "
-        "teacher level, such as 1-3,1-5,3-6, or none (default: full)",
+        "full (default), alpha (for small data sets), beta, one first-last pair of blocks for each "
+        "teacher level, such as 1-3,1-5,3-6, or none",
         default="full",
     ),
     "loss_weight": _value("W", "λ at epoch 0 (default: 2000)", type=float, default=2000.0),
@@ -63,9 +61,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         type=float,
     ),
     "start_epoch": _value("EPOCH", "λ is 0 before this epoch", type=int, default=0),
-    "warmup_epochs": _value(
-        "N", "λ rises over N epochs from the start epoch on (default: 0)", type=int, default=0
-    ),
+    "warmup_epochs": _value("N", "λ rises over N epochs from the start on", type=int, default=0),
     "stop_epoch": _value("EPOCH", "λ is 0 from this epoch on", type=int),
     "map_size": _value(
         "P", "side of the grid on which maps are compared (default: the patch grid)", type=int
@@ -81,26 +77,17 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "W", "locality guidance beside the links: its weight (the published one is 2.5)", type=float
     ),
     "guidance.blocks": _value(
-        "N",
-        "the student's blocks that are guided, from 1 (default: evenly spaced)",
-        type=int,
-        nargs="+",
+        "N", "the student's guided blocks, from 1 (default: evenly spaced)", type=int, nargs="+"
     ),
     "guidance.levels": _value(
         "N",
-        "the teacher's level for each of these blocks, from 1 (default: four, evenly spaced)",
+        "a teacher level for each of them, from 1 (default: evenly spaced)",
         type=int,
         nargs="+",
     ),
-    "kept_maps": _value(
-        "DIR",
-        "compute the teacher's maps of each view once, keep them in this folder and read them "
-        "ever after",
-    ),
+    "kept_maps": _value("DIR", "compute the teacher's maps of each view once, keep them here"),
     "views": _value(
-        "K",
-        "show K fixed views of each image, one an epoch, in turn (default: 16 with kept maps)",
-        type=int,
+        "K", "show K fixed views of each image in turn (default: 16 with kept maps)", type=int
     ),
     "views_seed": _value("N", "another seed gives other views (default: 0)", type=int, default=0),
     "distill.kind": _value("KIND", "soft or hard: also learn the teacher's logits"),
@@ -113,12 +100,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
     ),
     "distill.temperature": _value("T", "τ of soft (default: 3)", type=float),
     "distill.reduction": _value(
-        "R",
-        "for soft: 'batch' divides by the batch, as in the paper; 'elements' divides by batch "
-        "times classes, as DeiT's published code does (default: batch)",
+        "R", "of soft: batch (default) divides by the batch, elements by batch times classes"
     ),
 }
-_PATIENCE = 20.0  # seconds, for a mistake of one rank alone
 _SHORTER = {
     "teacher.model_name": "--aal-teacher",
     "teacher.allow_random_weights": "--aal-random-teacher",
@@ -127,11 +111,11 @@ _SHORTER = {
     "distill.kind": "--aal-distill",
 }
 OPTIONS = {key: _SHORTER.get(key, "--aal-" + re.sub(r"[._]", "-", key)) for key in SETTINGS}
+_PATIENCE = 20.0  # seconds, for a mistake of one rank alone
 # In an error: `key=` before a value, or the key alone where no common word has its form.
 _IN_ERRORS = re.compile(
-    r"(?<![\w.-])(?P<key>"
-    + "|".join(re.escape(key) for key in sorted(SETTINGS, key=len, reverse=True))
-    + r")(?:=(?P<flag>True|False)|(?P<value>=)|(?![\w=-]))"
+    rf"(?<![\w.-])({'|'.join(map(re.escape, sorted(SETTINGS, key=len, reverse=True)))})"
+    r"(?:=(True|False)|(=)|(?![\w=-]))"
 )
 
 
@@ -157,19 +141,17 @@ def check_names(args: Namespace, unknown: Iterable[str]) -> None:
     """Check that all that is meant for AAL is an option, also in a file of --config.
 
     Args:
-        args: the options.
         unknown: words of the command line that the parser does not know.
 
     Raises:
-        ValueError: names what is no option, and a near name.
+        ValueError: names what is no option, and near names.
     """
     words = [word.partition("=")[0] for word in unknown if word.startswith("--aal")]
     words += ["--" + name.replace("_", "-") for name in sorted(vars(args)) if name[:4] == "aal_"]
     for word in words:
         if word not in OPTIONS.values():
-            near = difflib.get_close_matches(word, OPTIONS.values(), n=1, cutoff=0.75)
-            hint = f"did you mean {near[0]}?" if near else "--help lists AAL's options"
-            raise ValueError(f"{word} is not an option; {hint}")
+            near = near_names(word, OPTIONS.values())
+            raise ValueError(f"{word} is not an option; near names: {near}")
 
 
 @contextmanager
@@ -196,9 +178,9 @@ def in_options(error: Exception) -> str:
     """The message of an error, with the names of options instead of settings."""
 
     def option(found: re.Match) -> str:
-        key, flag = found["key"], found["flag"]
-        if not (flag or found["value"] or "." in key or "_" in key):
+        key, flag, value = found.groups()
+        if not (flag or value or "." in key or "_" in key):
             return found[0]  # a word of the sentence, such as 'milestones'
-        return ("no " if flag == "False" else "") + OPTIONS[key] + (" " if found["value"] else "")
+        return ("no " if flag == "False" else "") + OPTIONS[key] + (" " if value else "")
 
     return _IN_ERRORS.sub(option, str(error))

@@ -122,3 +122,31 @@ def test_checkpoint_without_links_warns(trained, tmp_path, caplog):
         resume_task_checkpoint(one, path)
     assert "holds no links" in caplog.text
     torch.testing.assert_close(one.get_eval_model().state_dict(), student(seed=5).state_dict())
+
+
+def test_a_state_of_another_kind_is_an_error():
+    with pytest.raises(ValueError, match=r"task_state\['links'\] was not written by AttentionLink"):
+        task().load_task_state(dict(links=dict(ranges=[])))
+
+
+def test_guidance_goes_into_equal_guidance_alone():
+    one, other = task(guidance=2.5), task(guidance=2.5)
+    with torch.no_grad():
+        one.get_trainable_module().guidance.regressors[0].weight.fill_(0.5)
+    other.load_task_state(one.get_task_state())
+    states = [each.get_trainable_module().guidance.state_dict() for each in (one, other)]
+    torch.testing.assert_close(*states, rtol=0, atol=0)
+    fewer = task(guidance=dict(weight=1.0, levels=[2, 4]))
+    with pytest.raises(ValueError, match=r"the checkpoint's guidance has pairs \[\(1, 1\), \(2"):
+        fewer.load_task_state(one.get_task_state())
+
+
+def test_guidance_goes_on_where_lambda_is_zero():
+    ours = task(guidance=2.5, stop_epoch=1)
+    ours.set_epoch(1)
+    result = ours(*batch())
+    torch.testing.assert_close(result["loss"], result["task_loss"] + result["guidance_loss"])
+    result["loss"].backward()
+    linked = ours.get_trainable_module()
+    assert result["guidance_loss"] > 0 and linked.guidance.regressors[0].weight.grad.any()
+    assert not any(parameter.grad.any() for parameter in linked.links.parameters())
