@@ -69,5 +69,6 @@ def export_student(
     plain, notes = plain_config(cfg)
     meta = {k: v for k, v in saved.get("meta", {}).items() if k in ("dataset_meta", "epoch")}
     Path(out).parent.mkdir(parents=True, exist_ok=True)
-    exported = FORMATS[format].write(Student(model, plain, images, meta), Path(out))
+    write, _ = FORMATS[format]
+    exported = write(Student(model, plain, images, meta), Path(out))
     return exported._replace(notes=notes + exported.notes)

@@ -24,8 +24,6 @@ OWN_KEYS = ("teacher", "images_rgb", "images_mean", "images_std", *HEADS)
 # Where weights come from before training. The exported weights replace them, and need no download.
 _STARTS = ("init_cfg", "pretrained", "checkpoint_path")
 _TRAINING = ("train_cfg", "batch_augments")  # Mixup and the like
-# Ours, and what it equals if the data have no boxes.
-_PLAIN = {"ResizeEdgeWithBoxes": "ResizeEdge"}
 
 
 def student_of(config: Config, state_dict: dict[str, Tensor], name: str) -> ImageClassifier:
@@ -81,14 +79,12 @@ def plain_config(config: Config) -> tuple[Config, list[str]]:
         The config, and a note for each transform that is left out.
     """
     data, notes = plain_test_data(config)
-    plain: dict[str, Any] = dict(
-        default_scope=config.get("default_scope", "mmpretrain"), model=plain_model(config)
-    )
+    scope = config.get("default_scope", "mmpretrain")
+    plain: dict[str, Any] = dict(default_scope=scope, model=plain_model(config), **data)
     if config.get("data_preprocessor"):
         plain["data_preprocessor"] = _without(with_names(config.data_preprocessor), _TRAINING)
-    plain.update(data)
-    given = (config.get("custom_imports") or {}).get("imports") or []
-    imports = [given] if isinstance(given, str) else given
+    imports = (config.get("custom_imports") or {}).get("imports") or []
+    imports = [imports] if isinstance(imports, str) else imports
     imports = [name for name in imports if name.split(".")[0] != "aal_plugin"]
     if imports:
         plain["custom_imports"] = dict(imports=imports, allow_failed_imports=False)
@@ -108,26 +104,23 @@ def plain_test_data(config: Config) -> tuple[dict[str, Any], list[str]]:
     if not config.get(f"{source}_dataloader"):
         return {}, []
     loader = with_names(config[f"{source}_dataloader"])
-    (_, inner), *_ = data_sets("", loader["dataset"])
-    notes = [
-        f"only aal_plugin provides the transform {type_name(step)}, so the exported test pipeline "
-        "does not have it; apply it to the images yourself"
-        for step in inner.get("pipeline", [])
-        if _is_own(step)
-    ]
-    pipeline = [
-        dict(step, type=_PLAIN.get(type_name(step), step["type"]))
-        for step in inner.get("pipeline", [])
-        if not _is_own(step)
-    ]
     if any(type_name(part) in ours() for _, part in parts_of(loader)):
-        plain = dict(loader, dataset=dict(type="CustomDataset", pipeline=pipeline))
-        return dict(test_dataloader=plain), notes
+        (_, inner), *_ = data_sets("", loader["dataset"])
+        steps = inner.get("pipeline", [])
+        notes = [
+            f"only aal_plugin provides the transform {type_name(step)}, so the exported test "
+            "pipeline does not have it; apply it to the images yourself"
+            for step in steps
+            if type_name(step) in ours()
+        ]
+        pipeline = [step for step in steps if type_name(step) not in ours()]
+        loader["dataset"] = dict(type="CustomDataset", pipeline=pipeline)
+        return dict(test_dataloader=loader), notes
     evaluator = with_names(config.get(f"{source}_evaluator") or [])
     metrics = [evaluator] if isinstance(evaluator, dict) else list(evaluator)
     metrics = [metric for metric in metrics if type_name(metric) not in ours()]
     keys = dict(test_evaluator=metrics, test_cfg={}) if metrics else {}
-    return dict(test_dataloader=loader, **keys), notes
+    return dict(test_dataloader=loader, **keys), []
 
 
 def import_own_parts(config: Config) -> list[str]:
@@ -142,10 +135,6 @@ def import_own_parts(config: Config) -> list[str]:
     imports = (config.get("custom_imports") or {}).get("imports") or []
     config.custom_imports = dict(imports=[*imports, "aal_plugin.mm"], allow_failed_imports=False)
     return [f"only aal_plugin provides {', '.join(own)}, so the exported config needs aal_plugin"]
-
-
-def _is_own(part: Any) -> bool:
-    return type_name(part) in ours() and type_name(part) not in _PLAIN
 
 
 def _with_base(config: Config) -> dict[str, Any]:
