@@ -78,8 +78,7 @@ class AttentionLinkTask(ClassificationTask):
         check_number("loss_weight", loss_weight, "a finite number, 0 or more", low=0)
         self._schedule = (gammas, milestones, stop_epoch, start_epoch, warmup_epochs)
         check_schedule(*self._schedule)
-        self.loss_weight = float(loss_weight)
-        self.distill = distill
+        self.loss_weight, self.distill = float(loss_weight), distill
         self.kept: KeptTeacher | None = None
         if distill is not None:  # timm before 1.0.30 knows one label alone
             distill.check(model, teacher, getattr(self, "multi_label", False))
@@ -119,8 +118,7 @@ class AttentionLinkTask(ClassificationTask):
             image_size: (C, H, W) of the student's images.
 
         Raises:
-            ValueError: distillation needs the teacher's logits; the folder holds other maps.
-            OSError: the disk has too little room, or the folder is read-only.
+            ValueError, OSError: distillation needs the teacher's logits; see `KeptMaps`.
         """
         if self.distill is not None:
             raise ValueError(
@@ -145,11 +143,7 @@ class AttentionLinkTask(ClassificationTask):
         self._steps: list[Tensor] = []  # the losses of each training step, (names,)
 
     def epoch_metrics(self) -> dict[str, float]:
-        """λ, and means over this rank's training steps in the epoch so far.
-
-        The means are L_att (NaN while λ is 0), the task loss, the weighted loss of guidance and the
-        distillation loss before its weight.
-        """
+        """λ, and this rank's means of L_att (NaN while λ is 0) and of the parts of the loss."""
         if not self._steps:
             return dict(link_weight=self.link_weight)
         losses = dict(zip(self._names, torch.stack(self._steps).mean(dim=0).tolist()))
@@ -214,13 +208,12 @@ class AttentionLinkTask(ClassificationTask):
 
     def compile(self, backend: str = "inductor", mode: Any = None, **options: Any) -> nn.Module:
         """Compile student with links, student alone, and teacher; before DDP, after EMA."""
-
-        def compiled(module: nn.Module) -> Any:
-            return torch.compile(module, backend=backend, mode=mode, **options)
-
-        self.eval_model = compiled(self.trainable_module.student)
-        self.trainable_module = compiled(self.trainable_module)
-        self._teacher = Unregistered(compiled(self.teacher))
+        modules = self.trainable_module.student, self.trainable_module, self.teacher
+        parts: Any = [
+            torch.compile(each, backend=backend, mode=mode, **options) for each in modules
+        ]
+        self.eval_model, self.trainable_module, teacher = parts
+        self._teacher = Unregistered(teacher)
         return self.eval_model
 
     def prepare_distributed(self, device_ids: list | None = None, **options: Any) -> Any:

@@ -74,7 +74,7 @@ class TimmLinkedStudent(LinkedStudent):
         """Load a `task_state`; warns of a part that it lacks.
 
         Raises:
-            ValueError: a part is of another kind, or joins other blocks, heads, levels or channels.
+            ValueError: a part is of another kind, or has other blocks, heads, levels or channels.
         """
         for name, own in self.task_state().items():
             if name not in state:
@@ -82,19 +82,19 @@ class TimmLinkedStudent(LinkedStudent):
                     f"the checkpoint holds no {name} (task_state); new ones are trained"
                 )
                 continue
-            mine, theirs = _layout(name, own), _layout(name, state[name])
-            verb = "have" if name == "links" else "has"
-            for key in mine:
-                if theirs[key] != mine[key]:
-                    raise ValueError(
-                        f"the checkpoint's {name} {verb} {key} {theirs[key]}, this run's {verb} "
-                        f"{mine[key]}; choose the {name}, teacher and student that the checkpoint "
-                        "was trained with"
-                    )
-            weights = state[name]["state_dict"]
-            prefix = "links." if name == "links" else ""
-            weights = {key.removeprefix(prefix): value for key, value in weights.items()}
-            self.parts[name].load_state_dict(weights, strict=strict)
+            try:
+                theirs = dict(state[name])
+                weights = theirs.pop("state_dict").items()
+                del own["state_dict"]
+                if theirs != own:
+                    raise ValueError(f"they have {theirs}, this run's have {own}")
+                weights = {key.removeprefix("links."): value for key, value in weights}
+                self.parts[name].load_state_dict(weights, strict=strict)
+            except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+                raise ValueError(
+                    f"the checkpoint's {name} cannot be loaded: {' '.join(str(error).split())}; "
+                    f"choose the {name}, teacher and student that the checkpoint was trained with"
+                ) from error
 
     def __getattr__(self, name: str) -> Any:
         """A public attribute that this module does not have is the student's."""
@@ -104,20 +104,6 @@ class TimmLinkedStudent(LinkedStudent):
             if name.startswith("_") or "student" not in self.__dict__.get("_modules", ()):
                 raise
             return getattr(self.student, name)
-
-
-def _layout(name: str, state: Any) -> dict[str, list]:
-    """What a part joins: blocks, heads or (block, level) pairs, and the channels of its layers."""
-    keys = ("ranges", "heads") if name == "links" else ("pairs",)
-    try:
-        layout = {key: list(state[key]) for key in keys}
-        biases = [weight for weight in state["state_dict"].values() if weight.dim() == 1]
-    except (AttributeError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"the checkpoint's task_state[{name!r}] was not written by AttentionLinkTask: it needs "
-            f"state_dict, {' and '.join(keys)}; was the file changed?"
-        ) from error
-    return dict(layout, channels=[len(bias) for bias in biases])
 
 
 def one_per_channel(values: Sequence[float], model: nn.Module) -> Sequence[float]:

@@ -193,9 +193,7 @@ def test_links_that_are_no_links_are_refused_by_the_reader_and_by_the_task(tmp_p
         read_links(path)
     if wrong:
         wrong = dict(links, **wrong)
-    with pytest.raises(
-        ValueError, match="not written by AttentionLinkTask|have ranges|Tensor|chan"
-    ):
+    with pytest.raises(ValueError, match="the checkpoint's links cannot be loaded: "):
         one.load_task_state(dict(links=wrong))
 
 

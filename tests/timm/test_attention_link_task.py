@@ -1,5 +1,6 @@
 import copy
 import math
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -13,42 +14,6 @@ from aal_plugin.core.student.recorder import Recorder
 from aal_plugin.timm import AttentionLinkTask
 
 from .small import CLASSES, PIT, SIZE, SMALL, SWIN, batch, gradients, student, task
-
-
-def steps(one, count=3, seed=7):
-    """SGD steps on batches of noise, clipped: the losses; every norm and gradient, the weights."""
-    optimizer = create_optimizer_v2(one.get_trainable_module(), "sgd", lr=1e-2, momentum=0.9)
-    torch.manual_seed(seed)  # the student's dropout
-    losses, seen = [], []
-    for step in range(count):
-        optimizer.zero_grad()
-        loss = one(*batch(seed=step))["loss"]
-        loss.backward()
-        grads = {
-            name: parameter.grad.clone()
-            for name, parameter in one.get_eval_model().named_parameters()
-        }
-        norm = nn.utils.clip_grad_norm_(one.get_clip_parameters(), 1.0)
-        optimizer.step()
-        losses.append(loss.detach())
-        seen.append(dict(norm=norm, grads=grads))
-    return losses, (seen, one.get_eval_model().state_dict())
-
-
-def test_zero_weight_trains_as_classification_task():
-    """With the same random numbers, equal to rounding.
-
-    Not to the bit: the links' gradients are zeros, but they take part in the clipping norm, and
-    a longer sum is rounded in another order.
-    """
-    noisy = dict(proj_drop_rate=0.2, drop_path_rate=0.2)
-    plain = ClassificationTask(student(**noisy), nn.CrossEntropyLoss(), verbose=False)
-    ours = task(student(**noisy), loss_weight=0.0)
-    # SGD, whose step is in proportion to the gradient: AdamW's first steps enlarge the rounding
-    # of gradients that are nearly zero.
-    (losses, trained), (expected_losses, expected) = steps(ours), steps(plain)
-    torch.testing.assert_close(losses, expected_losses, rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(trained, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_zero_weight_runs_neither_teacher_nor_recorder():
@@ -85,17 +50,6 @@ def test_loss_is_task_loss_plus_lambda_times_the_distance_of_equation_5():
     torch.testing.assert_close(result["task_loss"], task_loss)
     torch.testing.assert_close(result["link_loss"], 50 * distance / channels)
     torch.testing.assert_close(result["loss"], result["task_loss"] + result["link_loss"])
-
-
-def test_gradients_reach_student_and_links_and_never_the_teacher():
-    ours = task()
-    ours(*batch())["link_loss"].backward()
-    grads = gradients(ours.get_trainable_module())
-    assert any(name.startswith("student.blocks.2.attn.qkv") for name in grads)
-    assert {name for name in grads if name.startswith("link_loss.")} == {
-        f"link_loss.links.{level}.{kind}" for level in range(4) for kind in ("weight", "bias")
-    }
-    assert all(p.grad is None for p in ours.teacher.parameters())
 
 
 def test_lambda_follows_the_epoch_told():
@@ -169,27 +123,6 @@ def test_teacher_is_in_no_state_and_stays_in_eval():
     assert not teachers & {tensor.data_ptr() for tensor in held}
 
 
-def test_images_are_renormalised_for_the_teacher():
-    """Seen by the teacher: the pixels, normalised as it was trained."""
-    model = student()
-    model.pretrained_cfg = dict(model.pretrained_cfg, mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7))
-    ours = task(model)
-    seen = []
-    ours.teacher.model.conv1.register_forward_pre_hook(
-        lambda module, inputs: seen.append(inputs[0])
-    )
-
-    def channels(values):
-        return torch.tensor(values).view(1, 3, 1, 1)
-
-    noise, target = batch()
-    pixels = noise.sigmoid()
-    ours((pixels - channels((0.1, 0.2, 0.3))) / channels((0.5, 0.6, 0.7)), target)
-    own = ours.teacher.model.pretrained_cfg
-    expected = (pixels - channels(own["mean"])) / channels(own["std"])
-    torch.testing.assert_close(seen[0], expected, rtol=1e-4, atol=1e-5)
-
-
 class RepeatingTeacher(nn.Module):
     """Stands for a teacher of three channels: two levels, and what it was told of the images."""
 
@@ -208,7 +141,7 @@ class RepeatingTeacher(nn.Module):
         return list(self.conv(pixels[:, :1].expand(-1, 3, -1, -1)).split((2, 3), dim=1)), None
 
 
-@pytest.mark.parametrize("channels", [1, 4])
+@pytest.mark.parametrize("channels", [1, 3, 4])
 def test_images_of_other_channels_have_one_mean_each_as_in_timms_loader(channels):
     """Timm's configs always have three values; its loader normalises with their average."""
     model = student(in_chans=channels)
@@ -347,37 +280,22 @@ def test_compiled_step_equals_the_eager_one_and_a_new_lambda_compiles_nothing():
     torch.testing.assert_close(eval_model(batch()[0]), eager.get_eval_model()(batch()[0]))
 
 
-def test_accumulated_steps_may_divide_the_loss_in_place():
-    """As train.py does it: `_loss /= steps` before the backward pass."""
-    whole, divided = task(), task()
-    whole(*batch())["loss"].backward()
-    loss = divided(*batch())["loss"]
-    loss /= 2
-    loss.backward()
-    expected = {k: v / 2 for k, v in gradients(whole.get_trainable_module()).items()}
-    torch.testing.assert_close(gradients(divided.get_trainable_module()), expected)
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_autocast_keeps_the_distance_in_float32(dtype):
-    ours = task()
-    expected = ours(*batch())["link_loss"]
-    with torch.autocast("cpu", dtype=dtype):
-        result = ours(*batch())
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, None])
+def test_half_precision_keeps_the_distance_in_float32(dtype):
+    """Under autocast, and of a student that is in bfloat16 itself."""
+    ours, (images, target) = task(), batch()
+    expected = ours(images, target)["link_loss"]
+    if dtype is None:
+        ours = task(student().bfloat16(), dtype=torch.bfloat16)
+        images = images.bfloat16()
+    with nullcontext() if dtype is None else torch.autocast("cpu", dtype=dtype):
+        result = ours(images, target)
+    links = ours.get_trainable_module().links
+    assert {parameter.dtype for parameter in links.parameters()} == {torch.float32}
     assert result["link_loss"].dtype == torch.float32
-    torch.testing.assert_close(result["link_loss"], expected, rtol=2e-2, atol=0)
+    torch.testing.assert_close(result["link_loss"], expected, rtol=3e-2, atol=0)
     result["loss"].backward()
     assert all(g.isfinite().all() for g in gradients(ours.get_trainable_module()).values())
-
-
-def test_student_in_bfloat16_keeps_its_links_in_float32():
-    ours = task(student().bfloat16(), dtype=torch.bfloat16)
-    images, target = batch()
-    result = ours(images.bfloat16(), target)
-    result["loss"].backward()
-    linked = ours.get_trainable_module()
-    assert {p.dtype for p in linked.links.parameters()} == {torch.float32}
-    assert result["link_loss"].dtype == torch.float32 and result["link_loss"].isfinite()
 
 
 @pytest.mark.parametrize(

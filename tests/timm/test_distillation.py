@@ -84,12 +84,6 @@ def test_distilled_student_without_token_distillation_averages_its_heads():
     assert task(model)(*batch())["output"].shape == (4, CLASSES)
 
 
-def test_other_classes_than_the_teachers_are_an_error_with_distillation_alone():
-    with pytest.raises(ValueError, match="the student has 3 classes and the teacher 5"):
-        task(student(num_classes=3), distill=Distillation("soft"))
-    task(student(num_classes=3))
-
-
 @pytest.mark.parametrize("name, shape", [("vit_tiny_patch16_224", None), ("pit_ti_224", PIT)])
 def test_a_student_without_the_token_is_an_error(name, shape):
     model = student(name, **({} if shape is None else dict(shape=shape)))

@@ -1,5 +1,4 @@
 import itertools
-import random
 
 import numpy as np
 import pytest
@@ -59,30 +58,6 @@ def test_smaller_fractions_are_subsets_of_larger_ones(tmp_path):
     assert len(chosen[-1]) == 33
 
 
-def test_it_chooses_when_it_is_built_unless_it_is_lazy(tmp_path):
-    dataset = subset(image_folder(tmp_path), 0.1)
-    assert len(dataset.indices) == 4  # as MMPretrain's wrappers; workers get the choice made
-    lazy = dict(type="ClassBalancedSubset", fraction=0.1, dataset=dataset.dataset, lazy_init=True)
-    lazy = DATASETS.build(lazy)
-    assert not hasattr(lazy, "indices") and len(lazy) == 4
-
-
-def test_order_of_listing_does_not_matter(tmp_path, monkeypatch):
-    root = image_folder(tmp_path)
-    chosen = names(subset(root, 0.3))
-    from mmpretrain.datasets.custom import CustomDataset
-
-    load = CustomDataset.load_data_list
-
-    def shuffled(self):
-        found = load(self)
-        random.Random(0).shuffle(found)
-        return found
-
-    monkeypatch.setattr(CustomDataset, "load_data_list", shuffled)
-    assert names(subset(root, 0.3)) == chosen
-
-
 def test_data_without_files_is_chosen_by_place():
     init_default_scope("mmpretrain")
     shapes = dict(type="ShapesDataset", split="train", num_images=40, size=24)
@@ -92,11 +67,10 @@ def test_data_without_files_is_chosen_by_place():
     assert np.bincount(one.get_gt_labels()).tolist() == [2] * 10
 
 
-@pytest.mark.parametrize("content", [b"", b"no image", "half"])
-def test_corrupt_image_is_named(tmp_path, content):
+def test_corrupt_image_is_named(tmp_path):
     root = image_folder(tmp_path)
     path = root / "class0" / "0003.jpg"
-    path.write_bytes(path.read_bytes()[:200] if content == "half" else content)
+    path.write_bytes(path.read_bytes()[:200])
     dataset = subset(root, 1.0, pipeline=[dict(type="LoadImageFromFile")])
     index = next(
         i for i in range(len(dataset)) if dataset.get_data_info(i)["img_path"] == str(path)
@@ -113,9 +87,8 @@ def test_fraction_out_of_range_is_named(fraction):
         DATASETS.build(dict(type="ClassBalancedSubset", fraction=fraction, dataset=dict()))
 
 
-@pytest.mark.parametrize("fraction", [0.5, 1.0])
-def test_the_images_are_listed_once(tmp_path, monkeypatch, fraction):
-    dataset = subset(image_folder(tmp_path), fraction)
+def test_the_images_are_listed_once(tmp_path, monkeypatch):
+    dataset = subset(image_folder(tmp_path), 0.5)
     monkeypatch.setattr(dataset.dataset, "full_init", lambda: pytest.fail("listed again"))
     assert len(dataset) and dataset.get_data_info(0) and dataset[0]
 
