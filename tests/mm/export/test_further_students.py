@@ -1,4 +1,4 @@
-"""Several tasks, LoRA, and the ways in which MMPretrain's page loads a config."""
+"""Several tasks, and the ways in which MMPretrain's page loads a config."""
 
 import json
 from contextlib import nullcontext
@@ -68,50 +68,6 @@ def test_onnx_runtime_gives_the_logits_of_each_task_for_any_batch(tmp_path):
     assert [path.name for path in tmp_path.glob("*.onnx*")] == ["student.onnx"]
 
 
-def with_lora(folder, init_cfg):
-    """An AAL model whose backbone is LoRA in a ViT, with other numbers in LoRA's part."""
-    base = dict(AAL["backbone"], init_cfg=init_cfg)
-    lora = dict(type="LoRAModel", module=base, rank=2, alpha=8, targets=[dict(type=".*qkv")])
-    transfer = dict(type="HintHead", pairs=[(1, 1)])
-    return saved(folder, backbone=lora, link_head=None, transfer_head=transfer)
-
-
-@pytest.mark.parametrize("format", ["mmpretrain", "timm", "safetensors"])
-def test_lora_is_merged_into_its_base(tmp_path, format, monkeypatch):
-    from tests.mm.export import students
-
-    build = students.build_any
-
-    def built(settings):
-        model = build(settings)
-        for name, weight in model.backbone.module.named_parameters():
-            if ".lora_up." in name:
-                torch.nn.init.normal_(weight)  # zeros at first, so that nothing would be added
-        return model
-
-    monkeypatch.setattr(students, "build_any", built)
-    ending = ".safetensors" if format == "safetensors" else ".pth"
-    start, out = tmp_path / "base.pth", tmp_path / f"student{ending}"
-    torch.save(dict(state_dict=build(AAL).backbone.state_dict()), start)
-    init_cfg = dict(type="Pretrained", checkpoint=str(start))
-    config, checkpoint, images, logits = with_lora(tmp_path, init_cfg)
-    assert not any(  # the checkpoint has no weight of the base
-        "cls_token" in key for key in torch.load(checkpoint, weights_only=True)["state_dict"]
-    )
-    exported = export_student(config, checkpoint, str(out), format=format)
-    start.unlink()  # what is exported needs it no more
-    model = loaded(exported)
-    with torch.no_grad():
-        torch.testing.assert_close(model.eval()(images), logits, rtol=1e-4, atol=1e-4)
-
-
-def test_lora_without_its_base_is_refused(tmp_path):
-    config, checkpoint, _, _ = with_lora(tmp_path, None)
-    with pytest.raises(ValueError, match="only what LoRA adds, .* set model.backbone.module.init"):
-        export_student(config, checkpoint, str(tmp_path / "s.pth"))
-    assert not (tmp_path / "s.pth").exists()
-
-
 @pytest.mark.parametrize(
     ("given", "pretrained"), [("path", False), ("Config", True), ("Config", None), ("path", "file")]
 )
@@ -132,3 +88,13 @@ def test_the_config_loads_in_each_documented_way(tmp_path, given, pretrained):
     if pretrained == "file":
         with torch.no_grad():
             torch.testing.assert_close(loaded.eval()(images), logits, rtol=0, atol=0)
+
+
+def test_lora_is_refused(tmp_path):
+    lora = dict(type="LoRAModel", module=AAL["backbone"], rank=2, targets=[dict(type=".*qkv")])
+    transfer = dict(type="HintHead", pairs=[(1, 1)])
+    config, checkpoint, _, _ = saved(
+        tmp_path, backbone=lora, link_head=None, transfer_head=transfer
+    )
+    with pytest.raises(ValueError, match="is a LoRAModel: its checkpoint has only what LoRA adds"):
+        export_student(config, checkpoint, str(tmp_path / "s.pth"))
