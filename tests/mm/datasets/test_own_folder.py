@@ -78,20 +78,12 @@ def test_a_run_and_its_test_need_the_root_alone(folder, tmp_path):
     assert tested == validated
 
 
-@pytest.mark.parametrize("epochs", [30, 100, 300, 600])
-def test_lambda_and_warm_up_follow_the_epochs(folder, epochs):
+@pytest.mark.parametrize("epochs", [3, 100])
+def test_warm_up_follows_the_epochs_and_a_second_call_changes_nothing(folder, epochs):
     cfg = given(AAL, data_root=str(folder), epochs=epochs, batch_size=16)
     fill_in_own_folder(cfg)
     assert cfg.train_cfg.max_epochs == epochs
-    hooks = [*(cfg.get("custom_hooks") or []), *cfg.default_hooks.values()]
-    (decay,) = (hook for hook in hooks if hook.type == "LambdaDecayHook")
-    for epoch in range(0, epochs, epochs // 10):
-        ours = link_weight(epoch, 2000.0, decay.gammas, decay.milestones)
-        papers = 300 * epoch / epochs
-        paper = 2000 * 0.99 ** min(papers, 200) * 0.98 ** max(papers - 200, 0)
-        # The milestone is a whole epoch: 67 where it would be 66.7.
-        assert ours == pytest.approx(paper, rel=1e-6 if epochs % 3 == 0 else 0.02)
-    assert cfg.param_scheduler.warmup_epochs == 5
+    assert cfg.param_scheduler.warmup_epochs == (1 if epochs == 3 else 5)
     again = Config(cfg.to_dict())
     fill_in_own_folder(again)
     assert again.to_dict() == cfg.to_dict()
