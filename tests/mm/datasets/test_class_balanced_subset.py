@@ -18,6 +18,11 @@ def image_folder(root, per_class=(10, 20, 3)):
     return root
 
 
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    return image_folder(tmp_path_factory.mktemp("images"))
+
+
 def subset(root, fraction, seed=0, pipeline=()):
     init_default_scope("mmpretrain")
     folder = dict(type="CustomDataset", data_root=str(root), pipeline=list(pipeline))
@@ -31,16 +36,15 @@ def names(dataset):
     return {"/".join(path.split("/")[-2:]) for path in paths}
 
 
-def test_every_class_keeps_its_share_and_at_least_one_image(tmp_path):
-    dataset = subset(image_folder(tmp_path), 0.1)
+def test_every_class_keeps_its_share_and_at_least_one_image(images):
+    dataset = subset(images, 0.1)
     assert np.bincount(dataset.get_gt_labels()).tolist() == [1, 2, 1]
     assert len(dataset) == 4 and dataset.metainfo["classes"][1] == "class1"
     assert [dataset.get_cat_ids(i) for i in range(4)] == [[0], [1], [1], [2]]
 
 
-def test_the_choice_is_pinned_and_depends_on_the_seed_alone(tmp_path):
-    a = image_folder(tmp_path / "a")
-    chosen = names(subset(a, 0.1))
+def test_the_choice_is_pinned_and_depends_on_the_seed_alone(images, tmp_path):
+    chosen = names(subset(images, 0.1))
     assert chosen == {
         "class0/0004.jpg",
         "class1/0003.jpg",
@@ -48,12 +52,11 @@ def test_the_choice_is_pinned_and_depends_on_the_seed_alone(tmp_path):
         "class2/0002.jpg",
     }
     assert chosen == names(subset(image_folder(tmp_path / "elsewhere" / "b"), 0.1))
-    assert chosen != names(subset(a, 0.1, seed=1))
+    assert chosen != names(subset(images, 0.1, seed=1))
 
 
-def test_smaller_fractions_are_subsets_of_larger_ones(tmp_path):
-    root = image_folder(tmp_path)
-    chosen = [names(subset(root, f)) for f in (0.05, 0.1, 0.3, 0.5, 1.0)]
+def test_smaller_fractions_are_subsets_of_larger_ones(images):
+    chosen = [names(subset(images, f)) for f in (0.05, 0.1, 0.3, 0.5, 1.0)]
     assert all(small <= large for small, large in itertools.pairwise(chosen))
     assert len(chosen[-1]) == 33
 
@@ -87,14 +90,15 @@ def test_fraction_out_of_range_is_named(fraction):
         DATASETS.build(dict(type="ClassBalancedSubset", fraction=fraction, dataset=dict()))
 
 
-def test_the_images_are_listed_once(tmp_path, monkeypatch):
-    dataset = subset(image_folder(tmp_path), 0.5)
+def test_the_images_are_listed_once(images, monkeypatch):
+    dataset = subset(images, 0.5)
     monkeypatch.setattr(dataset.dataset, "full_init", lambda: pytest.fail("listed again"))
     assert len(dataset) and dataset.get_data_info(0) and dataset[0]
 
 
-@pytest.mark.parametrize("fraction", [0.5, 1.0])
-@pytest.mark.parametrize("outside", ["../other/class0/0000.jpg", "{}/images_of_others/a.jpg"])
+@pytest.mark.parametrize(
+    ("fraction", "outside"), [(0.5, "../other/class0/0000.jpg"), (1.0, "{}/images_of_others/a.jpg")]
+)
 def test_an_annotation_file_does_not_reach_out_of_its_folder(tmp_path, fraction, outside):
     root = image_folder(tmp_path / "images")
     inside = sorted(str(path.relative_to(root)) for path in root.rglob("*.jpg"))
