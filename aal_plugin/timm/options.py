@@ -15,10 +15,10 @@ from typing import Any
 from aal_plugin.core.layer_names import near_names
 from aal_plugin.process import STATUS
 
-# The metavar and the help of each option; without a metavar it is a flag, "..." are several values.
-# Settings have the names of their errors: `teacher.` of TimmTeacher, `distill.` of Distillation,
-# the others of AttentionLinkTask. Each option is named after its setting, see OPTIONS.
-SETTINGS = {
+# The metavar, help and default of each option; without a metavar it is a flag, "..." are several
+# values. Settings have the names of their errors: `teacher.` of TimmTeacher, `distill.` of
+# Distillation, the others of AttentionLinkTask. Options are named after them, see OPTIONS.
+SETTINGS: dict[str, tuple] = {
     "teacher.model_name": ("NAME", "timm CNN to learn from, such as efficientnet_b3"),
     "teacher.pretrained": ("", "load timm's weights of that name"),
     "teacher.checkpoint": ("FILE", "load the teacher's weights from a file"),
@@ -31,8 +31,9 @@ SETTINGS = {
         "LINKS",
         "full (default), alpha (for small data sets), beta, one first-last pair of blocks for each "
         "teacher level, such as 1-3,1-5,3-6, or none",
+        "full",
     ),
-    "loss_weight": ("W", "λ at epoch 0 (default: 2000)"),
+    "loss_weight": ("W", "λ at epoch 0 (default: 2000)", 2000.0),
     "gammas": (
         "G ...",
         "λ is multiplied by this every epoch; one value for each stretch between milestones "
@@ -44,8 +45,8 @@ SETTINGS = {
         "instead of gammas: λ ends at this share of its start, along the paper's course "
         "stretched over --epochs (the paper's own share is 0.0178)",
     ),
-    "start_epoch": ("EPOCH", "λ is 0 before this epoch"),
-    "warmup_epochs": ("N", "λ rises over N epochs from the start epoch on (default: 0)"),
+    "start_epoch": ("EPOCH", "λ is 0 before this epoch", 0),
+    "warmup_epochs": ("N", "λ rises over N epochs from the start epoch on (default: 0)", 0),
     "stop_epoch": ("EPOCH", "λ is 0 from this epoch on"),
     "map_size": ("P", "side of the grid on which maps are compared (default: the patch grid)"),
     "antialias": ("", "smooth teacher maps before they are made smaller"),
@@ -59,13 +60,10 @@ SETTINGS = {
     "guidance.levels": ("N ...", "the teacher's level for each of them, from 1"),
     "kept_maps": ("DIR", "compute the teacher's maps of each view once, keep and read them here"),
     "views": ("K", "show K fixed views of each image in turn (default: 16 with kept maps)"),
-    "views_seed": ("N", "another seed gives other views (default: 0)"),
+    "views_seed": ("N", "another seed gives other views (default: 0)", 0),
     "distill.kind": ("KIND", "soft or hard: also learn the teacher's logits"),
     "distill.token": ("", "the distillation token learns them, as in DeiT"),
-    "distill.loss_weight": (
-        "W",
-        "its weight; the task loss gets 1 - W (0.1 for soft, 0.5 for hard)",
-    ),
+    "distill.loss_weight": ("W", "weight of this loss, 1 - W is the label's (soft 0.1, hard 0.5)"),
     "distill.temperature": ("T", "τ of soft (default: 3)"),
     "distill.reduction": (
         "R",
@@ -74,13 +72,6 @@ SETTINGS = {
     ),
 }
 _TYPES = dict.fromkeys(("N", "P", "K", "EPOCH"), int) | dict.fromkeys(("W", "G", "S", "T"), float)
-_DEFAULTS = {
-    "link_head.links": "full",
-    "loss_weight": 2000.0,
-    "start_epoch": 0,
-    "warmup_epochs": 0,
-    "views_seed": 0,
-}
 _SHORTER = {
     "teacher.model_name": "--aal-teacher",
     "teacher.allow_random_weights": "--aal-random-teacher",
@@ -100,13 +91,13 @@ _IN_ERRORS = re.compile(
 def add_options(parser: ArgumentParser) -> None:
     """Add AAL's options in a group of their own."""
     group = parser.add_argument_group("AAL", "attention links from the ViT to a frozen CNN")
-    for key, (metavar, words) in SETTINGS.items():
+    for key, (metavar, words, *default) in SETTINGS.items():
         metavar, several, _ = metavar.partition(" ...")
         if not metavar:
             group.add_argument(OPTIONS[key], action="store_true", help=words)
             continue
         settings: dict[str, Any] = dict(nargs="+") if several else {}
-        settings.update(type=_TYPES.get(metavar, str), default=_DEFAULTS.get(key))
+        settings.update(type=_TYPES.get(metavar, str), default=default[0] if default else None)
         group.add_argument(OPTIONS[key], metavar=metavar, help=words, **settings)
 
 
