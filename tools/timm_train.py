@@ -20,12 +20,9 @@ def main() -> None:
     sys.path.insert(0, str(Path(sys.argv[0]).resolve().parent))
 
     from aal_plugin.process import leaving_in_order, plain_errors
-    from aal_plugin.timm.launch import check_script, load_script, put_task_in
-    from aal_plugin.timm.options import errors_in_options
+    from aal_plugin.timm.launch import load_script, put_task_in
 
     with leaving_in_order(), plain_errors():
-        with errors_in_options():
-            check_script(sys.argv[0])
         script = load_script(sys.argv[0])
         put_task_in(script)
         script.main()

@@ -17,12 +17,9 @@ from mmpretrain.registry import MODELS
 from aal_plugin.core import TimmTeacher
 
 from .datasets.class_balanced_subset import ClassBalancedSubset
-from .datasets.crop_to_box import CropToBox
-from .datasets.cub_with_boxes import CUBWithBoxes
+from .datasets.cub_with_boxes import CropToBox, CUBWithBoxes
 from .datasets.digits_dataset import DigitsDataset
-from .datasets.padded_random_crop import PaddedRandomCrop
 from .datasets.repeated_views import RepeatedViews
-from .datasets.resize_edge_with_boxes import ResizeEdgeWithBoxes
 from .datasets.shapes_dataset import ShapesDataset
 from .evaluation.localization_accuracy import LocalizationAccuracy
 from .hooks.attention_in_prediction import AttentionInPrediction
@@ -79,10 +76,8 @@ __all__ = [
     "MimeticViT",
     "ModuleTeacher",
     "NetworkInNetwork",
-    "PaddedRandomCrop",
     "RepeatedViews",
     "ResetMomentumHook",
-    "ResizeEdgeWithBoxes",
     "ResumableEpochLoop",
     "ResumableIterLoop",
     "SafeCheckpointHook",

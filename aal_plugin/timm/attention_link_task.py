@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
+from timm.task import ClassificationTask
 from timm.utils import unwrap_model
 from torch import Tensor, nn
 
-from aal_plugin.core import (
-    FrozenTeacher,
-    KeptTeacher,
-    Unregistered,
-    check_schedule,
-    link_weight,
-)
+from aal_plugin.core import FrozenTeacher, KeptTeacher, Unregistered, check_schedule, link_weight
 from aal_plugin.core.guidance import GuidanceSetting
 from aal_plugin.core.kept_views import kept_teacher
 from aal_plugin.core.losses.links import Links
@@ -23,16 +20,13 @@ from aal_plugin.core.losses.schedule import Gammas
 from aal_plugin.core.settings import check_number
 from aal_plugin.core.student.by_name import AttentionLayers
 
-from .channel_means import one_per_channel
 from .distillation import Distillation
-from .epoch_losses import EpochLosses
-from .linked_student import TimmLinkedStudent
-from .linked_task import LinkedTask
+from .linked_student import TimmLinkedStudent, one_per_channel
 
 _logger = logging.getLogger(__name__)
 
 
-class AttentionLinkTask(LinkedTask):
+class AttentionLinkTask(ClassificationTask):
     """Trains a ViT with attention links to a frozen CNN (AAL, Eq. 6) in timm's trainer.
 
     The trainable module is a `TimmLinkedStudent`; the teacher is in no state dict, no optimizer and
@@ -55,6 +49,8 @@ class AttentionLinkTask(LinkedTask):
     Raises:
         ValueError: a setting is out of range; student and teacher do not fit together.
     """
+
+    trainable_module: Any
 
     def __init__(
         self,
@@ -80,14 +76,12 @@ class AttentionLinkTask(LinkedTask):
     ) -> None:
         super().__init__(model, criterion, **task_kwargs)
         check_number("loss_weight", loss_weight, "a finite number, 0 or more", low=0)
-        check_schedule(gammas, milestones, stop_epoch, start_epoch, warmup_epochs)
-        self.loss_weight = float(loss_weight)
         self._schedule = (gammas, milestones, stop_epoch, start_epoch, warmup_epochs)
-        self.distill = distill
+        check_schedule(*self._schedule)
+        self.loss_weight, self.distill = float(loss_weight), distill
         self.kept: KeptTeacher | None = None
-        self._many_labels = getattr(self, "multi_label", False)  # timm before 1.0.30 has one label
-        if distill is not None:
-            distill.check(model, teacher, self._many_labels)
+        if distill is not None:  # timm before 1.0.30 knows one label alone
+            distill.check(model, teacher, getattr(self, "multi_label", False))
         if callable(select := getattr(model, "set_distilled_training", None)):
             select(distill is not None and distill.token)
 
@@ -101,20 +95,18 @@ class AttentionLinkTask(LinkedTask):
         data = getattr(model, "pretrained_cfg", {})
         mean, std = mean or data.get("mean"), std or data.get("std")
         if mean is not None and std is not None:
-            mean, std = one_per_channel(mean, model), one_per_channel(std, model)
-            pixels = [255 * v for v in mean], [255 * v for v in std]
-            teacher.match_input(*pixels, rgb=True, advice="check --mean and --std")
+            mean, std = ([255 * v for v in one_per_channel(each, model)] for each in (mean, std))
+            teacher.match_input(mean, std, rgb=True, advice="check --mean and --std")
         self._teacher = Unregistered(teacher.to(device=weights.device, dtype=weights.dtype))
         self._linked = linked.link_loss is not None
         self._guided = linked.guidance is not None and linked.guidance.weight > 0
         self.trainable_module = linked
         self.set_epoch(0)
-        if self.verbose:
-            count = sum(parameter.numel() for parameter in linked.added_parameters())
-            _logger.info(
-                f"{type(self).__name__}: {count:,} parameters of {' and '.join(linked.parts)} to "
-                f"{sum(teacher.channels)} teacher channels, λ={self.link_weight:g}"
-            )
+
+    @property
+    def teacher(self) -> FrozenTeacher:
+        """The frozen teacher."""
+        return self._teacher.module
 
     def keep_maps(
         self, folder: str, views: int, shown: Mapping[str, Any], image_size: tuple[int, int, int]
@@ -126,8 +118,7 @@ class AttentionLinkTask(LinkedTask):
             image_size: (C, H, W) of the student's images.
 
         Raises:
-            ValueError: distillation needs the teacher's logits; the folder holds other maps.
-            OSError: the disk has too little room, or the folder is read-only.
+            ValueError, OSError: distillation needs the teacher's logits; see `KeptMaps`.
         """
         if self.distill is not None:
             raise ValueError(
@@ -148,42 +139,42 @@ class AttentionLinkTask(LinkedTask):
         # and no step waits for the device to test whether λ is 0.
         scheduled = link_weight(epoch, self.loss_weight, *self._schedule)
         self.link_weight = scheduled if self._linked else 0.0
-        self._losses = EpochLosses()
+        self._names: list[str] = []
+        self._steps: list[Tensor] = []  # the losses of each training step, (names,)
 
     def epoch_metrics(self) -> dict[str, float]:
-        """λ, and means over this rank's training steps in the epoch so far (NaN without any).
-
-        The means are L_att, the task loss, the weighted loss of guidance and the distillation loss
-        before its weight.
-        """
-        names = ["link_distance", "task_loss"]
-        names += ["guidance_loss"] * self._guided + ["distill_loss"] * (self.distill is not None)
-        return dict(
-            link_weight=self.link_weight, **{name: self._losses.mean(name) for name in names}
-        )
+        """λ, and this rank's means of L_att (NaN while λ is 0) and of the parts of the loss."""
+        if not self._steps:
+            return dict(link_weight=self.link_weight)
+        losses = dict(zip(self._names, torch.stack(self._steps).mean(dim=0).tolist()))
+        del losses["loss"]
+        link_loss = losses.pop("link_loss")
+        distance = link_loss / self.link_weight if self.link_weight else math.nan
+        return dict(link_weight=self.link_weight, link_distance=distance, **losses)
 
     def check_finite(self) -> None:
         """Raise FloatingPointError where a loss of the epoch so far was NaN or infinite."""
-        self._losses.check(self.link_weight)
+        steps = torch.stack(self._steps) if self._steps else torch.zeros(0, 0)
+        bad = ~steps.isfinite().all(dim=1)
+        if bad.any():
+            first = int(bad.nonzero()[0])
+            losses = zip(self._names, steps[first].tolist())
+            told = ", ".join(f"{name} is {value}" for name, value in losses)
+            raise FloatingPointError(
+                f"step {first + 1} of the epoch: {told}, link_weight={self.link_weight:g}. "
+                "Training ends here, before a checkpoint is made of it; lower the learning rate or "
+                "the weight of that loss"
+            )
 
     def forward(
         self, input: Tensor, target: Tensor, views: Sequence[int] | None = None
     ) -> dict[str, Tensor]:
         """Images (B, 3, H, W) and targets → `loss`, `output` (logits) and the parts of the loss.
 
-        Targets are what the criterion takes: class indices (B,), or (B, K) of mixup or many labels.
-
-        `task_loss` is the criterion's, `link_loss` is λ · L_att; with guidance there is a weighted
-        `guidance_loss`, and with distillation `distill_loss`, before its weight.
-
-        Args:
-            views: after `keep_maps`, the number of each image's view.
+        Targets are what the criterion takes: class indices (B,), or (B, K) of mixup or many labels;
+        views, after `keep_maps`, are the numbers of the images' views. `task_loss` is the
+        criterion's, `link_loss` is λ · L_att, `guidance_loss` is weighted, `distill_loss` is not.
         """
-        if self._many_labels and not (target.dim() == 2 and target.is_floating_point()):
-            raise ValueError(
-                f"targets of shape {tuple(target.shape)} and type {target.dtype}; multi-label "
-                "training needs (batch, classes) of a floating type"
-            )
         active, distill = self.link_weight > 0, self.distill
         needed = active or self._guided
         activations: Any = None
@@ -200,19 +191,61 @@ class AttentionLinkTask(LinkedTask):
         except BaseException:  # out here, for the module may be compiled
             unwrap_model(self.trainable_module).discard()
             raise
-        link_loss = self.link_weight * distance
         logits, distilled = (output, output) if distill is None else distill.split(output)
-        task_loss = self.criterion(logits, target)
-        result = dict(output=logits, task_loss=task_loss, link_loss=link_loss)
-        loss = task_loss
+        loss = task_loss = self.criterion(logits, target)
+        result = dict(output=logits, task_loss=task_loss, link_loss=self.link_weight * distance)
         if distill is not None:
             loss, result["distill_loss"] = distill(task_loss, distilled, teacher_logits)
-        result["loss"] = loss + link_loss
-        if guidance:
-            (result["guidance_loss"],) = guidance
-            result["loss"] = result["loss"] + result["guidance_loss"]
+        result.update(zip(["guidance_loss"], guidance))
+        result["loss"] = sum(guidance, loss + result["link_loss"])
         # Not self.training: timm's train.py sets the mode of the trainable module alone.
         if self.trainable_module.training:
-            losses = {name: result[name] for name in result if "loss" in name}
-            self._losses.add(losses, **(dict(link_distance=distance) if active else {}))
+            self._names = [name for name in result if "loss" in name]
+            # A new tensor: the next step of a CUDA graph overwrites the outputs of this one.
+            losses = [result[name].detach().float() for name in self._names]
+            self._steps.append(torch.stack(losses))
         return result
+
+    def compile(self, backend: str = "inductor", mode: Any = None, **options: Any) -> nn.Module:
+        """Compile student with links, student alone, and teacher; before DDP, after EMA."""
+        modules = self.trainable_module.student, self.trainable_module, self.teacher
+        parts: Any = [
+            torch.compile(each, backend=backend, mode=mode, **options) for each in modules
+        ]
+        self.eval_model, self.trainable_module, teacher = parts
+        self._teacher = Unregistered(teacher)
+        return self.eval_model
+
+    def prepare_distributed(self, device_ids: list | None = None, **options: Any) -> Any:
+        """Wrap student and links in DDP; the teacher is none of its concern."""
+        # DDP takes no device ids for modules on the CPU, and train.py hands it `device_ids=[cpu]`.
+        on_cpu = next(self.trainable_module.parameters()).device.type == "cpu"
+        return super().prepare_distributed(None if on_cpu else device_ids, **options)
+
+    def get_eval_model(self, module: Any = None, ema: bool = False) -> nn.Module | None:
+        """The plain student, or its EMA copy; None before `setup_ema`."""
+        resolved = super().get_eval_model(module=module, ema=ema)
+        linked = unwrap_model(resolved)
+        return linked.student if isinstance(linked, TimmLinkedStudent) else resolved
+
+    def get_clip_parameters(self, exclude_head: bool = False) -> list[nn.Parameter]:
+        """Student, links and guidance; `exclude_head` leaves the student's last two out."""
+        linked = unwrap_model(self.trainable_module)
+        student = list(linked.student.parameters())
+        return [*(student[:-2] if exclude_head else student), *linked.added_parameters()]
+
+    def get_task_state(self, module: Any = None, ema: bool = False) -> dict[str, Any]:
+        module = module or self.get_trainable_module(ema=ema)
+        return {} if module is None else unwrap_model(module).task_state()
+
+    def load_task_state(
+        self, state: Any, strict: bool = True, module: Any = None, ema: bool = False
+    ) -> None:
+        module = module or self.get_trainable_module(ema=ema)
+        unwrap_model(module).load_task_state(state or {}, strict)
+
+    def _apply(
+        self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any
+    ) -> AttentionLinkTask:
+        self._teacher.apply(fn)
+        return super()._apply(fn, *args, **kwargs)

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import yaml
 from PIL import Image
@@ -22,8 +21,8 @@ from aal_plugin.core.losses.links import map_grid
 from aal_plugin.core.losses.resize import resize_maps
 
 from .attention_link_task import AttentionLinkTask
-from .channel_means import one_per_channel
-from .from_options import build_teacher, task_settings
+from .launched_task import build_teacher, task_settings
+from .linked_student import one_per_channel
 
 
 class TimmAttentionReader:
@@ -57,29 +56,19 @@ class TimmAttentionReader:
         for key in ("mean", "std"):
             self.data[key] = one_per_channel(self.data[key], model)
         linked = getattr(args, "aal_teacher", None) and args.aal_links != "none"
-        self.task = self._task(saved) if linked else None
+        self.task: AttentionLinkTask | None = None
+        if linked:
+            settings = dict(task_settings(args), mean=self.data["mean"], std=self.data["std"])
+            self.task = AttentionLinkTask(model, build_teacher(args), verbose=False, **settings)
+            self.task.load_task_state(saved.get("task_state"))
         self.recorder: AttentionRecorder = (
             AttentionRecorder(model) if self.task is None else self.task.trainable_module.recorder
         )
 
-    def _task(self, saved: dict) -> AttentionLinkTask:
-        settings = dict(task_settings(self.args), mean=self.data["mean"], std=self.data["std"])
-        task = AttentionLinkTask(self.model, build_teacher(self.args), verbose=False, **settings)
-        task.load_task_state(saved.get("task_state"))
-        return task
-
     def dataset(self, count: int) -> Iterator[Shown]:
         """The first images of the run's validation set."""
         args = self.args
-        transform = create_transform(
-            self.data["input_size"],
-            is_training=False,
-            interpolation=self.data["interpolation"],
-            mean=self.data["mean"],
-            std=self.data["std"],
-            crop_pct=self.data["crop_pct"],
-            crop_mode=self.data["crop_mode"],
-        )
+        transform = create_transform(**self.data, is_training=False)
         dataset: Any = create_dataset(
             getattr(args, "dataset", None) or "",
             root=args.data_dir or getattr(args, "data", None),
@@ -120,13 +109,9 @@ class TimmAttentionReader:
         prediction = f"{names.get(best, f'class {best}')} ({float(scores[best]):.0%})"
         title = f"{name}: predicted {prediction}, label {names.get(label, f'class {label}')}"
         own = [block[0] for block in maps]
-        return Shown(
-            name, title, prediction, self._pixels(image), None, own, augmented, activations
-        )
-
-    def _pixels(self, image: Tensor) -> np.ndarray:
-        """A normalised image (C, H, W) as pixels (H, W, 3) uint8; grey, or the first channels."""
         mean, std = (torch.tensor(self.data[key]).view(-1, 1, 1) for key in ("mean", "std"))
         pixels = (255 * (image * std + mean)).round().clamp(0, 255).to(torch.uint8)
-        shown = pixels[:3] if len(pixels) >= 3 else pixels[:1].expand(3, -1, -1)
-        return shown.permute(1, 2, 0).contiguous().numpy()
+        # Grey, or the first channels.
+        pixels = pixels[:3] if len(pixels) >= 3 else pixels[:1].expand(3, -1, -1)
+        picture = pixels.permute(1, 2, 0).contiguous().numpy()
+        return Shown(name, title, prediction, picture, None, own, augmented, activations)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import functools
 import importlib.util
 import inspect
@@ -19,35 +18,33 @@ from aal_plugin.checkpoint_file import check_checkpoint
 from aal_plugin.data_only import data_only
 from aal_plugin.process import searched_in
 
-from .from_options import build_teacher, check_data, check_files, task_settings
-from .launched_task import LaunchedTask
+from .launched_task import LaunchedTask, build_teacher, task_settings
 from .options import add_options, check_names, errors_in_options, let_the_first_rank_tell
 from .repeated_views import check_views, with_views
 
+_PARTS = ("parser", "main", "train_one_epoch", "ClassificationTask")
 _TASKS = ("ClassificationTask", "MultiLabelClassificationTask")
+_RESUME = ("resume_task_checkpoint", "load_task_ema_checkpoint")
+_FILES = ("resume", "initial_checkpoint", "pretrained_path", "aal_teacher_checkpoint")
+# Options of train.py, and what to do instead.
+_NOT_WITH_AAL = dict(
+    kd_model_name="learn the teacher's logits with --aal-distill",
+    naflex_loader="drop it",
+    torchscript="drop it",
+)
 
 
-def check_script(path: str) -> None:
-    """Check that a train.py has the parts that AAL needs, without running it.
+def load_script(path: str) -> Any:
+    """Import a train.py as a module.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: parts are missing; the message lists them.
+        ValueError: it lacks parts that AAL needs; the message lists them.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(
             f"{path}: no such file{searched_in(path)}; give the path of timm's train.py"
         )
-    missing = missing_parts(Path(path).read_text(encoding="utf-8"))
-    if missing:
-        raise ValueError(
-            f"{path}: AAL cannot be added to this script, because it lacks "
-            f"{'; '.join(missing)}. The train.py of timm 1.0.27 and later has all of these"
-        )
-
-
-def load_script(path: str) -> Any:
-    """Import a train.py as a module."""
     name = Path(path).stem
     loader = SourceFileLoader(name, path)  # for a name without .py too
     spec = importlib.util.spec_from_file_location(name, path, loader=loader)
@@ -56,33 +53,13 @@ def load_script(path: str) -> Any:
     # Under its own name, by which a spawned worker looks up its classes.
     sys.modules.setdefault(name, script)
     loader.exec_module(script)
+    missing = [part for part in _PARTS if not hasattr(script, part)]
+    if missing:
+        raise ValueError(
+            f"{path}: AAL cannot be added to this script, because it lacks {', '.join(missing)}. "
+            "The train.py of timm 1.0.27 and later has all of these"
+        )
     return script
-
-
-def missing_parts(source: str) -> list[str]:
-    """The parts that AAL needs and the source of a script lacks, in words."""
-    body = ast.parse(source).body
-    imports = [node for node in body if isinstance(node, (ast.Import, ast.ImportFrom))]
-    assigned = [node for part in body if isinstance(part, ast.Assign) for node in part.targets]
-    names = {alias.asname or alias.name for node in imports for alias in node.names}
-    names |= {node.id for node in assigned if isinstance(node, ast.Name)}
-    functions = {
-        node.name: {arg.arg for arg in ast.walk(node.args) if isinstance(arg, ast.arg)}
-        for node in body
-        if isinstance(node, ast.FunctionDef)
-    }
-    expected = {
-        "a function main()": "main" in functions,
-        "an argparse.ArgumentParser named parser": "parser" in names,
-        "ClassificationTask, imported from timm.task": "ClassificationTask" in names,
-        "a function train_one_epoch with parameters epoch and task": {"epoch", "task"}
-        <= functions.get("train_one_epoch", set()),
-        # Before timm 1.0.27 the optimizer received the model, without the links.
-        "task.get_trainable_module(), whose parameters the optimizer gets": (
-            ".get_trainable_module(" in source
-        ),
-    }
-    return [part for part, found in expected.items() if not found]
 
 
 def put_task_in(script: Any) -> None:
@@ -98,11 +75,10 @@ def put_task_in(script: Any) -> None:
         with errors_in_options():
             check_names(args, unknown)
             settings = task_settings(args)
-            check_data(args)
+            check_options(args)
             if args.aal_views is not None or args.aal_kept_maps is not None:
                 check_views(args)
                 script.create_loader = with_views(create_loader, args)
-            check_files(args)
             teacher = build_teacher(args)
         for name, task in tasks.items():
             parts = dict(args=args, built_teacher=teacher, settings=settings)
@@ -116,9 +92,35 @@ def put_task_in(script: Any) -> None:
     tell, parser.error = parser.error, error
     parser.parse_known_args = parse
     script.train_one_epoch = setting_the_epoch(script.train_one_epoch)
-    for name in ("resume_task_checkpoint", "load_task_ema_checkpoint"):
+    for name in _RESUME:
         if hasattr(script, name):
             setattr(script, name, of_whole_files(getattr(script, name)))
+
+
+def check_options(args: Namespace) -> None:
+    """Check train.py's own options: what AAL cannot do; files, of which timm's errors say little.
+
+    Raises:
+        FileNotFoundError, ValueError: names the option.
+    """
+    for name, instead in _NOT_WITH_AAL.items():
+        if getattr(args, name, None):
+            raise ValueError(f"--{name.replace('_', '-')} does not go with AAL; {instead}")
+    folder = getattr(args, "data_dir", ".") or getattr(args, "data", None)
+    # A --dataset is found by its name, and may be downloaded.
+    if not getattr(args, "dataset", None) and not (folder and Path(folder).is_dir()):
+        raise FileNotFoundError(
+            f"--data-dir {folder!r}: no such folder{searched_in(folder or '')}; give a folder that "
+            "holds train and validation, with one folder of images a class"
+        )
+    for name in _FILES:
+        path = getattr(args, name, None)
+        # timm finds the file of --resume auto itself, and reads JAX weights from NumPy's files.
+        if path and path != "auto" and Path(path).suffix not in (".npz", ".npy"):
+            try:
+                check_checkpoint(path)
+            except (FileNotFoundError, ValueError) as error:
+                raise type(error)(f"--{name.replace('_', '-')}: {error}") from error
 
 
 def of_whole_files(resume: Callable) -> Callable:
@@ -152,7 +154,14 @@ def setting_the_epoch(train_one_epoch: Callable) -> Callable:
                 f"train.py trains a {type(task).__name__}, so AAL would do nothing; remove the "
                 "options that make it train something other than a ClassificationTask"
             )
-        _check_trained(task, given.get("optimizer"))
+        groups = given["optimizer"].param_groups
+        trained = {id(parameter) for group in groups for parameter in group["params"]}
+        added = unwrap_model(task.get_trainable_module()).added_parameters()
+        if not all(id(parameter) in trained for parameter in added):
+            raise ValueError(
+                "train.py's optimizer does not have the parameters of links or guidance; make it "
+                "from task.get_trainable_module(), as timm 1.0.27's train.py does"
+            )
         task.start_epoch(given["epoch"], given.get("loader"))
         metrics = train_one_epoch(*args, **kwargs)
         task.check_finite()
@@ -161,13 +170,3 @@ def setting_the_epoch(train_one_epoch: Callable) -> Callable:
         return metrics
 
     return run
-
-
-def _check_trained(task: LaunchedTask, optimizer: Any) -> None:
-    trained = {id(p) for group in getattr(optimizer, "param_groups", ()) for p in group["params"]}
-    added = unwrap_model(task.get_trainable_module()).added_parameters()
-    if trained and not all(id(parameter) in trained for parameter in added):
-        raise ValueError(
-            "train.py's optimizer does not have the parameters of links or guidance; make it from "
-            "task.get_trainable_module(), as timm's own train.py does"
-        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,13 @@ from .options import errors_in_options
 
 # Options of train.py under which the same view of an image would not show the same pixels.
 _NOT_WITH_VIEWS = dict(
-    mixup="it mixes images after their maps were kept; drop it",
-    cutmix="it mixes images after their maps were kept; drop it",
-    cutmix_minmax="it mixes images after their maps were kept; drop it",
-    aug_splits="it shows an image several times a step; drop it",
-    aug_repeats="it shows an image several times an epoch, each time the same view; drop it",
-    train_img_sizes="it shows an image in several sizes; drop it",
-    use_multi_epochs_loader="it loads images before their epoch begins; drop it",
+    mixup="mixes images after their maps were kept",
+    cutmix="mixes images after their maps were kept",
+    cutmix_minmax="mixes images after their maps were kept",
+    aug_splits="shows an image several times a step",
+    aug_repeats="shows an image several times an epoch, each time the same view",
+    train_img_sizes="shows an image in several sizes",
+    use_multi_epochs_loader="loads images before their epoch begins",
 )
 _LABELS = 2**20  # more than any data set has classes
 
@@ -48,7 +48,7 @@ class RepeatedViews(Dataset):
 
     Example:
         >>> data = RepeatedViews([("image a", 3), ("image b", 5)], views=4)
-        >>> targets = torch.tensor([target for _, target in data])
+        >>> targets = torch.tensor([data[index][1] for index in range(2)])
         >>> labels, views = label_and_view(targets)
         >>> labels.tolist(), [view // 4 for view in views]
         ([3, 5], [0, 1])
@@ -80,9 +80,6 @@ class RepeatedViews(Dataset):
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __iter__(self) -> Iterator[Any]:
-        return (self[index] for index in range(len(self)))
-
     def __getitem__(self, index: int) -> tuple:
         number = view_number(index, int(self._epoch), self.views, self.seed)
         with seeded(self.seed, index, number % self.views):
@@ -97,9 +94,8 @@ class RepeatedViews(Dataset):
 
     def shown(self) -> dict[str, Any]:
         """What the views depend on: maps of other images or transforms are never read."""
-        images: list[Any] = _files(self.dataset)
-        if not images:
-            images = [np.asarray(image) for image in getattr(self.dataset, "data", ())]
+        arrays = map(np.asarray, getattr(self.dataset, "data", ()))
+        images: list[Any] = _files(self.dataset) or list(arrays)
         if not images:
             raise ValueError(
                 f"--aal-kept-maps: a {type(self.dataset).__name__} does not tell which images it "
@@ -116,11 +112,7 @@ def label_and_view(targets: Tensor) -> tuple[Tensor, list[int]]:
 
 
 def with_views(create_loader: Callable | None, args: Namespace) -> Callable:
-    """Timm's `create_loader`, whose training images are `RepeatedViews`.
-
-    Raises:
-        ValueError: train.py has no such function.
-    """
+    """Timm's `create_loader`, whose training images are `RepeatedViews`."""
     if create_loader is None:
         raise ValueError("--aal-views needs a train.py that imports create_loader from timm.data")
 
@@ -135,7 +127,7 @@ def with_views(create_loader: Callable | None, args: Namespace) -> Callable:
 
 
 def check_views(args: Namespace) -> None:
-    """Check the options of views, and set their number if only the folder is given.
+    """Set the number of views if only the folder is given.
 
     Raises:
         ValueError: names an option under which a view would not show the same pixels.
@@ -143,7 +135,8 @@ def check_views(args: Namespace) -> None:
     option = "--aal-views" if args.aal_kept_maps is None else "--aal-kept-maps"
     for name, why in _NOT_WITH_VIEWS.items():
         if getattr(args, name, None):
-            raise ValueError(f"--{name.replace('_', '-')} does not go with {option}: {why}")
+            name = name.replace("_", "-")
+            raise ValueError(f"--{name} does not go with {option}: it {why}; drop it")
     if getattr(args, "reprob", 0) and not getattr(args, "no_prefetcher", True):
         raise ValueError(
             f"--reprob does not go with {option}: timm's prefetcher erases after the view was "

@@ -17,7 +17,10 @@ model = dict(
     ),
 )
 train_pipeline = [
-    dict(type="PaddedRandomCrop", crop_size=32, border=4, padding_mode="reflect"),
+    # torchvision's: MMPretrain's RandomCrop pads with zeros.
+    dict(type="NumpyToPIL"),
+    dict(type="torchvision/RandomCrop", size=32, padding=4, padding_mode="reflect"),
+    dict(type="PILToNumpy"),
     dict(type="RandomFlip", prob=0.5, direction="horizontal"),
     dict(type="PackInputs"),
 ]

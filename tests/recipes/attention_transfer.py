@@ -95,10 +95,12 @@ CIFAR = dict(
     sampler=(("DefaultSampler", dict(shuffle=True, round_up=True)), "cifar.py: DataLoader"),
     train_pipeline=(
         [
+            ("NumpyToPIL", dict(to_rgb=False)),
             (
-                "PaddedRandomCrop",
-                dict(crop_size=(32, 32), border=4, padding_mode="reflect", **CROP),
+                "RandomCrop",
+                dict(size=(32, 32), padding=4, pad_if_needed=False, fill=0, padding_mode="reflect"),
             ),
+            ("PILToNumpy", dict(to_bgr=False, dtype=None)),
             FLIP,
             PACK,
         ],

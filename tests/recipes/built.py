@@ -37,7 +37,14 @@ IMAGES = dict(
 
 # What a transform holds beside the values of a recipe.
 _NO_RECIPE = {
-    *("ignore_empty", "to_float32", "color_type", "imdecode_backend", "file_client_args"),
+    *(
+        "training",
+        "ignore_empty",
+        "to_float32",
+        "color_type",
+        "imdecode_backend",
+        "file_client_args",
+    ),
     *("backend_args", "swap_seg_labels", "max_attempts", "backend", "hparams", "policies"),
     *("auto_pad", "pad_cfg", "clip_object_border", "transforms", "meta_keys", "input_key"),
     *(
@@ -222,6 +229,7 @@ def _pipelines(cfg):
 
 def _transform(transform):
     """(name, values), such as ("RandomFlip", dict(prob=0.5, direction="horizontal"))."""
+    transform = getattr(transform, "t", transform)  # torchvision's, inside MMPretrain's wrapper
     held = {k: v for k, v in vars(transform).items() if k not in _NO_RECIPE and k[0] != "_"}
     if hasattr(transform, "policies"):
         held["policies"] = [

@@ -1,8 +1,12 @@
 """Runs of tools/timm_train.py's parts in this process, and of the tool as a user types it."""
 
 import os
+import runpy
+import socket
 import subprocess
 import sys
+import traceback
+import warnings
 from pathlib import Path
 
 import pytest
@@ -38,6 +42,16 @@ def refused(capsys, folder, *options, **script):
     return capsys.readouterr().err
 
 
+def tool(monkeypatch, capsys, *words):
+    """What tools/timm_train.py says, in this process, of words that it does not train with."""
+    monkeypatch.setattr(sys, "argv", [str(TOOL), *map(str, words)])
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(str(TOOL), run_name="__main__")
+    printed = capsys.readouterr()
+    return f"{printed.out}{printed.err}{stop.value.code}"
+
+
 def changed(folder, *replaced):
     """A copy of the script with other words in it."""
     source = SCRIPT.read_text()
@@ -47,6 +61,37 @@ def changed(folder, *replaced):
     path = folder / "changed.py"
     path.write_text(source)
     return path
+
+
+def forked(run, **environment):
+    """Start a function in a process of its own, a fork of this one; its id."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # this process may have threads
+        child = os.fork()
+    if child == 0:
+        try:
+            os.environ.update(environment)
+            run()
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    return child
+
+
+def ended(child):
+    """The exit code of a forked process, negative for a signal."""
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def on_ranks(run, count=2):
+    """Run a function on several forked ranks, as torchrun starts them."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = dict(WORLD_SIZE=str(count), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    children = [forked(run, **shared, RANK=str(n), LOCAL_RANK=str(n)) for n in range(count)]
+    assert [ended(child) for child in children] == [0] * count
 
 
 def launch(*command, status=0, **environment):

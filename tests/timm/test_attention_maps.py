@@ -88,6 +88,7 @@ def test_images_predictions_and_maps_are_those_of_timms_own_loader(folder, name)
         assert one.prediction == f"{sorted(CLASSES)[best]} ({float(scores[index, best]):.0%})"
         assert one.title.endswith(f"label {sorted(CLASSES)[int(labels[index])]}")
         assert len(one.maps) == 3 and one.maps[0].shape == (2, 6, 6)
+        assert (one.augmented is None) == (one.activations is None) == (name == "plain")
         for ours, theirs in zip(one.maps, maps):
             torch.testing.assert_close(ours, theirs[index], rtol=1e-4, atol=1e-6)
         mean, std = torch.tensor([0.5, 0.4, 0.3]), torch.tensor([0.2, 0.25, 0.3])
@@ -124,11 +125,6 @@ def test_augmented_maps_are_the_saved_links_of_the_maps(folder):
         expected = torch.einsum("cm,mhw->chw", weight, stacked) + link.bias.detach().view(-1, 1, 1)
         torch.testing.assert_close(shown.augmented[level], expected, rtol=1e-4, atol=1e-5)
         assert shown.activations[level].shape[0] == reader.task.teacher.channels[level]
-
-
-def test_a_plain_run_has_no_teacher(folder):
-    _, (shown, _) = read(folder[0], "plain")
-    assert shown.augmented is None and shown.activations is None
 
 
 def test_a_checkpoint_of_another_student_is_named(folder, tmp_path):

@@ -84,35 +84,6 @@ def test_distilled_student_without_token_distillation_averages_its_heads():
     assert task(model)(*batch())["output"].shape == (4, CLASSES)
 
 
-@pytest.mark.parametrize(
-    "settings, words",
-    [
-        (dict(kind="warm"), r"distill.kind='warm'; choose one of \['soft', 'hard'\]"),
-        (dict(kind="soft", loss_weight=2.0), r"distill.loss_weight=2.0; choose 0 to 1"),
-        (dict(kind="soft", temperature=0), "distill.temperature=0; choose a number above 0"),
-        (dict(kind="soft", temperature=float("nan")), "distill.temperature=nan; choose a number"),
-        (dict(kind="soft", loss_weight=float("nan")), "distill.loss_weight=nan; choose 0 to 1"),
-        (
-            dict(kind="soft", reduction="mean"),
-            r"distill.reduction='mean'; choose one of \['batch', 'elements'\]",
-        ),
-        (
-            dict(kind="hard", reduction="elements"),
-            "distill.reduction='elements' has no effect, because kind='hard'",
-        ),
-    ],
-)
-def test_settings_out_of_range_are_named(settings, words):
-    with pytest.raises(ValueError, match=words):
-        Distillation(**settings)
-
-
-def test_other_classes_than_the_teachers_are_an_error_with_distillation_alone():
-    with pytest.raises(ValueError, match="the student has 3 classes and the teacher 5"):
-        task(student(num_classes=3), distill=Distillation("soft"))
-    task(student(num_classes=3))
-
-
 @pytest.mark.parametrize("name, shape", [("vit_tiny_patch16_224", None), ("pit_ti_224", PIT)])
 def test_a_student_without_the_token_is_an_error(name, shape):
     model = student(name, **({} if shape is None else dict(shape=shape)))

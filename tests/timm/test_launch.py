@@ -3,9 +3,7 @@
 import argparse
 import math
 import re
-import runpy
 import shutil
-import sys
 import zipfile
 
 import pytest
@@ -14,13 +12,12 @@ import torch
 import yaml
 
 from aal_plugin.core import link_weight
-from aal_plugin.timm import from_options
+from aal_plugin.timm import launched_task
 from aal_plugin.timm import options as options_module
-from aal_plugin.timm.from_options import build_teacher, task_settings
-from aal_plugin.timm.launch import check_script, missing_parts
+from aal_plugin.timm.launched_task import build_teacher, task_settings
 from aal_plugin.timm.options import add_options
 
-from .runs import AAL, ROOT, SCRIPT, TOOL, changed, launch, ranks, refused, run
+from .runs import AAL, changed, on_ranks, refused, run, tool
 
 
 def rows_of(capsys):
@@ -33,6 +30,13 @@ def lambdas(text):
     return [float(value) for value in re.findall(r"'link_weight': ([\d.]+)", text)]
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The folder of a run with AAL as it is, and what its checkpoint holds."""
+    folder = tmp_path_factory.mktemp("trained")
+    return folder, run(folder, *AAL)
+
+
 def test_script_trains_with_links_and_is_told_every_epoch(tmp_path, capsys):
     original = timm.task.ClassificationTask
     saved = run(tmp_path, *AAL, "--aal-loss-weight", "100", "--aal-links", "alpha", "--epochs", "3")
@@ -43,15 +47,14 @@ def test_script_trains_with_links_and_is_told_every_epoch(tmp_path, capsys):
     assert timm.task.ClassificationTask is original  # nothing outside the script's own names
 
 
-def test_options_are_recorded_in_args_yaml(tmp_path):
-    run(tmp_path, *AAL, "--aal-stop-epoch", "1")
-    recorded = yaml.safe_load((tmp_path / "args.yaml").read_text())
+def test_options_are_recorded_in_args_yaml(trained):
+    recorded = yaml.safe_load((trained[0] / "args.yaml").read_text())
     assert recorded["aal_teacher"] == "test_resnet" and recorded["aal_random_teacher"] is True
     assert recorded["aal_gammas"] == [0.9] and recorded["aal_milestones"] == []
-    assert recorded["aal_stop_epoch"] == 1 and recorded["aal_links"] == "full"
+    assert recorded["aal_stop_epoch"] is None and recorded["aal_links"] == "full"
 
 
-@pytest.mark.parametrize("extra", [[], ["--model-ema", "--aal-guidance", "1"]])
+@pytest.mark.parametrize("extra", [[], ["--model-ema", "--aal-guidance", "1", "--channels-last"]])
 def test_resumed_run_ends_as_the_unbroken_one(tmp_path, capsys, extra):
     whole = run(tmp_path / "whole", *AAL, "--epochs", "3", *extra)
     run(tmp_path / "part", *AAL, "--epochs", "2", *extra)
@@ -67,28 +70,14 @@ def test_resumed_run_ends_as_the_unbroken_one(tmp_path, capsys, extra):
 
 def test_zero_weight_run_is_the_run_of_the_script_itself_to_the_bit(tmp_path):
     """Dropout and all: neither teacher nor links take of the student's random numbers."""
-    saved = run(tmp_path / "aal", *AAL, "--aal-loss-weight", "0", "--drop", "0.3")
-    expected = run(tmp_path / "plain", "--drop", "0.3", aal=False)
+    options = ["--drop", "0.3", "--epochs", "1"]
+    saved = run(tmp_path / "aal", *AAL, "--aal-loss-weight", "0", *options)
+    expected = run(tmp_path / "plain", *options, aal=False)
     torch.testing.assert_close(saved["state_dict"], expected["state_dict"], rtol=0, atol=0)
-    with_links = run(tmp_path / "links", *AAL, "--drop", "0.3")
-    assert not torch.equal(
-        with_links["state_dict"]["head.weight"], expected["state_dict"]["head.weight"]
-    )
 
 
-def test_compiled_run_ends_as_the_eager_one(tmp_path):
-    torch._dynamo.reset()
-    options = [*AAL, "--model-ema", "--channels-last", "--grad-accum-steps", "2"]
-    options += ["--aal-loss-weight", "10"]  # steps small enough for rounding not to grow
-    eager = run(tmp_path / "eager", *options)
-    compiled = run(tmp_path / "compiled", *options, "--torchcompile", "aot_eager")
-    for key in ("state_dict", "state_dict_ema", "task_state"):
-        torch.testing.assert_close(compiled[key], eager[key], rtol=1e-3, atol=1e-5)
-
-
-def test_images_are_renormalised_from_the_means_of_the_command_line(tmp_path):
-    one = run(tmp_path / "one", *AAL)
-    other = run(tmp_path / "other", *AAL, "--mean", "0.6", "0.6", "0.6")
+def test_images_are_renormalised_from_the_means_of_the_command_line(trained, tmp_path):
+    one, other = trained[1], run(tmp_path, *AAL, "--mean", "0.6", "0.6", "0.6")
     one, other = (each["state_dict"]["blocks.0.attn.qkv.weight"] for each in (one, other))
     assert not torch.equal(one, other)
 
@@ -106,31 +95,23 @@ TOKEN = ["--aal-distill", "soft", "--aal-distill-token", "--aal-teacher-num-clas
         ([*AAL, "--aal-teacher", "test_resnex"], "--aal-teacher 'test_resnex' is not a timm model"),
         ([*AAL, "--resume", "no.pth"], "--resume: checkpoint 'no.pth': no such file in "),
         ([*AAL, "--aal-teacher-pretrained"], "--aal-random-teacher, but weights are given"),
-        ([*AAL[:3], "--aal-milestones", "9"], "--aal-milestones [9] without --aal-gammas"),
+        ([*AAL[:3], "--aal-milestones", "9"], "--aal-gammas (), --aal-milestones (9,): 1 miles"),
         ([*AAL, "--aal-distill", "warm"], "--aal-distill 'warm'; choose one of ['soft', 'hard']"),
         ([*AAL, "--aal-distill-token"], "--aal-distill is missing; choose soft or hard"),
         ([*AAL, "--kd-model-name", "resnet18"], "--kd-model-name does not go with AAL"),
-        ([*AAL, "--aal-attention-layers", "class_token=1"], "--aal-attention-layers class_token=1"),
         ([*AAL, "--aal-final", "0.02"], "--aal-final and --aal-gammas both lower λ"),
         ([*AAL[:3], "--aal-final", "2"], "--aal-final 2.0; choose a number above 0"),
-        ([*AAL, "--aal-gama", "1"], "--aal-gama is not an option; did you mean --aal-gammas?"),
-        ([*AAL, "--aal-x=1"], "--aal-x is not an option; --help lists AAL's options"),
-        ([*AAL, "--data-dir", ""], "--data-dir is missing; give a folder that holds train and va"),
+        ([*AAL, "--aal-gama=1"], "--aal-gama is not an option; near names: --aal-gammas"),
+        ([*AAL, "--data-dir", ""], "--data-dir None: no such folder in "),
         ([*AAL, "--data-dir", "no"], "--data-dir 'no': no such folder in "),
         # The task's own, which train.py builds
         ([*AAL, "--aal-links", "1-3,1-2"], "--aal-links has 2 (first, last) pairs"),
-        ([*AAL, "--aal-links", "gamma"], "--aal-links 'gamma'; choose 'full', 'alpha', 'beta'"),
-        ([*AAL, "--aal-links", "1-2,3"], "--aal-links '1-2,3'; choose"),
         ([*AAL, "--aal-links", "none"], "links=None and guidance=None, so the teacher would have"),
-        ([*AAL, "--aal-distill", "soft"], "the student has 5 classes and the teacher 1000"),
         ([*AAL, *TOKEN], "--aal-distill-token, but VisionTransformer has no distillation token"),
         ([*AAL, "--aal-map-size", "0"], "--aal-map-size 0; choose a positive side"),
         ([*AAL, "--aal-loss-weight", "-1"], "--aal-loss-weight -1.0; choose a finite number, 0 "),
         ([*AAL, "--aal-gammas", "0.9", "0.8"], "--aal-gammas (0.9, 0.8), --aal-milestones (): 0 "),
-        ([*AAL, "--aal-stop-epoch", "-1"], "--aal-stop-epoch -1; "),
         ([*AAL, "--aal-start-epoch", "-1"], "--aal-start-epoch -1; "),
-        ([*AAL, "--aal-attention-layers", "class_token=true"], "--aal-attention-layers {"),
-        ([*AAL, "--aal-guidance", "-1"], "--aal-guidance -1.0; choose a weight, 0 or more"),
         ([*AAL, *TWO_LEVELS], "--aal-guidance-blocks: 9; choose one or more numbers from 1 to 3"),
     ],
 )
@@ -151,16 +132,6 @@ def test_of_several_ranks_the_first_alone_tells_a_mistake(capsys, tmp_path, monk
     assert waited == [20.0]
 
 
-def test_a_mistake_on_two_ranks_is_told_once(tmp_path):
-    said = launch(*ranks(), TOOL, SCRIPT, *AAL, "--data-dir", "no", "--output", tmp_path, status=1)
-    assert said.count("--data-dir 'no': no such folder") == 1
-
-
-def test_data_that_a_library_finds_by_name_need_no_folder():
-    for given in (dict(dataset="hfds/pets"), dict(dataset="torch/cifar10", dataset_download=True)):
-        from_options.check_data(argparse.Namespace(data_dir=None, **given))
-
-
 def test_a_setting_of_a_config_file_that_no_option_has_is_rejected(capsys, tmp_path):
     """train.py's --config sets any attribute of the arguments, without a question."""
     set_by_file = ("\ndef main", "\nparser.set_defaults(aal_lamda=3.0)\n\n\ndef main")
@@ -168,39 +139,20 @@ def test_a_setting_of_a_config_file_that_no_option_has_is_rejected(capsys, tmp_p
     assert "--aal-lamda is not an option" in said
 
 
-def test_guidance_alone_trains_and_its_checkpoint_loads_as_the_plain_student(tmp_path, capsys):
-    options = [
-        *AAL,
-        "--aal-links",
-        "none",
-        "--aal-guidance",
-        "2.5",
-        "--aal-guidance-levels",
-        "2",
-        "4",
-    ]
-    saved = run(tmp_path / "guided", *options)
+def test_guidance_alone_trains_and_its_checkpoint_is_the_plain_students(trained, tmp_path, capsys):
+    options = ["--aal-links", "none", "--aal-guidance", "2.5", "--aal-guidance-levels", "2", "4"]
+    saved = run(tmp_path, *AAL, *options)
     rows = rows_of(capsys)
-    assert all(
-        row["guidance_loss"] > 0 and row["link_distance"] != row["link_distance"] for row in rows
-    )
-    plain = run(tmp_path / "plain", aal=False)["state_dict"]
-    assert plain.keys() == saved["state_dict"].keys() and set(saved["task_state"]) == {"guidance"}
+    assert all(row["guidance_loss"] > 0 and math.isnan(row["link_distance"]) for row in rows)
+    assert saved["state_dict"].keys() == trained[1]["state_dict"].keys()
+    assert set(saved["task_state"]) == {"guidance"}
     assert saved["task_state"]["guidance"]["pairs"] == [(1, 2), (3, 4)]
-    assert not torch.equal(saved["state_dict"]["head.weight"], plain["head.weight"])
 
 
-def test_named_attention_layers_train_as_the_known_family(tmp_path):
-    known = run(tmp_path / "known", *AAL)
-    named = run(tmp_path / "named", *AAL, "--aal-attention-layers", "blocks.*.attn")
+def test_named_attention_layers_train_as_the_known_family(trained, tmp_path):
+    named = run(tmp_path, *AAL, "--aal-attention-layers", "blocks.*.attn")
     for key in ("state_dict", "task_state"):
-        torch.testing.assert_close(named[key], known[key], rtol=1e-5, atol=1e-6)
-
-
-def test_warm_up_and_start_of_lambda_follow_the_options(tmp_path, capsys):
-    options = ["--aal-start-epoch", "1", "--aal-warmup-epochs", "1", "--epochs", "3"]
-    run(tmp_path, *AAL, *options)
-    assert lambdas(capsys.readouterr().out) == [0, 2000 * 0.9 / 2, 2000 * 0.81]
+        torch.testing.assert_close(named[key], trained[1][key], rtol=1e-5, atol=1e-6)
 
 
 def test_the_papers_course_is_stretched_over_the_epochs_and_stays_at_its_end(tmp_path, capsys):
@@ -259,20 +211,17 @@ def flipped(path, copy):
 
 
 @pytest.mark.parametrize("option", ["--resume", "--initial-checkpoint", "--aal-teacher-checkpoint"])
-def test_a_damaged_checkpoint_is_refused_before_training(tmp_path, capsys, option):
-    run(tmp_path / "whole", *AAL, "--epochs", "1")
-    path = flipped(tmp_path / "whole" / "last.pth.tar", tmp_path / "flipped.pth.tar")
+def test_a_damaged_checkpoint_is_refused_before_training(trained, tmp_path, capsys, option):
+    path = flipped(trained[0] / "last.pth.tar", tmp_path / "flipped.pth.tar")
     said = refused(capsys, tmp_path / "rest", *AAL, option, str(path))
-    assert (
-        said.startswith(f"train_script.py: error: {option}: checkpoint ") and said.count("\n") == 1
-    )
+    assert said.startswith(f"train_script.py: error: {option}: checkpoint ")
     assert "is damaged: " in said and "does not match its checksum" in said
+    assert said.count("\n") == 1
 
 
-def test_a_damaged_file_that_the_script_finds_itself_is_refused(tmp_path):
+def test_a_damaged_file_that_the_script_finds_itself_is_refused(trained, tmp_path):
     """As --resume auto does: the option names no file."""
-    run(tmp_path / "whole", *AAL, "--epochs", "1")
-    path = flipped(tmp_path / "whole" / "last.pth.tar", tmp_path / "flipped.pth.tar")
+    path = flipped(trained[0] / "last.pth.tar", tmp_path / "flipped.pth.tar")
     script = changed(tmp_path, ("    args_text", f"    args.resume = {str(path)!r}\n    args_text"))
     with pytest.raises(ValueError, match="flipped.pth.tar' is damaged"):
         run(tmp_path, *AAL, "--resume", "auto", script=script)
@@ -280,26 +229,11 @@ def test_a_damaged_file_that_the_script_finds_itself_is_refused(tmp_path):
 
 def test_the_teachers_channels_are_passed_on(tmp_path, monkeypatch):
     given = {}
-    monkeypatch.setattr(from_options, "TimmTeacher", lambda **settings: given.update(settings))
+    monkeypatch.setattr(launched_task, "TimmTeacher", lambda **settings: given.update(settings))
     parser = argparse.ArgumentParser()
     add_options(parser)
     build_teacher(parser.parse_args([*AAL[:3], "--aal-teacher-image-channels", "3", "2", "1"]))
     assert given["image_channels"] == [3, 2, 1]
-
-
-@pytest.mark.parametrize("tool", ["plot_links", "select_links"])
-def test_links_of_a_timm_checkpoint_are_shown_by_the_same_tools(
-    tmp_path, monkeypatch, capsys, tool
-):
-    run(tmp_path, *AAL)
-    words = [tmp_path / "last.pth.tar", *([tmp_path / "l.png"] if tool == "plot_links" else [])]
-    monkeypatch.setattr(sys, "argv", [tool, *map(str, words)])
-    runpy.run_path(str(ROOT / "tools" / "analysis" / f"{tool}.py"), run_name="__main__")
-    shown = capsys.readouterr().out
-    if tool == "plot_links":
-        assert "times_its_start" in (tmp_path / "l.csv").read_text()
-    else:
-        assert "grew  rest" in shown
 
 
 def test_metrics_of_every_epoch_have_the_parts_of_the_loss(tmp_path, capsys):
@@ -350,33 +284,6 @@ def test_help_shows_the_options_of_both(capsys, tmp_path):
     assert "number of epochs to train" in shown and "--aal-teacher-checkpoint FILE" in shown
 
 
-def test_script_of_another_shape_is_refused_before_it_runs(tmp_path):
-    path = tmp_path / "train.py"
-    path.write_text("import argparse\nparser = argparse.ArgumentParser()\nraise SystemError\n")
-    with pytest.raises(ValueError) as error:
-        check_script(str(path))
-    for part in (
-        "a function main()",
-        "ClassificationTask, imported from timm.task",
-        "a function train_one_epoch with parameters epoch and task",
-        "task.get_trainable_module(), whose parameters the optimizer gets",
-    ):
-        assert part in str(error.value)
-    assert "ArgumentParser named" not in str(error.value)
-    with pytest.raises(FileNotFoundError, match="no such file.*; give the path of timm's train.py"):
-        check_script(str(tmp_path / "none.py"))
-
-
-def test_train_py_before_the_trainable_module_is_refused():
-    """Timm 1.0.23 to 1.0.26 had tasks, but gave the optimizer the model: links would not learn."""
-    source = SCRIPT.read_text()
-    assert missing_parts(source) == []
-    older = source.replace("task.get_trainable_module()", "model")
-    assert missing_parts(older) == [
-        "task.get_trainable_module(), whose parameters the optimizer gets"
-    ]
-
-
 @pytest.mark.parametrize(
     "old, new, words",
     [
@@ -397,29 +304,31 @@ def test_script_in_which_aal_would_do_nothing_is_stopped(tmp_path, old, new, wor
         run(tmp_path, *AAL, script=changed(tmp_path, (old, new)))
 
 
-def test_a_checkout_of_timm_comes_before_an_installed_one(tmp_path):
-    """As `python train.py` has it: what lies beside the script comes first."""
-    shutil.copy(SCRIPT, tmp_path / "train.py")
-    (tmp_path / "timm.py").write_text("raise SystemExit('the timm beside train.py')")
-    assert "the timm beside train.py" in launch(TOOL, tmp_path / "train.py", *AAL, status=1)
-
-
-def test_a_script_of_another_shape_or_none_ends_in_words_not_in_a_traceback(tmp_path):
-    (tmp_path / "old.py").write_text("import timm")
-    said = launch(TOOL, tmp_path / "old.py", *AAL, status=2)
-    assert "old.py: AAL cannot be added to this script" in said and "Traceback" not in said
-    assert "TRAIN_PY [train.py's options]" in launch(TOOL, status=2)
-
-
 def test_two_ranks_with_half_the_batch_each_end_as_one_rank_with_the_whole(tmp_path):
     """On gloo without a GPU; with links and guidance, at λ = 0, and with accumulated gradients."""
     options = [*AAL, "--aal-stop-epoch", "1", "--grad-accum-steps", "2", "--model-ema"]
     options += ["--aal-guidance", "1"]
     one = run(tmp_path / "one", *options)
-    launch(*ranks(), TOOL, SCRIPT, *options, "--output", tmp_path / "two")
+    on_ranks(lambda: run(tmp_path / "two", *options))
     two = torch.load(tmp_path / "two" / "last.pth.tar")
     for key in ("state_dict", "task_state", "state_dict_ema", "task_state_ema"):
         torch.testing.assert_close(two[key], one[key], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("import timm", "lacks parser, main, train_one_epoch, ClassificationTask. The train.py of"),
+        ("import sys; raise SystemExit(sys.path[0])", "{folder}"),  # before an installed timm
+        (None, "no such file; give the path of timm's train.py"),
+        ("", "TRAIN_PY [train.py's options]"),
+    ],
+)
+def test_the_tool_says_which_script_it_needs(tmp_path, monkeypatch, capsys, source, words):
+    path = tmp_path / "train.py"
+    if source:
+        path.write_text(source)
+    assert words.format(folder=tmp_path) in tool(monkeypatch, capsys, *([path] * (source != "")))
 
 
 def test_a_loss_that_is_no_number_ends_the_run_before_a_checkpoint_is_made_of_it(tmp_path):

@@ -47,9 +47,7 @@ class ClassBalancedSubset(Wrapper):
         allow_outside: bool = False,
         lazy_init: bool = False,
     ) -> None:
-        check_number("ClassBalancedSubset.fraction", fraction, "from (0, 1]", high=1)
-        if fraction <= 0:
-            raise ValueError(f"ClassBalancedSubset.fraction={fraction!r}; choose from (0, 1]")
+        check_number("ClassBalancedSubset.fraction", fraction, "from (0, 1]", high=1, above=0)
         check_whole("ClassBalancedSubset.seed", seed, 0)
         self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
         self.fraction = fraction
@@ -66,27 +64,22 @@ class ClassBalancedSubset(Wrapper):
         if not self.allow_outside:
             infos = map(self.dataset.get_data_info, range(len(self.dataset)))
             check_inside(self.dataset, (i["img_path"] for i in infos if "img_path" in i))
-        if self.fraction == 1:
-            self.indices = list(range(len(self.dataset)))
-            self._fully_initialized = True
-            return
-        by_class: dict[int, list[int]] = defaultdict(list)
-        ranks = []
-        for index in range(len(self.dataset)):
-            info = self.dataset.get_data_info(index)
-            label = only_label(info, index, self.dataset, "ClassBalancedSubset")
-            by_class[label].append(index)
-            ranks.append(self._rank(index, info))
-        chosen = []
-        for indices in by_class.values():
-            count = max(1, round(self.fraction * len(indices)))
-            chosen += sorted(indices, key=ranks.__getitem__)[:count]
-        self.indices = sorted(chosen)
+        self.indices = list(range(len(self.dataset)))
+        if self.fraction < 1:
+            by_class: dict[int, list[tuple[bytes, int]]] = defaultdict(list)
+            for index in self.indices:
+                info = self.dataset.get_data_info(index)
+                label = only_label(info, index, self.dataset, "ClassBalancedSubset")
+                path = info.get("img_path")
+                name = index if path is None else "/".join(PurePath(path).parts[-2:])
+                rank = hashlib.sha256(f"{self.seed}:{name}".encode()).digest()
+                by_class[label].append((rank, index))
+            self.indices = sorted(
+                index
+                for ranked in by_class.values()
+                for _, index in sorted(ranked)[: max(1, round(self.fraction * len(ranked)))]
+            )
         self._fully_initialized = True
-
-    def _rank(self, index: int, info: dict) -> bytes:
-        name = "/".join(PurePath(info["img_path"]).parts[-2:]) if "img_path" in info else index
-        return hashlib.sha256(f"{self.seed}:{name}".encode()).digest()
 
     def inside(self, idx: int) -> int:
         return self.indices[idx]

@@ -11,8 +11,8 @@ from mmpretrain.registry import DATASETS
 
 from aal_plugin import data
 
-_SPLITS = ("train", "val", "test")
-_SHARES = (0.6, 0.2, 0.2)  # as in many studies of small sets
+# Of each class, as in many studies of small sets.
+_SPLITS = dict(train=(0, 0.6), val=(0.6, 0.8), test=(0.8, 1))
 
 
 @DATASETS.register_module()
@@ -49,41 +49,31 @@ class DigitsDataset(BaseDataset):
         super().__init__(ann_file="", **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        digits, labels = _digits()
+        try:
+            from sklearn.datasets import load_digits
+        except ImportError:
+            raise ImportError(
+                "DigitsDataset needs scikit-learn, which has the images; pip install scikit-learn"
+            ) from None
+        digits = load_digits()  # images (1797, 8, 8) of 0 to 16
+        chosen: list[int] = []
+        for label in range(10):
+            own = np.flatnonzero(digits.target == label)
+            first, last = (round(share * len(own)) for share in _SPLITS[self.split])
+            chosen += own[first:last].tolist()
         shape = (self.size, self.size)
         return [
             dict(
-                img=_enlarged(digits[i], self.size),
+                img=_enlarged(digits.images[i], self.size),
                 img_shape=shape,
                 ori_shape=shape,
-                gt_label=int(labels[i]),
+                gt_label=int(digits.target[i]),
             )
-            for i in _indices(labels, self.split)
+            for i in sorted(chosen)
         ]
 
     def extra_repr(self) -> list[str]:
         return [f"handwritten digits, {self.split}, {self.size} px"]
-
-
-def _digits() -> tuple[np.ndarray, np.ndarray]:
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError:
-        raise ImportError(
-            "DigitsDataset needs scikit-learn, which has the images; pip install scikit-learn"
-        ) from None
-    read = load_digits()
-    return read.images, read.target  # (1797, 8, 8) of 0 to 16
-
-
-def _indices(labels: np.ndarray, split: str) -> list[int]:
-    place = _SPLITS.index(split)
-    chosen: list[int] = []
-    for label in range(10):
-        own = np.flatnonzero(labels == label)
-        first, last = (round(sum(_SHARES[:end]) * len(own)) for end in (place, place + 1))
-        chosen += own[first:last].tolist()
-    return sorted(chosen)
 
 
 def _enlarged(digit: np.ndarray, size: int) -> np.ndarray:

@@ -6,9 +6,6 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from aal_plugin.mm.configs.types import hooks_of, type_name
-
-COURSE = 300  # epochs of the paper; gammas and milestones are written for them
 _IMAGES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif")  # CustomDataset's
 
 
@@ -16,9 +13,8 @@ def fill_in_own_folder(cfg: Config) -> None:
     """Copy `data_root`, `epochs` and `batch_size` to the keys that need them (`own_folder=True`).
 
     The classes are the sub-folders of the training folder, sorted by name. They set the classes of
-    the data sets and the number of classes of head and preprocessor. λ decays over `epochs` as the
-    paper's does over 300: after the same share of the epochs it has the same value. The warm-up
-    takes DeiT's five epochs, but at most a sixth of all epochs.
+    the data sets and the number of classes of head and preprocessor. The warm-up takes DeiT's five
+    epochs, but at most a sixth of all epochs.
 
     A config without `own_folder` does not change. A second call changes nothing.
 
@@ -58,23 +54,9 @@ def fill_in_own_folder(cfg: Config) -> None:
         cfg[loader].batch_size = cfg.batch_size
         cfg[loader].dataset.update(data_root=cfg.data_root, metainfo=dict(classes=classes))
     cfg.model.head.num_classes = cfg.data_preprocessor.num_classes = len(classes)
-    _stretch(cfg)
-
-
-def _stretch(cfg: Config) -> None:
-    """Adapt the decay of λ and the warm-up from their present number of epochs to `epochs`."""
-    old, new = cfg.get("filled_in_for", COURSE), cfg.epochs
-    for _, hook in hooks_of(cfg):
-        if type_name(hook) != "LambdaDecayHook" or "gammas" not in hook:
-            continue  # LambdaDecayHook.final follows the epochs by itself
-        hook["gammas"] = [gamma ** (old / new) for gamma in hook["gammas"]]
-        hook["milestones"] = [
-            max(1, round(epoch * new / old)) for epoch in hook.get("milestones", ())
-        ]
-    cfg.param_scheduler.warmup_epochs = min(
-        cfg.param_scheduler.get("warmup_epochs", 5), max(1, new // 6)
-    )
-    cfg.train_cfg.max_epochs = cfg.filled_in_for = new
+    warmup = cfg.param_scheduler.get("warmup_epochs", 5)
+    cfg.param_scheduler.warmup_epochs = min(warmup, max(1, cfg.epochs // 6))
+    cfg.train_cfg.max_epochs = cfg.epochs
 
 
 def _folder(cfg: Config, loader: str) -> Path:

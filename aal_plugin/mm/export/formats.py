@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
+import json
 import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -16,15 +16,15 @@ from mmengine.config import Config
 from mmpretrain.models import ImageClassifier
 from mmpretrain.registry import MODELS
 from timm.models._hub import save_for_hf  # in timm.models too, of later releases
-from torch import Tensor, nn
+from torch import Tensor
 
 from aal_plugin.files import write_whole, written_whole
 from aal_plugin.mm.configs.types import type_name
 from aal_plugin.mm.evaluation.trained_weights import load_strictly
+from aal_plugin.mm.models.normalisation import images_normalisation
 
 from .images import check_same_logits
 from .plain import import_own_parts
-from .preprocessing import metadata, preprocessing
 from .timm_student import timm_student
 
 
@@ -56,41 +56,30 @@ class Exported(NamedTuple):
     load: str
 
 
-class Format(NamedTuple):
-    """How a format is written, and the endings of its file; none for a folder."""
-
-    write: Callable[[Student, Path], Exported]
-    endings: tuple[str, ...]
-
-
 def to_mmpretrain(student: Student, out: Path) -> Exported:
-    """A checkpoint of MMPretrain, and its config beside it with the ending .py."""
-    student = _without_own_backbone(student)
-    write_whole(out, _saved(dict(state_dict=student.model.state_dict(), meta=student.meta)))
-    config, notes = _write_config(student, out)
-    load = f"import mmpretrain; model = mmpretrain.get_model({str(config)!r}, {str(out)!r})"
-    return Exported([out, config], notes, load)
-
-
-def to_safetensors(student: Student, out: Path) -> Exported:
-    """The weights of the MMPretrain model as safetensors, and its config beside it."""
-    student = _without_own_backbone(student)
-    write_whole(out, _safetensors(student.model.state_dict()))
-    config, notes = _write_config(student, out)
-    load = (
-        f"import mmpretrain, safetensors.torch; model = mmpretrain.get_model({str(config)!r}); "
-        f"model.load_state_dict(safetensors.torch.load_file({str(out)!r}))"
-    )
-    return Exported([out, config], notes, load)
+    """Weights by MMPretrain's names, and the config beside them with the ending .py."""
+    model, config = _without_own_backbone(student)
+    path = out.with_suffix(".py")
+    notes = import_own_parts(config)
+    load = f"import mmpretrain; model = mmpretrain.get_model({str(path)!r}, {str(out)!r})"
+    if out.suffix == ".safetensors":
+        write_whole(out, _file(model.state_dict(), out))
+        load = (
+            f"import mmpretrain, safetensors.torch; model = mmpretrain.get_model({str(path)!r}); "
+            f"model.load_state_dict(safetensors.torch.load_file({str(out)!r}))"
+        )
+    else:
+        write_whole(out, _file(dict(state_dict=model.state_dict(), meta=student.meta), out))
+    write_whole(path, config.pretty_text)
+    return Exported([out, path], notes, load)
 
 
 def to_timm(student: Student, out: Path) -> Exported:
-    """A checkpoint for `timm.create_model(checkpoint_path=...)`; .pth or .safetensors."""
+    """A checkpoint for `timm.create_model(checkpoint_path=...)`."""
     name, arguments, model = timm_student(
         student.model, student.config.model.backbone, student.images
     )
-    save = _safetensors if out.suffix == ".safetensors" else _saved
-    write_whole(out, save(model.state_dict()))
+    write_whole(out, _file(model.state_dict(), out))
     options = "".join(f", {key}={value!r}" for key, value in arguments.items())
     call = f"timm.create_model({name!r}{options}, checkpoint_path={str(out)!r})"
     return Exported([out], [], f"import timm; model = {call}")
@@ -103,13 +92,8 @@ def to_hub(student: Student, out: Path) -> Exported:
     settings["model_args"] = {k: v for k, v in arguments.items() if k != "num_classes"}
     if student.classes:
         settings["label_names"] = student.classes
-    out.mkdir(parents=True, exist_ok=True)
-    files = []
-    with tempfile.TemporaryDirectory() as folder:
-        save_for_hf(model, folder, model_config=settings, safe_serialization=True)
-        for file in sorted(Path(folder).iterdir()):
-            write_whole(out / file.name, file.read_bytes())
-            files.append(out / file.name)
+    save_for_hf(model, out, model_config=settings, safe_serialization=True)
+    files = [out / "config.json", out / "model.safetensors"]
     load = f"import timm; model = timm.create_model('local-dir:{out}', pretrained=True)"
     return Exported(files, ["upload the folder to the Hugging Face Hub, or load it here"], load)
 
@@ -119,8 +103,15 @@ def to_onnx(student: Student, out: Path) -> Exported:
     missing = [name for name in ("onnx", "onnxscript") if find_spec(name) is None]
     if missing:
         raise ImportError(f"format 'onnx' needs {', '.join(missing)}: pip install onnx onnxscript")
+    from torch.utils._pytree import tree_flatten_with_path  # of torch 2.2
+
     size = "×".join(map(str, student.images.shape[1:]))
     notes = [f"input: images B×{size}, normalised by the mean and std in the file's metadata"]
+    with torch.no_grad():
+        tasks: Any = tree_flatten_with_path(student.model(student.images))[0]
+    settings = preprocessing(student)
+    if student.classes:
+        settings["classes"] = student.classes
     with written_whole(out) as part, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter and of its libraries
         program: Any = torch.onnx.export(
@@ -128,27 +119,28 @@ def to_onnx(student: Student, out: Path) -> Exported:
             (student.images,),
             dynamo=True,
             input_names=["images"],
-            output_names=_outputs(student.model.head),
+            output_names=[".".join(key.key for key in path) or "logits" for path, _ in tasks],
             dynamic_shapes=({0: torch.export.Dim.AUTO},),
             verbose=False,
         )
-        program.model.metadata_props.update(metadata(student))
+        metadata = {key: json.dumps(value) for key, value in settings.items()}
+        program.model.metadata_props.update(metadata)
         program.save(part, external_data=False)
         if find_spec("onnxruntime") is None:
             notes.append("its logits were not compared with the student's: no onnxruntime")
         else:
-            run = _onnx_runtime(part)
-            check_same_logits(student.model, run, student.images, "the ONNX model")
+            check_same_logits(student.model, _onnx_runtime(part), student.images, "the ONNX model")
     load = f"import onnxruntime; session = onnxruntime.InferenceSession({str(out)!r})"
     return Exported([out], notes, load)
 
 
-FORMATS = {
-    "mmpretrain": Format(to_mmpretrain, (".pth", ".pt")),
-    "timm": Format(to_timm, (".pth", ".pt", ".safetensors")),
-    "hub": Format(to_hub, ()),
-    "safetensors": Format(to_safetensors, (".safetensors",)),
-    "onnx": Format(to_onnx, (".onnx",)),
+# How a format is written, and the endings of its file; none for a folder.
+FORMATS: dict[str, tuple[Callable[[Student, Path], Exported], tuple[str, ...]]] = {
+    "mmpretrain": (to_mmpretrain, (".pth", ".pt")),
+    "timm": (to_timm, (".pth", ".pt", ".safetensors")),
+    "hub": (to_hub, ()),
+    "safetensors": (to_mmpretrain, (".safetensors",)),
+    "onnx": (to_onnx, (".onnx",)),
 }
 
 
@@ -156,8 +148,8 @@ def check_name(format: str, out: str) -> None:
     """Raise ValueError for a format that does not exist, or that writes another kind of file."""
     if format not in FORMATS:
         raise ValueError(f"--format={format!r}; choose one of {list(FORMATS)}")
-    endings, path = FORMATS[format].endings, Path(out)
-    fitting = [name for name, other in FORMATS.items() if path.suffix in other.endings]
+    path, (_, endings) = Path(out), FORMATS[format]
+    fitting = [name for name, (_, others) in FORMATS.items() if path.suffix in others]
     if path.suffix in endings or not (endings or fitting or path.is_file()):
         return
     allowed = f"a file that ends with {' or '.join(endings)}" if endings else "a folder"
@@ -165,29 +157,46 @@ def check_name(format: str, out: str) -> None:
     raise ValueError(f"{out}: --format {format} writes {allowed}; change the name{choice}")
 
 
-def _without_own_backbone(student: Student) -> Student:
-    """The student with MMPretrain's TimmClassifier in place of our TIMMPooledBackbone."""
-    settings = student.config.model
-    if type_name(settings.backbone) != "TIMMPooledBackbone":
-        return student
-    name, arguments, timms = timm_student(student.model, settings.backbone, student.images)
-    model = dict(type="TimmClassifier", model_name=name, **arguments)
-    if settings.get("data_preprocessor"):
-        model["data_preprocessor"] = settings.data_preprocessor
-    config = Config(dict(student.config, model=model))
-    built = dict(model)
-    if config.get("data_preprocessor"):
-        built.setdefault("data_preprocessor", config.data_preprocessor)
-    plain = load_strictly(MODELS.build(built), timms.state_dict(), "student")
+def preprocessing(student: Student) -> dict[str, Any]:
+    """The `pretrained_cfg` keys of timm: mean and std of pixels in [0, 1], sizes and the crop.
+
+    The crop follows from `ResizeEdge` and `CenterCrop` of the test pipeline; without them the
+    whole image is resized.
+    """
+    channels, *_ = input_size = student.images.shape[1:]
+    own = images_normalisation(student.config, student.model.data_preprocessor, "test_dataloader")
+    mean, std = (values * (channels // len(values)) for values in (own.mean, own.std))
+    settings: dict[str, Any] = dict(
+        mean=[round(value / 255, 6) for value in mean],
+        std=[round(value / 255, 6) for value in std],
+        input_size=tuple(input_size),
+        tag="aal",  # not the tag and license of timm's weights
+        license=None,
+        crop_pct=1.0,
+    )
+    loader = student.config.get("test_dataloader") or {}
+    steps = {type_name(step): step for step in (loader.get("dataset") or {}).get("pipeline", [])}
+    if "ResizeEdge" in steps and "CenterCrop" in steps:
+        crop = steps["CenterCrop"]["crop_size"]
+        crop = crop if isinstance(crop, int) else crop[0]
+        settings["crop_pct"] = round(crop / steps["ResizeEdge"]["scale"], 4)
+        settings["interpolation"] = steps["ResizeEdge"].get("interpolation", "bilinear")
+    return settings
+
+
+def _without_own_backbone(student: Student) -> tuple[Any, Config]:
+    """Model and config, with MMPretrain's TimmClassifier in place of our TIMMPooledBackbone."""
+    config = Config(student.config.to_dict())
+    if type_name(config.model.backbone) != "TIMMPooledBackbone":
+        return student.model, config
+    name, arguments, timms = timm_student(student.model, config.model.backbone, student.images)
+    pixels = config.model.get("data_preprocessor") or config.get("data_preprocessor")
+    config.model = dict(type="TimmClassifier", model_name=name, **arguments)
+    if pixels:
+        config.model.data_preprocessor = pixels
+    plain = load_strictly(MODELS.build(config.model), timms.state_dict(), "student")
     check_same_logits(student.model, plain, student.images, "TimmClassifier")
-    return student._replace(model=plain, config=config)
-
-
-def _outputs(head: nn.Module, name: str = "") -> list[str]:
-    """'logits', or the names of the tasks of a MultiTaskHead."""
-    tasks = getattr(head, "task_heads", {}).items()
-    names = [each for task, part in tasks for each in _outputs(part, f"{name}.{task}".strip("."))]
-    return names or [name or "logits"]
+    return plain, config
 
 
 def _onnx_runtime(path: Path) -> Callable[[Tensor], list[Tensor]]:
@@ -197,20 +206,11 @@ def _onnx_runtime(path: Path) -> Callable[[Tensor], list[Tensor]]:
     return lambda images: list(map(torch.from_numpy, session.run(None, {"images": images.numpy()})))
 
 
-def _write_config(student: Student, out: Path) -> tuple[Path, list[str]]:
-    config, path = Config(student.config.to_dict()), out.with_suffix(".py")
-    notes = import_own_parts(config)
-    write_whole(path, config.pretty_text)
-    return path, notes
-
-
-def _saved(content: Any) -> bytes:
-    """What torch.save writes. Its own errors do not say that a disk is full."""
+def _file(content: dict[str, Any], out: Path) -> bytes:
+    """The bytes of a file: torch's own errors do not say that a disk is full."""
+    if out.suffix == ".safetensors":  # of copies: it does not accept shared memory
+        copies = {key: value.detach().clone().contiguous() for key, value in content.items()}
+        return safetensors.torch.save(copies)
     buffer = BytesIO()
     torch.save(content, buffer)
     return buffer.getvalue()
-
-
-def _safetensors(weights: dict[str, Tensor]) -> bytes:
-    """Of copies, because safetensors does not accept shared memory."""
-    return safetensors.torch.save({k: v.detach().clone().contiguous() for k, v in weights.items()})

@@ -1,4 +1,4 @@
-"""The images that a student takes: their size, noise of that size, and equal logits on it."""
+"""The images that a student takes: noise of their size, and equal logits on it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from mmengine.config import Config
 from mmpretrain.models import ImageClassifier
 from torch import Tensor
+from torch.utils._pytree import tree_flatten
 
 from aal_plugin.core.images import image_channels_of
 from aal_plugin.core.student.families import image_size_of
@@ -30,23 +31,17 @@ def noise_for(student: ImageClassifier, config: Config, size: Size | None = None
     Raises:
         ValueError: a size that is no whole number, or that the student does not take.
     """
-    sources: dict[str, Callable[[], tuple[int, int] | None]] = {
-        "as --image-size says": lambda: checked_size("--image-size", size),
-        "as the backbone says": lambda: image_size_of(student.backbone),
-        "as the test pipeline makes them": lambda: _after_the_pipeline(config),
-        "assumed, because neither backbone nor test pipeline says": lambda: (224, 224),
-    }
-    found = ((source, read()) for source, read in sources.items())
-    source, shape = next((source, shape) for source, shape in found if shape is not None)
-    channels = image_channels_of(student.backbone)
-    images = torch.randn(2, channels, *shape, generator=torch.Generator().manual_seed(0))
+    known = checked_size("--image-size", size) or image_size_of(student.backbone)
+    height, width = known or _after_the_pipeline(config) or (224, 224)
+    shape = 2, image_channels_of(student.backbone), height, width
+    images = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     try:
         with torch.no_grad():
             student(images)
     except Exception as error:  # of a lab's own backbone too
         raise ValueError(
-            f"the student does not take images of {shape[0]}×{shape[1]} ({source}): {error}; set "
-            "--image-size to the size that it was trained with"
+            f"the student does not take images of {height}×{width}: {error}; set --image-size to "
+            "the size that it was trained with"
         ) from error
     return images
 
@@ -74,24 +69,14 @@ def check_same_logits(
     name: str,
     tolerance: float = 1e-5,
 ) -> None:
-    """Raise ValueError if the logits of two models differ by more than `tolerance`.
+    """Raise ValueError if the logits of two models, or of a task, differ by more than `tolerance`.
 
     Args:
         name: what the other model is, for the error.
         tolerance: absolute, and relative to the student's logits.
     """
-    own, others = _tensors(student(images)), _tensors(other(images))
-    if [one.shape for one in own] != [one.shape for one in others]:
-        raise ValueError(f"the logits of the student and of {name} differ by their shapes")
-    for one, two in zip(own, others):
+    own, others = (tree_flatten(model(images))[0] for model in (student, other))
+    for one, two in zip(own, others, strict=True):
         if not torch.allclose(one, two, rtol=tolerance, atol=tolerance):
             gap = (one - two).abs().max()
             raise ValueError(f"the logits of the student and of {name} differ by {gap}")
-
-
-def _tensors(logits: Any) -> list[Tensor]:
-    """One tensor, or one for each task of a MultiTaskHead."""
-    if isinstance(logits, Tensor):
-        return [logits]
-    parts = logits.values() if isinstance(logits, dict) else logits
-    return [tensor for part in parts for tensor in _tensors(part)]

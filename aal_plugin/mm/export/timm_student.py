@@ -26,15 +26,7 @@ _VIT_NAMES = (
     (r"^ln1\.", "norm."),
 )
 # Arguments of a timm backbone in MMPretrain that timm.create_model does not have.
-_NOT_TIMMS = (
-    "type",
-    "model_name",
-    "pretrained",
-    "checkpoint_path",
-    "in_channels",
-    "features_only",
-    "init_cfg",
-)
+_NOT_TIMMS = {"type", "model_name", "in_channels", "features_only"}
 _DEIT = {(192, 12, 3): "tiny", (384, 12, 6): "small", (768, 12, 12): "base"}
 
 
@@ -44,7 +36,7 @@ def timm_student(
     """Convert a student to timm. The logits are compared before it returns.
 
     Args:
-        backbone: the config of the student's backbone.
+        backbone: the student's in its config, without weights to start from.
         images: on which they are compared.
 
     Returns:
@@ -103,8 +95,6 @@ def _vit(backbone: Any, settings: dict[str, Any]) -> _Parts:
         in_chans=projection.in_channels,
         qkv_bias=layer.attn.qkv.bias is not None,
     )
-    usual = dict(img_size=(224, 224), patch_size=16, in_chans=3, qkv_bias=True)
-    arguments = {key: value for key, value in arguments.items() if value != usual[key]}
     if size not in _DEIT:
         hidden = layer.ffn.layers[0][0].out_features
         arguments.update(zip(("embed_dim", "depth", "num_heads"), size))

@@ -121,6 +121,6 @@ def check_boxes_follow(dataset: Any) -> None:
         if type(step) in BOX_BLIND:
             raise ValueError(
                 f"pipeline: {type(step).__name__} moves the image but not gt_bboxes; use "
-                "Resize, ResizeEdgeWithBoxes, CenterCrop or RandomFlip, or remove gt_bboxes from "
+                "Resize, CenterCrop or RandomFlip, or remove gt_bboxes from "
                 "PackInputs.algorithm_keys"
             )

@@ -1,7 +1,7 @@
 import mmcv
 import numpy as np
 import pytest
-from mmpretrain.registry import DATASETS
+from mmpretrain.registry import DATASETS, TRANSFORMS
 
 # Image, training or not, and box as x, y, width, height, in a picture of 40 × 60 pixels.
 BIRDS = [
@@ -49,10 +49,13 @@ def test_samples_of_each_split_hold_their_own_box(folder):
 @pytest.mark.parametrize(
     "steps",
     [
-        [dict(type="ResizeEdgeWithBoxes", scale=80, edge="short")],
-        [dict(type="ResizeEdgeWithBoxes", scale=30, edge="long", backend="pillow")],
+        [dict(type="Resize", scale=(10000, 80), keep_ratio=True)],
+        [dict(type="Resize", scale=(30, 30), keep_ratio=True, backend="pillow")],
         [dict(type="Resize", scale=(80, 80))],
-        [dict(type="ResizeEdgeWithBoxes", scale=80), dict(type="CenterCrop", crop_size=64)],
+        [
+            dict(type="Resize", scale=(10000, 80), keep_ratio=True),
+            dict(type="CenterCrop", crop_size=64),
+        ],
         [dict(type="CenterCrop", crop_size=32), dict(type="RandomFlip", prob=1.0)],
     ],
 )
@@ -63,7 +66,7 @@ def test_box_follows_the_image(folder, steps):
 
 def test_pipeline_hands_the_box_to_the_metric(folder):
     steps = [
-        dict(type="ResizeEdgeWithBoxes", scale=80),
+        dict(type="Resize", scale=(10000, 80), keep_ratio=True),
         dict(type="CenterCrop", crop_size=64),
         dict(type="PackInputs", algorithm_keys=["gt_bboxes"]),
     ]
@@ -71,13 +74,6 @@ def test_pipeline_hands_the_box_to_the_metric(folder):
     assert packed["inputs"].shape == (3, 64, 64)
     # ×2, then 28 pixels off the left and 8 off the top.
     np.testing.assert_allclose(packed["data_samples"].gt_bboxes, [[12, 12, 52, 52]], atol=0.5)
-
-
-def test_image_without_a_box_passes_through_the_transform(folder):
-    sample = build(folder, dict(type="ResizeEdgeWithBoxes", scale=80))
-    info = sample.get_data_info(0)
-    del info["gt_bboxes"]
-    assert sample.pipeline(info)["img"].shape == (80, 120, 3)
 
 
 def test_missing_boxes_are_told(folder):
@@ -99,3 +95,52 @@ def test_images_txt_does_not_reach_out_of_its_folder(folder):
     steps = [dict(type="LoadImageFromFile")]
     config = dict(type="CUBWithBoxes", data_root=str(folder), split="test", pipeline=steps)
     assert len(DATASETS.build(dict(config, allow_outside=True))) == 2
+
+
+PICTURE = np.arange(6 * 8 * 3, dtype=np.uint8).reshape(6, 8, 3)
+
+
+def cut(box):
+    results = dict(img=PICTURE.copy(), gt_bboxes=np.array([box], np.float32), img_path="a.png")
+    return TRANSFORMS.build(dict(type="CropToBox"))(results)
+
+
+@pytest.mark.parametrize(
+    ("box", "rows", "columns"),
+    [
+        ((2, 1, 5, 4), (1, 2, 3), (2, 3, 4)),
+        ((2.4, 1.6, 4.2, 3.1), (1, 2, 3), (2, 3, 4)),  # whole pixels that hold all of it
+        ((-3, 4, 99, 99), (4, 5), range(8)),  # past the image
+        ((7.5, 5.5, 8, 6), (5,), (7,)),
+    ],
+)
+def test_image_is_cut_to_the_pixels_of_its_box(box, rows, columns):
+    results = cut(box)
+    wanted = [[PICTURE[y, x].tolist() for x in columns] for y in rows]
+    assert results["img"].tolist() == wanted
+    assert results["img_shape"] == (len(rows), len(columns)) and "gt_bboxes" not in results
+
+
+@pytest.mark.parametrize("box", [(3, 3, 3, 5), (9, 1, 12, 4), (1, 1, 0, 4)])
+def test_box_without_a_pixel_is_named_with_its_image(box):
+    with pytest.raises(
+        ValueError, match=r"CropToBox: the box .* contains no pixel of a.png, .* 8 x 6"
+    ):
+        cut(box)
+
+
+def test_sample_without_a_box_is_told_which_data_set_has_some():
+    with pytest.raises(ValueError, match="a.png has no gt_bboxes; use .* 'CUBWithBoxes'"):
+        TRANSFORMS.build(dict(type="CropToBox"))(dict(img=PICTURE, img_path="a.png"))
+
+
+def test_birds_fill_their_pictures(folder):
+    """Its boxes are white on black: cut to them, rescaled and cropped, nothing is black."""
+    steps = [
+        dict(type="CropToBox"),
+        dict(type="ResizeEdge", scale=40, edge="short"),
+        dict(type="RandomCrop", crop_size=32),
+    ]
+    for split in ("train", "test"):
+        for sample in build(folder, *steps, split=split):
+            assert sample["img"].shape == (32, 32, 3) and sample["img"].min() == 255

@@ -53,49 +53,37 @@ def given(path, **options):
     return cfg
 
 
-def test_a_run_and_a_test_need_the_root_alone(folder, tmp_path):
+def test_a_run_and_its_test_need_the_root_alone(folder, tmp_path):
     config = tmp_path / "small.py"
     config.write_text(SMALL)
     work_dir = tmp_path / "run"
     options = [f"data_root={folder}", "epochs=3", "batch_size=16"]
-    trained = launch(
-        *(sys.executable, "tools/train.py", config, "--work-dir", work_dir),
+    told = launch(
+        *(sys.executable, "tools/train.py", config, "--test", "--work-dir", work_dir),
         *("--cfg-options", *options),
     )
     images = sum(1 for _ in (folder / "train").rglob("*.png"))
-    assert re.search(rf"Epoch\(train\) +\[3\]\[{images // 16}/{images // 16}\]", trained)
-    assert "accuracy/top1" in trained
+    assert re.search(rf"Epoch\(train\) +\[3\]\[{images // 16}/{images // 16}\]", told)
     # λ at epoch 2 of 3 is the paper's at epoch 200 of 300.
-    (line,) = re.findall(r"Epoch\(train\) +\[3\]\[1/.*", trained)
+    (line,) = re.findall(r"Epoch\(train\) +\[3\]\[1/.*", told)
     weight = float(re.search(r"link_weight: ([\d.]+)", line)[1])
     assert weight == pytest.approx(link_weight(200, 2000.0, (0.99, 0.98), (200,)), rel=1e-3)
     # DeiT's 5e-4 * 16 / 512; after one epoch of warm-up the cosine of 1 / 3.
     lr = 1e-5 + (5e-4 * 16 / 512 - 1e-5) * 0.75
     assert float(re.search(r" lr: ([\d.e-]+)", line)[1]) == pytest.approx(lr, rel=1e-3)
-
     written = Config.fromfile(work_dir / "small.py")
     assert written.model.head.num_classes == written.data_preprocessor.num_classes == 8
-    tested = launch(
-        *(sys.executable, "tools/test.py", work_dir / "small.py", work_dir / "epoch_3.pth")
-    )
-    last = re.findall(r"accuracy/top1: ([\d.]+)", trained)[-1]
-    assert re.findall(r"accuracy/top1: ([\d.]+)", tested)[-1] == last
+    # The test images are the validation's.
+    *_, validated, tested = re.findall(r"accuracy/top1: ([\d.]+)", told)
+    assert tested == validated
 
 
-@pytest.mark.parametrize("epochs", [30, 100, 300, 600])
-def test_lambda_and_warm_up_follow_the_epochs(folder, epochs):
+@pytest.mark.parametrize("epochs", [3, 100])
+def test_warm_up_follows_the_epochs_and_a_second_call_changes_nothing(folder, epochs):
     cfg = given(AAL, data_root=str(folder), epochs=epochs, batch_size=16)
     fill_in_own_folder(cfg)
     assert cfg.train_cfg.max_epochs == epochs
-    hooks = [*(cfg.get("custom_hooks") or []), *cfg.default_hooks.values()]
-    (decay,) = (hook for hook in hooks if hook.type == "LambdaDecayHook")
-    for epoch in range(0, epochs, epochs // 10):
-        ours = link_weight(epoch, 2000.0, decay.gammas, decay.milestones)
-        papers = 300 * epoch / epochs
-        paper = 2000 * 0.99 ** min(papers, 200) * 0.98 ** max(papers - 200, 0)
-        # The milestone is a whole epoch: 67 where it would be 66.7.
-        assert ours == pytest.approx(paper, rel=1e-6 if epochs % 3 == 0 else 0.02)
-    assert cfg.param_scheduler.warmup_epochs == 5
+    assert cfg.param_scheduler.warmup_epochs == (1 if epochs == 3 else 5)
     again = Config(cfg.to_dict())
     fill_in_own_folder(again)
     assert again.to_dict() == cfg.to_dict()

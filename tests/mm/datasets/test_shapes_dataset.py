@@ -4,12 +4,9 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from mmengine.dataset import pseudo_collate
 from mmpretrain.registry import DATASETS
-from torch.utils.data import DataLoader
 
-from aal_plugin.data import CLASSES, draw_shapes, load_shapes, split_seed
-from aal_plugin.mm.datasets.shapes_dataset import ShapesDataset
+from aal_plugin.data import CLASSES, draw_shapes, split_seed
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -39,20 +36,6 @@ def test_sample_holds_image_label_and_box():
         assert sample["sample_idx"] == i
 
 
-def test_splits_share_no_image():
-    train, val = build(), build(split="val")
-    assert not any(np.array_equal(a["img"], b["img"]) for a in train for b in val)
-
-
-def test_labels_and_classes_answer_as_in_any_mmpretrain_dataset():
-    dataset = build()
-    assert dataset.CLASSES == dataset.metainfo["classes"] == CLASSES
-    assert np.bincount(dataset.get_gt_labels()).tolist() == [3] * 10
-    assert dataset.get_cat_ids(4) == [dataset[4]["gt_label"]]
-    assert dataset.class_to_idx["ring"] == CLASSES.index("ring")
-    assert "30 train images of 32 px, seed 2" in repr(dataset)
-
-
 def test_usual_transforms_run_without_a_loading_step():
     dataset = build(
         pipeline=[
@@ -79,27 +62,6 @@ def test_flip_and_resize_move_the_box_with_the_image():
         assert turned[i]["gt_bboxes"][0].tolist() == [64 - 2 * x2, 2 * y1, 64 - 2 * x1, 2 * y2]
 
 
-def test_transforms_in_place_leave_the_stored_image_alone():
-    dataset = build(pipeline=[lambda sample: sample["img"].fill(0) or sample])
-    before = dataset.get_data_info(0)["img"]
-    assert dataset[0]["img"].max() == 0
-    assert before.max() > 0 and np.array_equal(dataset.get_data_info(0)["img"], before)
-
-
-def test_images_are_views_of_one_array():
-    bases = {id(info["img"].base) for info in build().data_list}
-    assert len(bases) == 1
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-def test_data_loader_workers_see_the_same_samples(workers):
-    dataset = build(pipeline=[dict(type="PackInputs")])
-    loader = DataLoader(dataset, 10, num_workers=workers, collate_fn=pseudo_collate)
-    inputs = torch.stack([image for batch in loader for image in batch["inputs"]])
-    expected = torch.stack([dataset[i]["inputs"] for i in range(30)])
-    assert torch.equal(inputs, expected)
-
-
 def test_subsets_copies_and_pickles_keep_their_samples():
     dataset = build()
     subset = dataset.get_subset([5, 1, 20])
@@ -109,15 +71,6 @@ def test_subsets_copies_and_pickles_keep_their_samples():
         assert np.array_equal(copied[7]["img"], dataset[7]["img"])
     serialized = build(serialize_data=True)
     assert np.array_equal(serialized[7]["img"], dataset[7]["img"])
-
-
-def test_lazy_dataset_draws_nothing_until_asked(tmp_path):
-    dataset = build(lazy_init=True, cache_dir=str(tmp_path))
-    assert dataset.CLASSES == CLASSES and not list(tmp_path.iterdir())
-    dataset.full_init()
-    assert len(dataset) == 30 and len(list(tmp_path.iterdir())) == 1
-    drawn = load_shapes(30, 32, split_seed("train", 2), tmp_path)
-    assert np.array_equal(dataset[0]["img"][..., ::-1], drawn.images[0])
 
 
 @pytest.mark.parametrize(
@@ -133,10 +86,6 @@ def test_lazy_dataset_draws_nothing_until_asked(tmp_path):
 def test_bad_arguments_are_named(kwargs, words):
     with pytest.raises(ValueError, match=words):
         build(**kwargs)
-
-
-def test_registered_name_is_the_class():
-    assert DATASETS.get("ShapesDataset") is ShapesDataset
 
 
 def test_some_shapes_are_those_of_the_whole_set_in_its_order():

@@ -24,8 +24,9 @@ def loaded(exported, **names):
     return names.get("model") or names["session"]
 
 
-@pytest.mark.parametrize("ending", [".pth", ".safetensors"])
-@pytest.mark.parametrize("name", ["vit", "timm", "distilled"])
+@pytest.mark.parametrize(
+    ("name", "ending"), [("vit", ".pth"), ("timm", ".safetensors"), ("distilled", ".pth")]
+)
 def test_timm_loads_it_by_the_line_that_is_printed(tmp_path, name, ending):
     config, checkpoint, images, logits = saved(tmp_path, name)
     out = tmp_path / f"student{ending}"
@@ -35,7 +36,7 @@ def test_timm_loads_it_by_the_line_that_is_printed(tmp_path, name, ending):
     torch.testing.assert_close(logits_of(model, images), logits, **CLOSE)
 
 
-@pytest.mark.parametrize("name", ["vit", "timm", "distilled"])
+@pytest.mark.parametrize("name", ["timm", "distilled"])
 def test_a_folder_for_the_hub_needs_no_arguments(tmp_path, name):
     config, checkpoint, images, logits = saved(tmp_path, name)
     config.val_dataloader.dataset.pipeline = [
@@ -64,22 +65,6 @@ def test_mmpretrain_loads_it_by_the_line_that_is_printed(tmp_path, format):
     weights = torch.load(checkpoint, weights_only=True)["state_dict"]
     plain = {key: value for key, value in weights.items() if not key.startswith("link_head.")}
     assert model.state_dict().keys() == plain.keys() and len(plain) < len(weights)
-
-
-@pytest.mark.parametrize("name", ["vit", "timm"])
-def test_onnx_runtime_gives_the_same_logits_for_any_batch(tmp_path, name):
-    onnx = pytest.importorskip("onnx")
-    pytest.importorskip("onnxruntime")
-    pytest.importorskip("onnxscript")
-    config, checkpoint, images, logits = saved(tmp_path, name)
-    out = tmp_path / "student.onnx"
-    session = loaded(export_student(config, checkpoint, str(out), format="onnx"))
-    for count in (1, 3):  # it was traced with two
-        (found,) = session.run(None, {"images": images[:count].numpy()})
-        torch.testing.assert_close(torch.from_numpy(found), logits[:count], **CLOSE)
-    metadata = {prop.key: json.loads(prop.value) for prop in onnx.load(out).metadata_props}
-    assert metadata["mean"] == [0.5] * 3 and metadata["classes"][9] == "class 9"
-    assert [path.name for path in tmp_path.glob("*.onnx*")] == ["student.onnx"]
 
 
 def test_formats_that_cannot_express_a_student_say_so_and_write_nothing(tmp_path):
@@ -112,12 +97,6 @@ def test_other_logits_are_an_error(tmp_path, monkeypatch):
     from aal_plugin.mm.export import timm_student
 
     config, checkpoint, _, _ = saved(tmp_path)
-    monkeypatch.setattr(
-        timm_student, "_VIT_NAMES", timm_student._VIT_NAMES[:1] + timm_student._VIT_NAMES[2:]
-    )
-    with pytest.raises(ValueError, match="differs from timm's"):
-        export_student(config, checkpoint, str(tmp_path / "s.pth"), format="timm")
-    monkeypatch.undo()
     real = timm_student.load_strictly
 
     def other(model, weights, name):
@@ -135,7 +114,6 @@ def test_other_logits_are_an_error(tmp_path, monkeypatch):
     [
         ("torch", "s.pth", "--format='torch'; choose one of .*'mmpretrain'"),
         ("mmpretrain", "s.py", r"s.py: --format mmpretrain writes a file .* with .pth or .pt; "),
-        ("mmpretrain", "s", "writes a file that ends with .pth or .pt"),
         ("timm", "s.onnx", "ends with .pth or .pt or .safetensors; .* or choose --format onnx"),
         (
             "onnx",
@@ -197,7 +175,7 @@ def test_the_image_size_is_the_pipelines_or_the_given_one(tmp_path, pipeline, gi
     out = str(tmp_path / "s.pth")
     export_student(config, checkpoint, out, image_size=given)
     if given is not None:
-        with pytest.raises(ValueError, match=r"images of 224×224 \(assumed, .*; set --image-size"):
+        with pytest.raises(ValueError, match=r"images of 224×224: .*; set --image-size"):
             export_student(config, checkpoint, out)
 
 
@@ -205,7 +183,7 @@ def test_a_size_that_does_not_fit_is_an_error_with_its_source(tmp_path):
     config, checkpoint = own_backbone(tmp_path)
     config.val_dataloader.dataset.size = 32  # of ShapesDataset
     out = str(tmp_path / "s.pth")
-    with pytest.raises(ValueError, match=r"does not take images of 32×32 \(as the test"):
+    with pytest.raises(ValueError, match="does not take images of 32×32: "):
         export_student(config, checkpoint, out)
     with pytest.raises(ValueError, match="--image-size=0; choose"):
         export_student(config, checkpoint, out, image_size=0)
