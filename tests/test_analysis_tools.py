@@ -6,11 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 from PIL import Image
 
-from .mm.small import AAL, PLAIN, training
+from .mm.small import AAL, PLAIN, build, training
 
 TOOLS = Path(__file__).resolve().parents[1] / "tools" / "analysis"
 
@@ -159,3 +160,30 @@ def test_what_a_tool_cannot_do_is_said_in_one_line(run, message, tmp_path):
     assert "logged no accuracy/top5; it has accuracy/top1" in message(
         "compare_runs", run / "plain", "o.png", "--metric", "accuracy/top5"
     )
+
+
+def test_checkpoints_of_plain_and_aal_students_are_compared(tool, tmp_path):
+    arguments = [tmp_path / "out.png"]
+    student = build(PLAIN).state_dict()
+    for name, model in (("plain", PLAIN), ("aal", AAL)):
+        config = training(tmp_path / name, model)
+        config.test_dataloader = config.val_dataloader
+        config.dump(tmp_path / f"{name}.py")
+        saved = dict(state_dict=dict(build(model).state_dict(), **student))
+        if name == "aal":  # as EMAHook saves: its averages first, the raw weights beside them
+            raw = {f"module.{key}": weight for key, weight in saved["state_dict"].items()}
+            saved.update(state_dict=build(model, seed=9).state_dict(), ema_state_dict=raw)
+        torch.save(saved, tmp_path / f"{name}.pth")
+        arguments += [tmp_path / f"{name}.py", tmp_path / f"{name}.pth"]
+    head, _, *rows = tool("agreement", *arguments).splitlines()
+    assert head == "| | labels | plain | aal |"
+    # The same student twice: they agree with each other, and seldom with the labels.
+    (_, *labels), (_, *plain), (_, *aal) = (row.strip("| ").split(" | ") for row in rows)
+    errors = labels[1]
+    assert 0.5 < float(errors) <= 1
+    assert [labels, plain, aal] == [
+        ["0.000", errors, errors],
+        [errors, "0.000", "0.000"],
+        [errors, "0.000", "0.000"],
+    ]
+    assert (tmp_path / "out.png").stat().st_size > 1000

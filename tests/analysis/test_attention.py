@@ -2,9 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from aal_plugin.analysis.attention_rows import attention_rows
-from aal_plugin.analysis.attention_sheet import attention_sheet, strongest_pairs
-from aal_plugin.analysis.shown import Shown
+from aal_plugin.analysis.attention import Shown, attention_rows, attention_sheet, strongest_pairs
 
 IMAGE = np.zeros((16, 24, 3), np.uint8)
 
