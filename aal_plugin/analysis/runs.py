@@ -129,35 +129,12 @@ def joined(logs: Sequence[Lines]) -> Lines:
     """The lines of a run and its resumed parts; each replaces the others from its first epoch on.
 
     Args:
-        logs: oldest first; empty ones are passed over.
+        logs: oldest first, as the times in their names say; empty ones are passed over.
     """
     lines: Lines = []
     for log in filter(None, logs):
         lines = [(epoch, line) for epoch, line in lines if epoch < log[0][0]] + log
     return lines
-
-
-def in_order(logs: Mapping[Path, Lines]) -> dict[Path, Lines]:
-    """Logs of one run, oldest first; given in the order of their names.
-
-    The names contain the time, but a clock may be set back. So a log that begins after its
-    predecessors' end waits for the log that it continues, even if that has a later name.
-    """
-    epochs = {path: sorted({epoch for epoch, _ in log}) for path, log in logs.items() if log}
-    waiting, ordered, reached = list(epochs), [], 0
-    while waiting:
-        for path in waiting:
-            first, step = epochs[path][0], np.diff(epochs[path][:2])
-            if first <= reached + max([1, *step]):
-                break
-        else:
-            break
-        waiting.remove(path)
-        ordered.append(path)
-        reached = epochs[path][-1]
-    for path in waiting:  # continues nothing here: it keeps the place that its name gives it
-        ordered.insert(sum(other < path for other in ordered), path)
-    return {path: logs[path] for path in ordered}
 
 
 def _mmengine_run(work_dir: Path) -> Run | None:
@@ -169,7 +146,6 @@ def _mmengine_run(work_dir: Path) -> Run | None:
             unit = "epoch" if any("epoch" in line for line in read) else "iteration"
             # Lines of validation have no key "epoch": their step is the epoch.
             logs[path] = [(line["epoch" if "epoch" in line else "step"], line) for line in read]
-    logs = in_order(logs)
     lines = joined(list(logs.values()))
     steps = max((line["iter"] for _, line in lines if "iter" in line), default=None)
     return Run(_curves(lines), unit, steps, [p.parents[1] for p in logs]) if lines else None

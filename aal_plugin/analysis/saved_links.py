@@ -29,7 +29,7 @@ from .links import (
     link_strength,
     start_strength,
 )
-from .runs import in_order, joined, json_lines
+from .runs import joined, json_lines
 
 RECORDS = "link_strength.json"
 # Names of kept checkpoints, and the number in the name of the first epoch's: MMEngine, timm.
@@ -195,12 +195,12 @@ def link_history(work_dir: str | os.PathLike, absolute: bool = False) -> LinkHis
         ValueError: a checkpoint has no links, or cannot be read.
     """
     keys = {"epoch", "strength", "ranges", "heads"}
-    logs = {
-        path: [(line["epoch"], line) for line in json_lines(path) if line.keys() >= keys]
+    logs = [
+        [(line["epoch"], line) for line in json_lines(path) if line.keys() >= keys]
         for path in sorted(Path(work_dir).glob(f"*/vis_data/{RECORDS}"))
-    }
+    ]
     found: dict[int, np.ndarray] = {}
-    for epoch, line in joined(list(in_order(logs).values())):
+    for epoch, line in joined(logs):
         found[epoch] = np.array(line["strength"], float)
         if not absolute:
             found[epoch] /= start_strength(line["ranges"], line["heads"])

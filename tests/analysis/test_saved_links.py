@@ -212,12 +212,6 @@ def test_records_of_a_resumed_run_replace_those_from_its_first_epoch(tmp_path):
     assert np.isnan(link_history(tmp_path).by_epoch[6][0, 1])
 
 
-def test_records_of_a_run_resumed_after_the_clock_was_set_back_come_last(tmp_path):
-    record(tmp_path, "20260102_000000", range(6), 0.1)
-    record(tmp_path, "20260101_000000", (4, 5, 6), 0.2)
-    assert strengths(tmp_path) == {0: 0.1, 1: 0.1, 2: 0.1, 3: 0.1, 4: 0.2, 5: 0.2, 6: 0.2}
-
-
 def test_run_begun_anew_forgets_the_earlier_one(tmp_path):
     record(tmp_path, "20260101_000000", range(6), 0.1)
     record(tmp_path, "20260102_000000", range(2), 0.2)
