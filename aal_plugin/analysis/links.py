@@ -34,13 +34,16 @@ def find_links(state_dict: Mapping[str, Tensor]) -> dict[int, Tensor]:
     }
 
 
-def head_strength(
-    state_dict: Mapping[str, Tensor], ranges: Sequence[Range], heads: Sequence[int]
+def link_strength(
+    state_dict: Mapping[str, Tensor],
+    ranges: Sequence[Range],
+    heads: Sequence[int],
+    by_head: bool = False,
 ) -> np.ndarray:
-    """Mean magnitude of the link weights between every level and head.
+    """Mean magnitude of the link weights between every level and block (AAL, Fig. 2).
 
     Returns:
-        (L, sum of heads), block after block; NaN where there is no link.
+        (L, N), or with `by_head` (L, sum of heads), block after block; NaN where there is no link.
 
     Raises:
         ValueError: the state dict holds no links, or links of other ranges or heads.
@@ -59,18 +62,13 @@ def head_strength(
                 f"{last} have {end - start} heads; give the ranges and heads of this checkpoint"
             )
         strength[level, start:end] = weights[level].detach().abs().mean(dim=(0, 2, 3)).cpu().numpy()
-    return strength
-
-
-def link_strength(
-    state_dict: Mapping[str, Tensor], ranges: Sequence[Range], heads: Sequence[int]
-) -> np.ndarray:
-    """`head_strength`, averaged over the heads of each block (AAL, Fig. 2), (L, N)."""
-    return _sums(head_strength(state_dict, ranges, heads), heads) / np.asarray(heads)
+    if by_head:
+        return strength
+    return np.add.reduceat(strength, offsets[:-1], axis=1) / np.asarray(heads)
 
 
 def start_strength(ranges: Sequence[Range], heads: Sequence[int]) -> np.ndarray:
-    """Expected mean magnitude of the link weights before training, the unit of `head_growth`.
+    """Expected mean magnitude of the link weights before training, the unit of `link_growth`.
 
     PyTorch draws the weights of a 1×1 convolution with n input maps uniformly from ±1/√n, so their
     mean magnitude is 1/(2√n): a level with fewer linked blocks starts with larger links.
@@ -88,22 +86,20 @@ def start_strength(ranges: Sequence[Range], heads: Sequence[int]) -> np.ndarray:
     return start
 
 
-def head_growth(
-    state_dict: Mapping[str, Tensor], ranges: Sequence[Range], heads: Sequence[int]
-) -> np.ndarray:
-    """`head_strength` divided by that at the start: 1 means unchanged.
-
-    Untrained links scatter around 1: those of C channels by about 0.58 / √C.
-    """
-    start = np.repeat(start_strength(ranges, heads), heads, axis=1)
-    return head_strength(state_dict, ranges, heads) / start
-
-
 def link_growth(
-    state_dict: Mapping[str, Tensor], ranges: Sequence[Range], heads: Sequence[int]
+    state_dict: Mapping[str, Tensor],
+    ranges: Sequence[Range],
+    heads: Sequence[int],
+    by_head: bool = False,
 ) -> np.ndarray:
-    """`head_growth`, averaged over the heads of each block, (L, N)."""
-    return link_strength(state_dict, ranges, heads) / start_strength(ranges, heads)
+    """`link_strength` divided by that at the start: 1 means unchanged.
+
+    Untrained links scatter around 1: those of C channels and a head by about 0.58 / √C.
+    """
+    start = start_strength(ranges, heads)
+    if by_head:
+        start = np.repeat(start, heads, axis=1)
+    return link_strength(state_dict, ranges, heads, by_head) / start
 
 
 def link_share(
@@ -115,9 +111,9 @@ def link_share(
         (L, N); every row sums to one, and is 0 where there is no link.
 
     Raises:
-        ValueError: as for `head_strength`; or all links of a level are zero.
+        ValueError: as for `link_strength`; or all links of a level are zero.
     """
-    mass = np.nan_to_num(_sums(head_strength(state_dict, ranges, heads), heads))
+    mass = np.nan_to_num(link_strength(state_dict, ranges, heads)) * np.asarray(heads)
     totals = mass.sum(axis=1, keepdims=True)
     if not totals.all():
         empty = [level + 1 for level in np.flatnonzero(totals == 0).tolist()]
@@ -158,13 +154,3 @@ def select_ranges(share: np.ndarray, keep: float) -> list[Range]:
         first = int(held.argmax()) + 1
         selected.append((first, first + length))
     return selected
-
-
-def held_share(share: np.ndarray, ranges: Sequence[Range]) -> list[float]:
-    """The share of every level's links that the ranges hold."""
-    return [float(row[first - 1 : last].sum()) for row, (first, last) in zip(share, ranges)]
-
-
-def _sums(by_head: np.ndarray, heads: Sequence[int]) -> np.ndarray:
-    """Sums over the heads of each block, (L, sum of heads) → (L, N)."""
-    return np.add.reduceat(by_head, [0, *accumulate(heads[:-1])], axis=1)

@@ -24,7 +24,6 @@ from .links import (
     GROWTH,
     LABEL,
     find_links,
-    head_strength,
     link_growth,
     link_strength,
     start_strength,
@@ -157,7 +156,7 @@ def _checked(linked: Any, weights: dict[str, Tensor]) -> tuple[list[Range], list
     numbers = [len(heads), *heads, *(block for pair in ranges for block in pair)]
     if len(ranges) != len(weights) or not all(0 < number <= _MOST for number in numbers):
         raise ValueError
-    head_strength(weights, ranges, heads)
+    link_strength(weights, ranges, heads)
     return ranges, heads
 
 

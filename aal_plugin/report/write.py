@@ -44,18 +44,11 @@ def write_report(
     check_whole("images", images, 0)
     groups = read_groups(work_dirs)
     sheets = {name: sheets_of(runs[0], images) for name, runs in groups.items()} if images else {}
-    page = Path(out)
-    page.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(page, _page(groups, sheets, title))
-    return groups
-
-
-def _page(groups: Groups, sheets: Mapping[str, Sheets], title: str) -> str:
     template = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True,
         lstrip_blocks=True, undefined=StrictUndefined,
     ).get_template("page.html")  # fmt: skip
-    return template.render(
+    page = template.render(
         title=title,
         version=aal_plugin.__version__,
         when=datetime.now().strftime("%Y-%m-%d %H:%M"),
@@ -70,6 +63,9 @@ def _page(groups: Groups, sheets: Mapping[str, Sheets], title: str) -> str:
         sheets=sheets,
         tables=tables,
     )
+    Path(out).parent.mkdir(parents=True, exist_ok=True)
+    write_whole(Path(out), page)
+    return groups
 
 
 def _findings(groups: Groups, sheets: Mapping[str, Sheets]) -> list[tuple[str, str]]:

@@ -3,9 +3,6 @@ import pytest
 import torch
 
 from aal_plugin.analysis import (
-    head_growth,
-    head_strength,
-    held_share,
     link_growth,
     link_share,
     link_strength,
@@ -34,7 +31,7 @@ def test_planted_links_are_found_and_missing_links_are_nan():
 
 
 def test_heads_have_a_column_each_block_after_block():
-    strength = head_strength(planted(), RANGES, HEADS)
+    strength = link_strength(planted(), RANGES, HEADS, by_head=True)
     expected = [[0.1, 0.1, 0.4, np.nan, np.nan], [np.nan, 0.1, 0.1, 0.7, 0.7]]
     np.testing.assert_allclose(strength, expected, rtol=1e-6)
 
@@ -75,7 +72,7 @@ def test_untrained_links_have_the_expected_strength_at_the_start():
     state_dict = AttentionLinks(ranges, heads, [20000] * 3).state_dict(prefix="links.")
     expected = start_strength(ranges, heads)
     np.testing.assert_allclose(link_strength(state_dict, ranges, heads), expected, rtol=0.02)
-    growth = head_growth(state_dict, ranges, heads)
+    growth = link_growth(state_dict, ranges, heads, by_head=True)
     np.testing.assert_allclose(growth[1], 1, rtol=0.02)
     assert np.isnan(growth[0, 2:]).all() and growth.shape == (3, 9)
 
@@ -113,8 +110,6 @@ def brute_force(row, keep):
 def test_planted_links_are_selected():
     assert select_ranges(SHARE, 0.8) == [(1, 2), (4, 4), (1, 4), (1, 4)]
     assert select_ranges(SHARE, 0.5) == [(1, 1), (4, 4), (1, 2), (1, 2)]
-    held = held_share(SHARE, select_ranges(SHARE, 0.8))
-    np.testing.assert_allclose(held, [0.9, 0.9, 1, 1])
 
 
 @pytest.mark.parametrize("keep", [0.1, 0.5, 0.8, 0.95, 1.0])

@@ -9,7 +9,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from aal_plugin.report.mmpretrain_run import described, read_literal_config
+from aal_plugin.report.facts import described, read_literal_config
 from aal_plugin.report.runs import how_many, read_groups, read_recorded_run
 from tests.mm.small import training
 

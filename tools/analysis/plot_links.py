@@ -53,8 +53,6 @@ def main() -> None:
         parser.error(f"--names: {len(args.checkpoints)} checkpoints need as many different names")
     # After the arguments: these imports take seconds.
     from aal_plugin.analysis import (
-        head_growth,
-        head_strength,
         link_growth,
         link_share,
         link_strength,
@@ -68,9 +66,8 @@ def main() -> None:
     heads = next(iter(saved.values())).heads
     if args.heads and any(links.heads != heads for links in saved.values()):
         parser.error("--heads: the students of these checkpoints have different heads")
-    strength, growth = (head_strength, head_growth) if args.heads else (link_strength, link_growth)
-    strengths = {name: strength(*links) for name, links in saved.items()}
-    growths = {name: growth(*links) for name, links in saved.items()}
+    strengths = {name: link_strength(*links, by_head=args.heads) for name, links in saved.items()}
+    growths = {name: link_growth(*links, by_head=args.heads) for name, links in saved.items()}
     outlines = None
     if args.keep is not None:
         outlines = {
