@@ -90,6 +90,6 @@ def _draw(axes: Axes, curve: Sequence[Any], **style: Any) -> None:
     epochs, mean, low, high = curve
     every = ceil(len(epochs) / MOST_MARKERS)
     axes.plot(epochs, mean, **style, markersize=3.5, markevery=every)
-    if (low != high).any():
+    if (low < high).any():
         band = dict(color=style["color"], gid=style["gid"])
         axes.fill_between(epochs, low, high, **band, alpha=0.2, linewidth=0)

@@ -22,7 +22,8 @@ for (const figure of all(".curve")) {
     const cell = (row, column = i + 1) => row.cells[column].textContent;
     const own = rows.filter((row) => Number.isFinite(parseFloat(cell(row)))); // others have no point
     const group = `group-${number}`;
-    const places = svg.querySelector(`.${group} > path`).getAttribute("d").match(/[\d.]+ [\d.]+/g);
+    const line = svg.querySelector(`.${group} > path[style*="fill: none"]`); // not a band
+    const places = line?.getAttribute("d")?.match(/[\d.]+ [\d.]+/g) ?? [];
     return places.map((place, n) => {
       const [x, y] = place.split(" ").map(Number);
       return { group, x, y, text: `${cell(head)}, ${cell(head, 0)} ${cell(own[n], 0)}: ${cell(own[n])}` };

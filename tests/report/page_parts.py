@@ -17,7 +17,8 @@ class PageParts(HTMLParser):
     def handle_starttag(self, tag, attrs):
         attrs = dict(attrs)
         around, group = dict(self._open), self._open[-1][1].get("class", "") if self._open else ""
-        if tag == "path" and group.startswith("group-"):  # not in a band's or a marker's <defs>
+        line = group.startswith("group-") and "fill: none" in attrs.get("style", "")
+        if tag == "path" and line:  # not a band
             points = [tuple(map(float, line.split()[1:])) for line in attrs["d"].splitlines()]
             self.lines[around["figure"]["data-key"]].setdefault(group, points)
         elif "data-key" in attrs:
