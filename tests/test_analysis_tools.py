@@ -21,7 +21,7 @@ def run(tmp_path_factory):
     """Work dirs of an AAL run, with heatmaps, and of a plain one, and their configs."""
     folder = tmp_path_factory.mktemp("runs")
     for name, model in (("aal", AAL), ("plain", PLAIN)):
-        config = training(folder / name, model)
+        config = training(folder / name, model, images=20)
         if name == "aal":
             config.default_hooks.links = dict(type="LinkHeatmapHook")
         config.dump(str(folder / f"{name}.py"))
@@ -83,10 +83,12 @@ def test_selected_links_train_as_they_are_written(run, tool, tmp_path):
     for column in ("selected", "even", "grew", "rest", "alpha", "beta", "full"):
         assert column in text
     config.work_dir = str(tmp_path / "work")
+    config.train_cfg.max_epochs = 1
     Runner.from_cfg(config).train()
-    again = tool("select_links", tmp_path / "work" / "epoch_2.pth", "--out", tmp_path / "l.py")
+    again = tool("select_links", tmp_path / "work" / "epoch_1.pth", "--out", tmp_path / "l.py")
     assert "the checkpoint's links were selective already" in again
     row = next(line.split() for line in text.splitlines() if line.split()[:1] == ["1"])
+    assert 0.5 <= float(row[2]) < 1  # what the selected blocks hold
     assert all(0.5 < float(value) < 2 for value in row[4:6])  # two epochs change links little
     assert "_base_" not in (tmp_path / "l.py").read_text()
 
@@ -103,12 +105,12 @@ def test_links_over_the_epochs_from_the_hooks_records_or_from_checkpoints(run, t
 
 def test_attention_sheets_of_the_validation_set_and_of_a_folder(run, tool, tmp_path):
     checkpoint = run / "aal" / "epoch_2.pth"
-    tool("show_attention", run / "aal.py", checkpoint, "--count", 2)
+    tool("show_attention", run / "aal.py", checkpoint, "--count", 2, "--blocks", 2)
     beside = run / "aal" / "attention"
     assert sorted(path.name for path in beside.iterdir()) == ["val-0.png", "val-1.png"]
     plain = run / "plain" / "epoch_2.pth"
     tool(
-        "show_attention", run / "plain.py", plain, beside, "--out", tmp_path, "--blocks", 1, 3
+        "show_attention", run / "plain.py", plain, beside, "--out", tmp_path, "--blocks", 1
     )  # sheets are images, too
     assert sorted(path.name for path in tmp_path.glob("*.png")) == ["val-0.png", "val-1.png"]
 

@@ -69,11 +69,7 @@ def strongest_pairs(shown: Shown, count: int) -> list[Pair]:
     """Pairs of the channels whose teacher map varies most over the image; none without links.
 
     The choice uses only the teacher's map (its standard deviation), so the sheet shows good and
-    bad imitations alike.
-
-    Args:
-        shown: the image; its teacher maps are resized here as in training.
-        count: channels to choose per level.
+    bad imitations alike. The teacher's maps are resized here as in training.
     """
     pairs = []
     levels = zip(shown.augmented or (), shown.activations or ())
@@ -99,9 +95,9 @@ def attention_rows(
     Args:
         images: (H, W, 3) uint8 RGB each.
         boxes: x1, y1, x2, y2 of each object, or None; drawn as a full line.
-        students: by name, for each image its attention (h, w), and the box that was cut from the
-            attention, or None; drawn as a dashed line.
-        predictions: by name, a line for each image, such as 'ring 0.83'; written above its map.
+        students: by name, the attention (h, w) on each image, and the box that was cut from it, or
+            None; drawn as a dashed line.
+        predictions: by name, a line above each map, such as 'ring 0.83'.
     """
     rows, columns = 1 + len(students), len(images)
     height = _SIDE * rows + 0.3 + (0.2 * len(students) if predictions else 0)
@@ -131,11 +127,7 @@ def attention_sheet(
 ) -> Figure:
     """The input, heads of chosen blocks over it, and augmented maps beside teacher maps.
 
-    Args:
-        shown: the image, its box and its maps.
-        blocks: blocks whose heads are shown, counted from 1.
-        pairs: see `strongest_pairs`; empty for a student without links.
-        title: written on top; by default the image's name and the prediction.
+    `blocks` count from 1; by default the image's name and the prediction stand on top.
     """
     heads = max(len(shown.maps[block - 1]) for block in blocks)
     by_level: dict[int, list[Pair]] = {}

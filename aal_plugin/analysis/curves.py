@@ -49,10 +49,8 @@ def plot_curves(
 ) -> Figure:
     """One panel per number that any run logged; dotted lines are the teachers' top-1.
 
-    Args:
-        runs: by the recipe's name, one run per seed. Several runs are drawn as their mean, in a
-            band from the lowest to the highest.
-        panels: a panel's title and unit by the key in the log.
+    Several runs of a name, such as its seeds, are drawn as their mean, in a band from the lowest to
+    the highest. `panels` has a panel's title and unit by the key in the log.
     """
     drawn = {key: curves for key in panels if (curves := group_curves(runs, key))}
     figure = Figure(figsize=(3.6 * len(drawn), 3.2), layout="constrained")

@@ -45,8 +45,8 @@ def plot_link_strengths(
         heads: heads of each block, if the columns are heads.
         outlines: (first, last) block per level by title, drawn as frames.
         shared_scale: one colour scale for all; by default each run has its own.
-        label: name of the values, beside the colour bar.
-        highest: end of a shared scale; by default the highest value.
+        label: beside the colour bar.
+        highest: end of the scales; by default the highest value.
     """
     if shared_scale:
         highest = highest or _highest(strengths.values())

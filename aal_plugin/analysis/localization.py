@@ -81,10 +81,7 @@ def find_threshold(
 ) -> float:
     """The threshold, in steps of 0.01, at which most images have a right box (IoU ≥ 0.5).
 
-    Args:
-        attention: (h, w) of each image.
-        sizes: (H, W) of each image.
-        truth: true boxes (K, 4) of each image.
+    Of each image its attention (h, w), its size (H, W) and its true boxes (K, 4).
     """
     thresholds = [step / 100 for step in range(100)]
     ious = [

@@ -58,7 +58,7 @@ class _Ignored:
 
 
 class SavedLinks(NamedTuple):
-    """The links of a checkpoint; the arguments of `aal_plugin.analysis.link_strength`."""
+    """The arguments of `aal_plugin.analysis.link_strength`."""
 
     state_dict: dict[str, Tensor]
     ranges: list[Range]
@@ -101,12 +101,18 @@ def read_links(path: str, ema: bool = False) -> SavedLinks:
         )
     named = {f"links.{level}.weight": links[level] for level in sorted(links)}
     try:
-        return SavedLinks(named, *_checked(linked, named))
+        heads = [int(count) for count in linked["heads"]]
+        ranges = [(int(first), int(last)) for first, last in linked["ranges"]]
+        numbers = [len(heads), *heads, *(block for pair in ranges for block in pair)]
+        if len(ranges) != len(named) or not all(0 < number <= _MOST for number in numbers):
+            raise ValueError
+        link_strength(named, ranges, heads)
     except (TypeError, KeyError, ValueError, IndexError, ArithmeticError):
         raise ValueError(
             f"checkpoint {path!r}: {where} does not describe the links in the file; was the file "
             "changed?"
         ) from None
+    return SavedLinks(named, ranges, heads)
 
 
 def load_as_data(path: str) -> dict[str, Any]:
@@ -147,17 +153,6 @@ def saved_weights(saved: dict[str, Any], ema: bool, name: str) -> dict[str, Tens
     prefix = "module."
     other = saved["ema_state_dict"].items()
     return {key[len(prefix) :]: value for key, value in other if key.startswith(prefix)}
-
-
-def _checked(linked: Any, weights: dict[str, Tensor]) -> tuple[list[Range], list[int]]:
-    """Ranges and heads as a file gives them; raises unless they fit its links."""
-    heads = [int(count) for count in linked["heads"]]
-    ranges = [(int(first), int(last)) for first, last in linked["ranges"]]
-    numbers = [len(heads), *heads, *(block for pair in ranges for block in pair)]
-    if len(ranges) != len(weights) or not all(0 < number <= _MOST for number in numbers):
-        raise ValueError
-    link_strength(weights, ranges, heads)
-    return ranges, heads
 
 
 class LinkHistory(NamedTuple):

@@ -160,10 +160,9 @@ def _drawn(run: RecordedRun, count: int) -> Sheets:
 
 def _varies(maps: Tensor) -> bool:
     """Whether any of the maps (C, H, W) has more than one value; one pixel varies by being set."""
-    if maps[0].numel() == 1:
-        return bool(maps.abs().max() > _FLAT)
-    lowest, highest = maps.float().flatten(1).aminmax(dim=1)
-    return bool((highest - lowest).max() > _FLAT)
+    values = maps.float().flatten(1)
+    lowest = 0 if values.shape[1] == 1 else values.amin(dim=1, keepdim=True)
+    return bool((values - lowest).abs().max() > _FLAT)
 
 
 def _text(blocks: list[int], pairs: list[Pair]) -> str:

@@ -16,7 +16,6 @@ from aal_plugin.analysis.saved_links import (
     load_as_data,
     read_links,
 )
-from aal_plugin.timm.task_state import load_links_state
 from tests.timm.small import task
 
 
@@ -120,21 +119,14 @@ def test_wrong_files_are_errors_that_name_them(tmp_path, monkeypatch):
     path, _, _ = save_timm("last.pth.tar", task_state_ema=None)
     with pytest.raises(ValueError, match="--ema: checkpoint .*last.pth.tar' has no averaged links"):
         read_links(path, ema=True)
-    for content in (dict(weight=torch.zeros(1)), [1], dict(state_dict=[1]), dict(meta=1)):
+    no_links = [None, dict(state_dict=[1]), dict(state_dict={"a": 1})]
+    for content in (
+        *(dict(weight=torch.zeros(1)), [1], dict(state_dict=[1]), dict(meta=1)),
+        *(dict(task_state=dict(links=links)) for links in no_links),
+    ):
         torch.save(content, "bare.pth")
         with pytest.raises(ValueError, match="bare.pth' has no attention links"):
             read_links("bare.pth")
-
-
-def test_a_flipped_bit_is_found_by_the_checksum(tmp_path):
-    path = save(tmp_path / "c.pth")
-    content = bytearray((tmp_path / "c.pth").read_bytes())
-    at = content.index(torch.tensor(-0.9).numpy().tobytes())
-    content[at] ^= 1
-    (tmp_path / "c.pth").write_bytes(content)
-    torch.load(path)  # does not see it
-    with pytest.raises(ValueError, match="c.pth' is damaged: .*does not match its checksum"):
-        read_links(path)
 
 
 def test_nothing_in_a_file_runs_as_code(tmp_path):
@@ -151,12 +143,11 @@ def test_nothing_in_a_file_runs_as_code(tmp_path):
 @pytest.mark.parametrize(
     "wrong",
     [
-        dict(heads=[2, 2]),
         dict(heads=[1, 1, 1]),
         dict(ranges=[(1, 2)] * 3),
-        dict(ranges="all"),
         dict(heads=[10**9] * 3),
         dict(ranges=[(1, 9)] * 4),
+        dict(ranges=[(-3, 3)] * 4),  # Python counts -3 from the end
         dict(heads=None),
     ],
 )
@@ -165,30 +156,6 @@ def test_what_a_file_says_of_its_links_is_checked(tmp_path, wrong):
     path, _, _ = save_timm(tmp_path / "c.pth", task_state=dict(links=dict(links, **wrong)))
     with pytest.raises(ValueError, match=r"task_state\['links'\] does not describe the links"):
         read_links(path)
-
-
-def test_blocks_count_from_the_first(tmp_path):
-    saved = torch.load(save(tmp_path / "c.pth"))
-    saved["meta"]["attention_links"]["ranges"] = [(-3, 3)] * 4  # Python counts it from the end
-    torch.save(saved, tmp_path / "c.pth")
-    with pytest.raises(ValueError, match=r"meta\['attention_links'\] does not describe"):
-        read_links(str(tmp_path / "c.pth"))
-
-
-@pytest.mark.parametrize("wrong", [None, dict(state_dict=[1]), dict(state_dict={"a": 1})])
-def test_links_that_are_no_links_are_refused_by_the_reader_and_by_the_task(tmp_path, wrong):
-    path, one, links = save_timm(tmp_path / "c.pth", task_state=dict(links=wrong))
-    with pytest.raises(ValueError, match="has no attention links"):
-        read_links(path)
-    if wrong:
-        wrong = dict(links, **wrong)
-    with pytest.raises(
-        ValueError, match="not written by AttentionLinkTask|have ranges|Tensor|chan"
-    ):
-        if wrong:
-            one.load_task_state(dict(links=wrong))
-        else:
-            load_links_state(one.get_trainable_module().links, wrong)
 
 
 # -- over the epochs -------------------------------------------------------------------------
@@ -230,10 +197,6 @@ def test_torn_lines_are_passed_over(tmp_path):
     file = tmp_path / "20260101_000000" / "vis_data" / RECORDS
     file.write_text(file.read_text()[:-10] + '\n{"epoch": 7}\n[1]\n')
     assert strengths(tmp_path) == {0: 0.1, 1: 0.1}
-
-
-def test_work_dir_without_records_and_checkpoints_has_none(tmp_path):
-    assert link_history(tmp_path).by_epoch == {}
 
 
 @pytest.mark.parametrize(("name", "epoch"), [("epoch_12.pth", 12), ("checkpoint-11.pth.tar", 12)])
