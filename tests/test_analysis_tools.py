@@ -105,7 +105,7 @@ def test_links_over_the_epochs_from_the_hooks_records_or_from_checkpoints(run, t
 
 def test_attention_sheets_of_the_validation_set_and_of_a_folder(run, tool, tmp_path):
     checkpoint = run / "aal" / "epoch_2.pth"
-    tool("show_attention", run / "aal.py", checkpoint, "--count", 2, "--blocks", 2)
+    tool("show_attention", run / "aal.py", checkpoint, "--count", 2, "--blocks", 2, "--channels", 1)
     beside = run / "aal" / "attention"
     assert sorted(path.name for path in beside.iterdir()) == ["val-0.png", "val-1.png"]
     plain = run / "plain" / "epoch_2.pth"

@@ -9,7 +9,7 @@ surrounds the largest connected part above the threshold.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import cv2
 import numpy as np
@@ -76,17 +76,15 @@ def best_iou(boxes: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return box_iou(torch.from_numpy(boxes), torch.from_numpy(truth)).amax(dim=1).numpy()
 
 
-def find_threshold(
-    attention: Sequence[Tensor], sizes: Sequence[tuple[int, int]], truth: Sequence[np.ndarray]
-) -> float:
+def find_threshold(images: Iterable[tuple[Tensor, tuple[int, int], np.ndarray]]) -> float:
     """The threshold, in steps of 0.01, at which most images have a right box (IoU ≥ 0.5).
 
     Of each image its attention (h, w), its size (H, W) and its true boxes (K, 4).
     """
     thresholds = [step / 100 for step in range(100)]
     ious = [
-        best_iou(threshold_boxes(values, size, thresholds), boxes)
-        for values, size, boxes in zip(attention, sizes, truth)
+        best_iou(threshold_boxes(attention, size, thresholds), boxes)
+        for attention, size, boxes in images
     ]
     return thresholds[int((np.array(ious) >= 0.5).mean(axis=0).argmax())]
 

@@ -72,12 +72,12 @@ def _findings(groups: Groups, sheets: Mapping[str, Sheets]) -> list[tuple[str, s
     """(where, warning); a warning that several runs of a group share appears once."""
     found = []
     for name, runs in groups.items():
-        runs_by_text: dict[str, list[str]] = {}
+        folders_by_text: dict[str, list[str]] = {}
         for run in runs:
-            drawn = sheets.get(name) if run is runs[0] else None
-            for text in warnings_of(run, drawn.dead_levels if drawn else ()):
-                runs_by_text.setdefault(text, []).append(run.folder.name)
-        for text, folders in runs_by_text.items():
-            some = len(folders) < len(runs)
-            found.append((f"{name}: {', '.join(folders)}" if some else name, text))
+            dead = sheets[name].dead_levels if sheets and run is runs[0] else ()
+            for text in warnings_of(run, dead):
+                folders_by_text.setdefault(text, []).append(run.folder.name)
+        for text, folders in folders_by_text.items():
+            some = f"{name}: {', '.join(folders)}"
+            found.append((some if len(folders) < len(runs) else name, text))
     return found

@@ -225,7 +225,7 @@ def test_facts_of_a_run_are_those_of_its_config(work_dirs):
     assert run.facts == {
         "Student": "VisionTransformer (embed_dims 16, feedforward_channels 32, num_heads 2, "
         "num_layers 3, img_size 24, patch_size 8)",
-        "Data": "ShapesDataset (num_images 40, size 24, split train)",
+        "Data": "ShapesDataset (num_images 20, size 24, split train)",
         "Teacher": "TimmTeacher (allow_random_weights True, model_name test_resnet)",
         "Links": "AttentionLinkHead (links full, loss_weight 2000.0)",
         "λ": "gammas (0.5, 0.1), milestones (2,)",
