@@ -6,11 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 from PIL import Image
 
-from .mm.small import AAL, PLAIN, training
+from .mm.small import AAL, PLAIN, build, training
 
 TOOLS = Path(__file__).resolve().parents[1] / "tools" / "analysis"
 
@@ -20,7 +21,7 @@ def run(tmp_path_factory):
     """Work dirs of an AAL run, with heatmaps, and of a plain one, and their configs."""
     folder = tmp_path_factory.mktemp("runs")
     for name, model in (("aal", AAL), ("plain", PLAIN)):
-        config = training(folder / name, model)
+        config = training(folder / name, model, images=20)
         if name == "aal":
             config.default_hooks.links = dict(type="LinkHeatmapHook")
         config.dump(str(folder / f"{name}.py"))
@@ -82,10 +83,12 @@ def test_selected_links_train_as_they_are_written(run, tool, tmp_path):
     for column in ("selected", "even", "grew", "rest", "alpha", "beta", "full"):
         assert column in text
     config.work_dir = str(tmp_path / "work")
+    config.train_cfg.max_epochs = 1
     Runner.from_cfg(config).train()
-    again = tool("select_links", tmp_path / "work" / "epoch_2.pth", "--out", tmp_path / "l.py")
+    again = tool("select_links", tmp_path / "work" / "epoch_1.pth", "--out", tmp_path / "l.py")
     assert "the checkpoint's links were selective already" in again
     row = next(line.split() for line in text.splitlines() if line.split()[:1] == ["1"])
+    assert 0.5 <= float(row[2]) < 1  # what the selected blocks hold
     assert all(0.5 < float(value) < 2 for value in row[4:6])  # two epochs change links little
     assert "_base_" not in (tmp_path / "l.py").read_text()
 
@@ -102,12 +105,12 @@ def test_links_over_the_epochs_from_the_hooks_records_or_from_checkpoints(run, t
 
 def test_attention_sheets_of_the_validation_set_and_of_a_folder(run, tool, tmp_path):
     checkpoint = run / "aal" / "epoch_2.pth"
-    tool("show_attention", run / "aal.py", checkpoint, "--count", 2)
+    tool("show_attention", run / "aal.py", checkpoint, "--count", 2, "--blocks", 2, "--channels", 1)
     beside = run / "aal" / "attention"
     assert sorted(path.name for path in beside.iterdir()) == ["val-0.png", "val-1.png"]
     plain = run / "plain" / "epoch_2.pth"
     tool(
-        "show_attention", run / "plain.py", plain, beside, "--out", tmp_path, "--blocks", 1, 3
+        "show_attention", run / "plain.py", plain, beside, "--out", tmp_path, "--blocks", 1
     )  # sheets are images, too
     assert sorted(path.name for path in tmp_path.glob("*.png")) == ["val-0.png", "val-1.png"]
 
@@ -159,3 +162,30 @@ def test_what_a_tool_cannot_do_is_said_in_one_line(run, message, tmp_path):
     assert "logged no accuracy/top5; it has accuracy/top1" in message(
         "compare_runs", run / "plain", "o.png", "--metric", "accuracy/top5"
     )
+
+
+def test_checkpoints_of_plain_and_aal_students_are_compared(tool, tmp_path):
+    arguments = [tmp_path / "out.png"]
+    student = build(PLAIN).state_dict()
+    for name, model in (("plain", PLAIN), ("aal", AAL)):
+        config = training(tmp_path / name, model)
+        config.test_dataloader = config.val_dataloader
+        config.dump(tmp_path / f"{name}.py")
+        saved = dict(state_dict=dict(build(model).state_dict(), **student))
+        if name == "aal":  # as EMAHook saves: its averages first, the raw weights beside them
+            raw = {f"module.{key}": weight for key, weight in saved["state_dict"].items()}
+            saved.update(state_dict=build(model, seed=9).state_dict(), ema_state_dict=raw)
+        torch.save(saved, tmp_path / f"{name}.pth")
+        arguments += [tmp_path / f"{name}.py", tmp_path / f"{name}.pth"]
+    head, _, *rows = tool("agreement", *arguments).splitlines()
+    assert head == "| | labels | plain | aal |"
+    # The same student twice: they agree with each other, and seldom with the labels.
+    (_, *labels), (_, *plain), (_, *aal) = (row.strip("| ").split(" | ") for row in rows)
+    errors = labels[1]
+    assert 0.5 < float(errors) <= 1
+    assert [labels, plain, aal] == [
+        ["0.000", errors, errors],
+        [errors, "0.000", "0.000"],
+        [errors, "0.000", "0.000"],
+    ]
+    assert (tmp_path / "out.png").stat().st_size > 1000

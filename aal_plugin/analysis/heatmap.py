@@ -19,8 +19,8 @@ from matplotlib.patches import Rectangle
 from aal_plugin.core.losses.links import Range
 from aal_plugin.files import written_whole
 
+from .curves import as_text
 from .links import LABEL
-from .panels import as_text
 
 COLOURS = "viridis"  # safe for colour-blind readers; dark to light in print
 
@@ -45,8 +45,8 @@ def plot_link_strengths(
         heads: heads of each block, if the columns are heads.
         outlines: (first, last) block per level by title, drawn as frames.
         shared_scale: one colour scale for all; by default each run has its own.
-        label: name of the values, beside the colour bar.
-        highest: end of a shared scale; by default the highest value.
+        label: beside the colour bar.
+        highest: end of the scales; by default the highest value.
     """
     if shared_scale:
         highest = highest or _highest(strengths.values())
@@ -55,11 +55,17 @@ def plot_link_strengths(
     figure = Figure(figsize=(sum(widths) + 1.0, 1.35 + 0.42 * levels), layout="constrained")
     row = figure.subplots(1, len(strengths), squeeze=False, width_ratios=widths)[0]
     for axes, (title, strength) in zip(row, strengths.items()):
-        image = _draw(axes, strength, title, heads, highest or _highest([strength]))
-        if axes is not row[0]:
-            axes.set_ylabel("")
+        ends = np.cumsum([0, *(heads or [1] * strength.shape[1])])  # of the blocks, in columns
+        image = _draw(axes, strength, ends, bool(heads), highest or _highest([strength]))
+        axes.set(
+            xlabel="heads of student block" if heads else "student block",
+            ylabel="teacher level" if axes is row[0] else "",
+            title=as_text(title),
+        )
         for level, (first, last) in enumerate((outlines or {}).get(title, ())):
-            _frame(axes, level, first, last, heads)
+            corner, width = (ends[first - 1] - 0.44, level - 0.44), ends[last] - ends[first - 1]
+            frame = Rectangle(corner, width - 0.12, 0.88, fill=False, edgecolor="#d55e00", lw=2)
+            axes.add_patch(frame)
         if not shared_scale:
             bar = figure.colorbar(image, ax=axes, shrink=0.85, pad=0.02)
             bar.set_label(label if axes is row[-1] else "")
@@ -69,7 +75,7 @@ def plot_link_strengths(
 
 
 def _draw(
-    axes: Axes, strength: np.ndarray, title: str, heads: Sequence[int] | None, highest: float
+    axes: Axes, strength: np.ndarray, ends: np.ndarray, by_head: bool, highest: float
 ) -> AxesImage:
     """Draw one heatmap, its colours from 0 to `highest`."""
     levels, columns = strength.shape
@@ -77,27 +83,23 @@ def _draw(
         np.ma.masked_invalid(strength),
         origin="lower",
         cmap=COLOURS,
-        aspect="auto" if heads else "equal",
+        aspect="auto" if by_head else "equal",
         vmin=0.0,
         vmax=highest,
     )
     axes.set_facecolor("#f2f2f2")
     axes.set_yticks(range(levels), range(1, levels + 1))
-    if heads:
-        ends = np.cumsum(heads)
-        axes.set_xticks(ends - np.asarray(heads) / 2 - 0.5, range(1, len(heads) + 1))
-        for end in ends[:-1]:
+    axes.set_xticks((ends[:-1] + ends[1:] - 1) / 2, range(1, len(ends)))
+    if by_head:
+        for end in ends[1:-1]:
             axes.axvline(end - 0.5, color="white", linewidth=1.5)
-    else:
-        axes.set_xticks(range(columns), range(1, columns + 1))
-        if columns <= 12:
-            _write_values(axes, strength, image)
+    elif columns <= 12:
+        for (level, column), value in np.ndenumerate(strength):
+            if not np.isnan(value):
+                text = f"{value:.2f}".lstrip("0") if value < 1 else f"{value:.1f}"
+                style = dict(color="white" if image.norm(value) < 0.5 else "black", fontsize=8)
+                axes.text(column, level, text, ha="center", va="center", **style)
     axes.tick_params(length=0)
-    axes.set(
-        xlabel="heads of student block" if heads else "student block",
-        ylabel="teacher level",
-        title=as_text(title),
-    )
     axes.spines[:].set_visible(False)
     return image
 
@@ -125,8 +127,7 @@ def animate(
         shown = {f"epoch {epoch}": strength}
         figure = plot_link_strengths(shown, shared_scale=True, label=label, highest=highest)
         frames.append(Image.fromarray(pixels(figure, dpi=100)))
-    each = round(1000 / per_second)
-    durations = [each] * (len(frames) - 1) + [2000]
+    durations = [round(1000 / per_second)] * (len(frames) - 1) + [2000]
     with written_whole(Path(out)) as part:
         frames[0].save(part, save_all=True, append_images=frames[1:], duration=durations, loop=0)
 
@@ -141,20 +142,4 @@ def pixels(figure: Figure, dpi: int = 120) -> np.ndarray:
 
 def _highest(strengths: Iterable[np.ndarray]) -> float:
     # 1 for links that are all zero: a colour scale needs a width.
-    return float(np.nanmax(np.concatenate([each.ravel() for each in strengths]))) or 1.0
-
-
-def _write_values(axes: Axes, strength: np.ndarray, image: AxesImage) -> None:
-    for (level, column), value in np.ndenumerate(strength):
-        if not np.isnan(value):
-            dark = image.norm(value) < 0.5
-            text = f"{value:.2f}".lstrip("0") if value < 1 else f"{value:.1f}"
-            colour = "white" if dark else "black"
-            axes.text(column, level, text, ha="center", va="center", fontsize=8, color=colour)
-
-
-def _frame(axes: Axes, level: int, first: int, last: int, heads: Sequence[int] | None) -> None:
-    ends = [0, *np.cumsum(heads)] if heads else range(last + 1)
-    start, end = ends[first - 1], ends[last]
-    corner, width = (start - 0.44, level - 0.44), end - start - 0.12
-    axes.add_patch(Rectangle(corner, width, 0.88, fill=False, edgecolor="#d55e00", lw=2))
+    return max(float(np.nanmax(each)) for each in strengths) or 1.0

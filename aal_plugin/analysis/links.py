@@ -2,24 +2,21 @@
 
 # L teacher levels, N student blocks, M heads of a block, C channels of a level
 
-`ranges` has the (first, last) student block of each level, see `aal_plugin.core.link_ranges`;
-`heads` has the number of heads of each student block.
+The first three arguments of every measure describe the links of a checkpoint, as `read_links`
+returns them: a state dict; `ranges`, the (first, last) student block of each level, see
+`aal_plugin.core.link_ranges`; and `heads`, the number of heads of each student block.
 """
 
 from __future__ import annotations
 
-import csv
-import os
 import re
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
-from pathlib import Path
 
 import numpy as np
 from torch import Tensor
 
 from aal_plugin.core.losses.links import Range
-from aal_plugin.files import written_whole
 
 # Names of the two measures, beside colour bars.
 LABEL = "mean |link weight|"
@@ -37,13 +34,16 @@ def find_links(state_dict: Mapping[str, Tensor]) -> dict[int, Tensor]:
     }
 
 
-def head_strength(
-    state_dict: Mapping[str, Tensor], ranges: Sequence[Range], heads: Sequence[int]
+def link_strength(
+    state_dict: Mapping[str, Tensor],
+    ranges: Sequence[Range],
+    heads: Sequence[int],
+    by_head: bool = False,
 ) -> np.ndarray:
-    """Mean magnitude of the link weights between every level and head.
+    """Mean magnitude of the link weights between every level and block (AAL, Fig. 2).
 
     Returns:
-        (L, sum of heads), block after block; NaN where there is no link.
+        (L, N), or with `by_head` (L, sum of heads), block after block; NaN where there is no link.
 
     Raises:
         ValueError: the state dict holds no links, or links of other ranges or heads.
@@ -62,23 +62,16 @@ def head_strength(
                 f"{last} have {end - start} heads; give the ranges and heads of this checkpoint"
             )
         strength[level, start:end] = weights[level].detach().abs().mean(dim=(0, 2, 3)).cpu().numpy()
-    return strength
-
-
-def link_strength(
-    state_dict: Mapping[str, Tensor], ranges: Sequence[Range], heads: Sequence[int]
-) -> np.ndarray:
-    """`head_strength`, averaged over the heads of each block (AAL, Fig. 2), (L, N)."""
-    sums = _sums(head_strength(state_dict, ranges, heads), heads)
-    return sums / np.asarray(heads)
+    if by_head:
+        return strength
+    return np.add.reduceat(strength, offsets[:-1], axis=1) / np.asarray(heads)
 
 
 def start_strength(ranges: Sequence[Range], heads: Sequence[int]) -> np.ndarray:
-    """Expected mean magnitude of the link weights before training, the unit of `head_growth`.
+    """Expected mean magnitude of the link weights before training, the unit of `link_growth`.
 
     PyTorch draws the weights of a 1×1 convolution with n input maps uniformly from ±1/√n, so their
-    mean magnitude is 1/(2√n). It depends on the number of linked blocks: a level with fewer links
-    starts with larger ones.
+    mean magnitude is 1/(2√n): a level with fewer linked blocks starts with larger links.
 
     Returns:
         (L, N); NaN where there is no link.
@@ -93,22 +86,20 @@ def start_strength(ranges: Sequence[Range], heads: Sequence[int]) -> np.ndarray:
     return start
 
 
-def head_growth(
-    state_dict: Mapping[str, Tensor], ranges: Sequence[Range], heads: Sequence[int]
-) -> np.ndarray:
-    """`head_strength` divided by that at the start: 1 means unchanged.
-
-    Untrained links scatter around 1: those of C channels by about 0.58 / √C.
-    """
-    start = np.repeat(start_strength(ranges, heads), heads, axis=1)
-    return head_strength(state_dict, ranges, heads) / start
-
-
 def link_growth(
-    state_dict: Mapping[str, Tensor], ranges: Sequence[Range], heads: Sequence[int]
+    state_dict: Mapping[str, Tensor],
+    ranges: Sequence[Range],
+    heads: Sequence[int],
+    by_head: bool = False,
 ) -> np.ndarray:
-    """`head_growth`, averaged over the heads of each block, (L, N)."""
-    return link_strength(state_dict, ranges, heads) / start_strength(ranges, heads)
+    """`link_strength` divided by that at the start: 1 means unchanged.
+
+    Untrained links scatter around 1: those of C channels and a head by about 0.58 / √C.
+    """
+    start = start_strength(ranges, heads)
+    if by_head:
+        start = np.repeat(start, heads, axis=1)
+    return link_strength(state_dict, ranges, heads, by_head) / start
 
 
 def link_share(
@@ -120,9 +111,9 @@ def link_share(
         (L, N); every row sums to one, and is 0 where there is no link.
 
     Raises:
-        ValueError: as for `head_strength`; or all links of a level are zero.
+        ValueError: as for `link_strength`; or all links of a level are zero.
     """
-    mass = np.nan_to_num(_sums(head_strength(state_dict, ranges, heads), heads))
+    mass = np.nan_to_num(link_strength(state_dict, ranges, heads)) * np.asarray(heads)
     totals = mass.sum(axis=1, keepdims=True)
     if not totals.all():
         empty = [level + 1 for level in np.flatnonzero(totals == 0).tolist()]
@@ -132,29 +123,34 @@ def link_share(
     return mass / totals
 
 
-def _sums(by_head: np.ndarray, heads: Sequence[int]) -> np.ndarray:
-    """Sums over the heads of each block, (L, sum of heads) → (L, N)."""
-    return np.add.reduceat(by_head, [0, *accumulate(heads[:-1])], axis=1)
+def select_ranges(share: np.ndarray, keep: float) -> list[Range]:
+    """Selective links: for every level, the smallest run of neighbouring blocks with `keep` of it.
 
-
-def write_link_csv(
-    path: str | os.PathLike[str],
-    strengths: Mapping[str, np.ndarray],
-    columns: Sequence[tuple[int, ...]],
-    growths: Mapping[str, np.ndarray],
-) -> None:
-    """Write one row per run, level and column; values are empty where there is no link.
+    Among several runs of that length, the one that holds most. The paper chose its Table 1 by eye
+    (AAL, section 4.2).
 
     Args:
-        strengths, growths: (L, columns) by the run's name.
-        columns: (block,) or (block, head) of each column, 1-based.
+        share: (L, N), rows that sum to one, see `link_share`.
+        keep: in (0, 1].
+
+    Returns:
+        (first, last) block per level, 1-based and inclusive: a value for `link_head.links`.
+
+    Raises:
+        ValueError: keep is out of range.
+
+    Example:
+        >>> select_ranges(np.array([[0.1, 0.5, 0.3, 0.1]]), keep=0.8)
+        [(2, 3)]
     """
-    places = ("block", "head")[: len(columns[0])]
-    with written_whole(Path(path)) as part, open(part, "w", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(["run", "level", *places, "mean_abs_weight", "times_its_start"])
-        for run in strengths:
-            for (level, column), value in np.ndenumerate(strengths[run]):
-                values = (value, growths[run][level, column])
-                shown = ["" if np.isnan(value) else f"{value:.6g}" for value in values]
-                rows.writerow([run, level + 1, *columns[column], *shown])
+    if not 0 < keep <= 1:
+        raise ValueError(f"--keep {keep}; choose a share in (0, 1]")
+    selected = []
+    for row in share:
+        sums = np.concatenate([[0.0], np.cumsum(row)])
+        runs = [sums[length:] - sums[:-length] for length in range(1, len(sums))]
+        # 1e-9 allows for rounding in the sums: with keep = 1 all blocks must suffice.
+        length, held = next((n, h) for n, h in enumerate(runs) if h.max() >= keep - 1e-9)
+        first = int(held.argmax()) + 1
+        selected.append((first, first + length))
+    return selected

@@ -9,12 +9,14 @@ surrounds the largest connected part above the threshold.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import cv2
 import numpy as np
-import torch.nn.functional as F
+import torch
 from torch import Tensor
+from torch.nn import functional as F
+from torchvision.ops import box_iou
 
 
 def pick_map(maps: Sequence[Tensor], block: int | None = None, head: int | None = None) -> Tensor:
@@ -27,13 +29,14 @@ def pick_map(maps: Sequence[Tensor], block: int | None = None, head: int | None 
     Raises:
         ValueError: the student has no such block or head.
     """
-    block = len(maps) if block is None else block
-    _check_number("block", block, len(maps))
-    chosen = maps[block - 1]
-    if head is None:
-        return chosen.mean(dim=0)
-    _check_number("head", head, len(chosen))
-    return chosen[head - 1]
+    chosen = _numbered("block", maps, len(maps) if block is None else block)
+    return chosen.mean(dim=0) if head is None else _numbered("head", chosen, head)
+
+
+def _numbered(name: str, choices: Sequence[Tensor] | Tensor, number: int) -> Tensor:
+    if not 1 <= number <= len(choices):
+        raise ValueError(f"LocalizationAccuracy.{name}={number}; choose 1 to {len(choices)}")
+    return choices[number - 1]
 
 
 def threshold_boxes(
@@ -70,32 +73,20 @@ def threshold_boxes(
 
 def best_iou(boxes: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Intersection over union of boxes (T, 4) with the true box that fits best (K, 4) → (T,)."""
-    corner1 = np.maximum(boxes[:, None, :2], truth[None, :, :2])
-    corner2 = np.minimum(boxes[:, None, 2:], truth[None, :, 2:])
-    shared = np.clip(corner2 - corner1, 0, None).prod(axis=-1)
-    union = _area(boxes)[:, None] + _area(truth)[None] - shared
-    return (shared / np.maximum(union, 1e-12)).max(axis=1)
+    return box_iou(torch.from_numpy(boxes), torch.from_numpy(truth)).amax(dim=1).numpy()
 
 
-def find_threshold(
-    attention: Sequence[Tensor], sizes: Sequence[tuple[int, int]], truth: Sequence[np.ndarray]
-) -> float:
+def find_threshold(images: Iterable[tuple[Tensor, tuple[int, int], np.ndarray]]) -> float:
     """The threshold, in steps of 0.01, at which most images have a right box (IoU ≥ 0.5).
 
-    Args:
-        attention: (h, w) of each image.
-        sizes: (H, W) of each image.
-        truth: true boxes (K, 4) of each image.
+    Of each image its attention (h, w), its size (H, W) and its true boxes (K, 4).
     """
     thresholds = [step / 100 for step in range(100)]
-    ious = np.array(
-        [
-            best_iou(threshold_boxes(values, size, thresholds), boxes)
-            for values, size, boxes in zip(attention, sizes, truth)
-        ]
-    )
-    correct = np.ones(len(ious), bool)  # the class has no influence on the threshold
-    return localization_accuracy(ious, correct, thresholds)["threshold"]
+    ious = [
+        best_iou(threshold_boxes(attention, size, thresholds), boxes)
+        for attention, size, boxes in images
+    ]
+    return thresholds[int((np.array(ious) >= 0.5).mean(axis=0).argmax())]
 
 
 def localization_accuracy(
@@ -132,12 +123,3 @@ def _largest_part(mask: np.ndarray) -> list[int]:
         return [0, 0, 0, 0]
     x, y, width, height, _ = stats[1 + stats[1:, cv2.CC_STAT_AREA].argmax()]
     return [x, y, x + width, y + height]
-
-
-def _area(boxes: np.ndarray) -> np.ndarray:
-    return np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(axis=-1)
-
-
-def _check_number(name: str, value: int, count: int) -> None:
-    if not 1 <= value <= count:
-        raise ValueError(f"LocalizationAccuracy.{name}={value}; choose 1 to {count}")

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import partial, reduce
 
 import torch
 from torch import Tensor, nn
@@ -38,7 +38,6 @@ class AttentionRollout:
             block.get_submodule("qkv").register_forward_hook(partial(self._record, index))
 
     def start(self) -> None:
-        """Start recording."""
         self._recorded, self._recording = {}, True
 
     def stop(self, grid: tuple[int, int]) -> Tensor:
@@ -57,9 +56,8 @@ class AttentionRollout:
         tokens = sorted({qkv.shape[1] for qkv in recorded.values()})
         if len(tokens) > 1:
             raise ValueError(f"rollout: blocks have {tokens} tokens; expected one number of tokens")
-        rolled = _mixing(recorded[0], self._blocks[0])
-        for index, block in enumerate(self._blocks[1:], start=1):
-            rolled = _mixing(recorded[index], block) @ rolled
+        mixings = (_mixing(recorded[index], block) for index, block in enumerate(self._blocks))
+        rolled = reduce(lambda before, mixing: mixing @ before, mixings)
         num_patches = grid[0] * grid[1]
         return rolled[:, 0, -num_patches:].unflatten(-1, grid)
 
@@ -76,11 +74,8 @@ def _mixing(qkv: Tensor, block: nn.Module) -> Tensor:
     """Half attention, half identity for the residual; (B, T, 3·M·D) → (B, T, T), rows sum to 1."""
     query, key, _ = qkv.float().unflatten(-1, (3, block.num_heads, -1)).permute(2, 0, 3, 1, 4)
     query, key = (
-        norm(heads) if isinstance(norm, nn.Module) else heads
-        for norm, heads in (
-            (getattr(block, "q_norm", None), query),
-            (getattr(block, "k_norm", None), key),
-        )
+        norm(heads) if isinstance(norm := getattr(block, name, None), nn.Module) else heads
+        for name, heads in (("q_norm", query), ("k_norm", key))
     )
     scale = getattr(block, "scale", None)
     scale = scale if isinstance(scale, float) else query.shape[-1] ** -0.5

@@ -10,7 +10,7 @@ import csv
 import json
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import reduce
@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 Curve = tuple[np.ndarray, np.ndarray]  # epochs from 1, ascending, and a value for each
+Lines = list[tuple[int, dict]]  # of a log, each with its epoch
 
 # Keys of the curves, the same for both front ends.
 TOP1 = "accuracy/top1"
@@ -45,26 +46,18 @@ _TIMM_KEYS = {
 
 @dataclass
 class Run:
-    """What a run logged.
+    """What a run logged."""
 
-    Attributes:
-        curves: by the key in the log, over epochs, or iterations where training has no epochs.
-        unit: 'epoch' or 'iteration'.
-        steps: training steps that were logged, or None.
-        folders: MMEngine's folders of the run and its resumed parts, the newest last.
-    """
-
-    curves: dict[str, Curve]
-    unit: str = "epoch"
-    steps: int | None = None
+    curves: dict[str, Curve]  # by the key in the log
+    unit: str = "epoch"  # or 'iteration', where training has no epochs
+    steps: int | None = None  # training steps that were logged
+    # MMEngine's folders of the run and its resumed parts, the newest last; none of timm's.
     folders: list[Path] = field(default_factory=list)
 
     def last(self, key: str) -> float | None:
-        """The last value of a curve, or None without one."""
         return float(self.curves[key][1][-1]) if key in self.curves else None
 
     def best(self, key: str) -> float | None:
-        """The highest value of a curve, or None without one."""
         return float(np.nanmax(self.curves[key][1])) if key in self.curves else None
 
 
@@ -104,8 +97,7 @@ def named_folder(text: str) -> tuple[str, Path]:
 def epochs_to_reach(curve: Curve, value: float) -> int | None:
     """The first epoch at which a curve is at least `value`; None if never."""
     epochs, values = curve
-    reached = np.flatnonzero(values >= value)
-    return int(epochs[reached[0]]) if len(reached) else None
+    return next((int(epoch) for epoch in epochs[values >= value]), None)
 
 
 def mean_curve(curves: Sequence[Curve]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -133,31 +125,20 @@ def json_lines(path: Path) -> list[dict]:
     return [line for line in found if isinstance(line, dict)]
 
 
-def in_order(logs: Mapping[Path, Iterable[int]]) -> list[Path]:
-    """Logs of one run, oldest first, from the epochs of each; given in the order of their names.
+def joined(logs: Sequence[Lines]) -> Lines:
+    """The lines of a run and its resumed parts; each replaces the others from its first epoch on.
 
-    The names contain the time, but a clock may be set back. So a log that begins after its
-    predecessors' end waits for the log that it continues, even if that has a later name.
+    Args:
+        logs: oldest first, as the times in their names say; empty ones are passed over.
     """
-    epochs = {path: sorted(set(numbers)) for path, numbers in logs.items()}
-    waiting, ordered, reached = list(epochs), [], 0
-    while waiting:
-        for path in waiting:
-            first, step = epochs[path][0], np.diff(epochs[path][:2])
-            if first <= reached + max([1, *step]):
-                break
-        else:
-            break
-        waiting.remove(path)
-        ordered.append(path)
-        reached = epochs[path][-1]
-    for path in waiting:  # continues nothing here: it keeps the place that its name gives it
-        ordered.insert(sum(other < path for other in ordered), path)
-    return ordered
+    lines: Lines = []
+    for log in filter(None, logs):
+        lines = [(epoch, line) for epoch, line in lines if epoch < log[0][0]] + log
+    return lines
 
 
 def _mmengine_run(work_dir: Path) -> Run | None:
-    logs: dict[Path, list[tuple[int, dict]]] = {}
+    logs: dict[Path, Lines] = {}
     unit = "epoch"
     for path in sorted(work_dir.glob("*/vis_data/scalars.json")):
         read = [line for line in json_lines(path) if "epoch" in line or "step" in line]
@@ -165,14 +146,9 @@ def _mmengine_run(work_dir: Path) -> Run | None:
             unit = "epoch" if any("epoch" in line for line in read) else "iteration"
             # Lines of validation have no key "epoch": their step is the epoch.
             logs[path] = [(line["epoch" if "epoch" in line else "step"], line) for line in read]
-    order = in_order({path: [epoch for epoch, _ in own] for path, own in logs.items()})
-    lines: list[tuple[int, dict]] = []
-    for path in order:
-        first = logs[path][0][0]
-        lines = [(epoch, line) for epoch, line in lines if epoch < first] + logs[path]
+    lines = joined(list(logs.values()))
     steps = max((line["iter"] for _, line in lines if "iter" in line), default=None)
-    folders = [path.parents[1] for path in order]
-    return Run(_curves(lines), unit, steps, folders) if lines else None
+    return Run(_curves(lines), unit, steps, [p.parents[1] for p in logs]) if lines else None
 
 
 def _timm_run(summary: Path) -> Run | None:
@@ -181,26 +157,25 @@ def _timm_run(summary: Path) -> Run | None:
     # A crash may leave zeros, which csv rejects before Python 3.11.
     text = summary.read_text(encoding="utf-8", errors="replace").replace("\0", "")
     names: list[str] = []
-    lines: dict[int, dict] = {}
+    logs: list[Lines] = []
     for row in csv.reader(text.splitlines()):
         if "epoch" in row:  # the head; a run resumed in its folder writes it again
             names = row
+            logs.append([])
         elif row and len(row) == len(names):  # else the row is incomplete
             cells = dict(zip(names, row))
-            epoch = int(cells["epoch"]) + 1
-            if epoch in lines:
-                lines = {earlier: line for earlier, line in lines.items() if earlier < epoch}
-            lines[epoch] = {}
+            line = {}
             for name, key in _TIMM_KEYS.items():
                 with suppress(ValueError):  # an empty cell
-                    lines[epoch][key] = float(cells.get(name, ""))
-    curves = _curves(lines.items())
+                    line[key] = float(cells.get(name, ""))
+            logs[-1].append((int(cells["epoch"]) + 1, line))
+    curves = _curves(joined(logs))
     if LOSS not in curves and LOSS_WITH_LINKS in curves:  # trained without AAL
         curves[LOSS] = curves.pop(LOSS_WITH_LINKS)
     return Run(curves) if curves else None
 
 
-def _curves(lines: Iterable[tuple[int, dict]]) -> dict[str, Curve]:
+def _curves(lines: Lines) -> dict[str, Curve]:
     """Means by key and epoch, of all lines of an epoch."""
     values: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for epoch, line in lines:

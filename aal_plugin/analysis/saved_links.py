@@ -24,12 +24,11 @@ from .links import (
     GROWTH,
     LABEL,
     find_links,
-    head_strength,
     link_growth,
     link_strength,
     start_strength,
 )
-from .runs import in_order, json_lines
+from .runs import joined, json_lines
 
 RECORDS = "link_strength.json"
 # Names of kept checkpoints, and the number in the name of the first epoch's: MMEngine, timm.
@@ -48,8 +47,18 @@ _IGNORED = (
 )
 
 
+class _Ignored:
+    """Stands for any other object of a file: takes its place, and does nothing."""
+
+    def __init__(self, *args: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
 class SavedLinks(NamedTuple):
-    """The links of a checkpoint; the arguments of `aal_plugin.analysis.link_strength`."""
+    """The arguments of `aal_plugin.analysis.link_strength`."""
 
     state_dict: dict[str, Tensor]
     ranges: list[Range]
@@ -92,12 +101,18 @@ def read_links(path: str, ema: bool = False) -> SavedLinks:
         )
     named = {f"links.{level}.weight": links[level] for level in sorted(links)}
     try:
-        return SavedLinks(named, *_checked(linked, named))
+        heads = [int(count) for count in linked["heads"]]
+        ranges = [(int(first), int(last)) for first, last in linked["ranges"]]
+        numbers = [len(heads), *heads, *(block for pair in ranges for block in pair)]
+        if len(ranges) != len(named) or not all(0 < number <= _MOST for number in numbers):
+            raise ValueError
+        link_strength(named, ranges, heads)
     except (TypeError, KeyError, ValueError, IndexError, ArithmeticError):
         raise ValueError(
             f"checkpoint {path!r}: {where} does not describe the links in the file; was the file "
             "changed?"
         ) from None
+    return SavedLinks(named, ranges, heads)
 
 
 def load_as_data(path: str) -> dict[str, Any]:
@@ -140,27 +155,6 @@ def saved_weights(saved: dict[str, Any], ema: bool, name: str) -> dict[str, Tens
     return {key[len(prefix) :]: value for key, value in other if key.startswith(prefix)}
 
 
-class _Ignored:
-    """Stands for any other object of a file: takes its place, and does nothing."""
-
-    def __init__(self, *args: Any) -> None:
-        pass
-
-    def __setstate__(self, state: Any) -> None:
-        pass
-
-
-def _checked(linked: Any, weights: dict[str, Tensor]) -> tuple[list[Range], list[int]]:
-    """Ranges and heads as a file gives them; raises unless they fit its links."""
-    heads = [int(count) for count in linked["heads"]]
-    ranges = [(int(first), int(last)) for first, last in linked["ranges"]]
-    numbers = [len(heads), *heads, *(block for pair in ranges for block in pair)]
-    if len(ranges) != len(weights) or not all(0 < number <= _MOST for number in numbers):
-        raise ValueError
-    head_strength(weights, ranges, heads)
-    return ranges, heads
-
-
 class LinkHistory(NamedTuple):
     """Links by epoch, (levels, blocks) with NaN where there is no link; their unit and source."""
 
@@ -194,41 +188,25 @@ def link_history(work_dir: str | os.PathLike, absolute: bool = False) -> LinkHis
     Raises:
         ValueError: a checkpoint has no links, or cannot be read.
     """
-    records = _records(Path(work_dir))
-    if records:
-        source = "the records of LinkHeatmapHook"
-        strength = {epoch: np.array(line["strength"], float) for epoch, line in records.items()}
-        if absolute:
-            return LinkHistory(strength, LABEL, source)
-        growth = {
-            epoch: strength[epoch] / start_strength(line["ranges"], line["heads"])
-            for epoch, line in records.items()
-        }
-        return LinkHistory(growth, GROWTH, source)
-    measure = link_strength if absolute else link_growth
-    read = {epoch: measure(*read_links(str(path))) for epoch, path in _checkpoints(Path(work_dir))}
-    source = "the checkpoints that the run kept; LinkHeatmapHook records every epoch"
-    return LinkHistory(read, LABEL if absolute else GROWTH, source)
-
-
-def _records(work_dir: Path) -> dict[int, dict]:
-    """Lines by epoch; those of a resumed run replace earlier ones from its first epoch on."""
     keys = {"epoch", "strength", "ranges", "heads"}
-    logs: dict[Path, dict[int, dict]] = {}
-    for path in sorted(work_dir.glob(f"*/vis_data/{RECORDS}")):
-        if lines := [line for line in json_lines(path) if line.keys() >= keys]:
-            logs[path] = {line["epoch"]: line for line in lines}
-    records: dict[int, dict] = {}
-    for path in in_order(logs):
-        first = min(logs[path])
-        records = {epoch: line for epoch, line in records.items() if epoch < first} | logs[path]
-    return records
-
-
-def _checkpoints(work_dir: Path) -> list[tuple[int, Path]]:
-    return sorted(
-        (int(found.group(1)) + 1 - first, path)
-        for pattern, first in _CHECKPOINTS
-        for path in work_dir.glob("*.pth*")
-        if (found := re.fullmatch(pattern, path.name))
-    )
+    logs = [
+        [(line["epoch"], line) for line in json_lines(path) if line.keys() >= keys]
+        for path in sorted(Path(work_dir).glob(f"*/vis_data/{RECORDS}"))
+    ]
+    found: dict[int, np.ndarray] = {}
+    for epoch, line in joined(logs):
+        found[epoch] = np.array(line["strength"], float)
+        if not absolute:
+            found[epoch] /= start_strength(line["ranges"], line["heads"])
+    source = "the records of LinkHeatmapHook"
+    if not found:
+        measure = link_strength if absolute else link_growth
+        kept = sorted(
+            (int(match.group(1)) + 1 - first, path)
+            for pattern, first in _CHECKPOINTS
+            for path in Path(work_dir).glob("*.pth*")
+            if (match := re.fullmatch(pattern, path.name))
+        )
+        found = {epoch: measure(*read_links(str(path))) for epoch, path in kept}
+        source = "the checkpoints that the run kept; LinkHeatmapHook records every epoch"
+    return LinkHistory(found, LABEL if absolute else GROWTH, source)

@@ -13,8 +13,7 @@ import os
 import sys
 import uuid
 import warnings
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Iterable
 from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -45,18 +44,13 @@ class Shapes(NamedTuple):
     boxes: np.ndarray
 
 
-Progress = Callable[[Iterable[int]], Iterable[int]]
-
-
-def draw_shapes(
-    num: int, size: int = 64, seed: int = 0, progress: Progress | None = None
-) -> Shapes:
+def draw_shapes(num: int, size: int = 64, seed: int = 0, progress: str = "") -> Shapes:
     """Draw the set. Image i depends only on (seed, i, size), not on `num` or the machine.
 
     Images 0–9, 10–19, … hold each class once.
 
     Args:
-        progress: wraps the loop over the images, as `tqdm.tqdm` does.
+        progress: what a bar with the time left, on stderr, says; by default there is none.
 
     Raises:
         ValueError: num, seed or size is not a whole number or is too small (size: 16).
@@ -74,7 +68,12 @@ def draw_shapes(
         _labels(num, seed),
         np.empty((num, 4), np.int64),
     )
-    for i in progress(range(num)) if progress else range(num):
+    order: Iterable[int] = range(num)
+    if progress:
+        from tqdm import tqdm  # here: drawing without a bar needs only NumPy
+
+        order = tqdm(order, desc=progress, unit="image", mininterval=0.5, file=sys.stderr)
+    for i in order:
         scene = draw_scene(int(shapes.labels[i]), size, _generator(seed, i))
         shapes.images[i], shapes.boxes[i] = scene.image, scene.box()
     return shapes
@@ -96,7 +95,7 @@ def load_shapes(
     cached = _read(path, num, size)
     if cached is not None:
         return cached
-    shapes = draw_shapes(num, size, seed, progress_bar(f"shapes, {num} of {size} px"))
+    shapes = draw_shapes(num, size, seed, f"shapes, {num} of {size} px")
     try:
         _write(path, shapes)
     except OSError as error:  # a full or read-only disk only makes the next run slower
@@ -121,13 +120,6 @@ def check_whole(key: str, value: Any, low: int) -> None:
         raise ValueError(f"{key}={value!r}; choose a whole number, {low} or more")
 
 
-def progress_bar(label: str) -> Progress:
-    """A bar with the time left, on stderr."""
-    from tqdm import tqdm  # here: drawing without a bar needs only NumPy
-
-    return partial(tqdm, desc=label, unit="image", mininterval=0.5, file=sys.stderr)
-
-
 def _generator(*key: int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(key))
 
@@ -149,14 +141,13 @@ def _read(path: Path, num: int, size: int) -> Shapes | None:
         # Opened here: np.load leaves a damaged archive's file open.
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             shapes = Shapes(*(file[name] for name in Shapes._fields))
-        expected = [(num, size, size, 3), (num,), (num, 4)]
-        if [array.shape for array in shapes] != expected:
-            raise ValueError(f"its arrays have shapes {[array.shape for array in shapes]}")
+        found = [array.shape for array in shapes]
+        if found != [(num, size, size, 3), (num,), (num, 4)]:
+            raise ValueError(f"its arrays have shapes {found}")
         return shapes
     except Exception as error:  # a damaged archive raises one of a dozen types
-        warnings.warn(
-            f"drawing the shapes again, because {path} cannot be used: {error}", stacklevel=3
-        )
+        text = f"drawing the shapes again, because {path} cannot be used: {error}"
+        warnings.warn(text, stacklevel=3)
         return None
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from aal_plugin.files import write_whole
 
-from .shapes import MIN_SIZE, SPLITS, check_whole, draw_shapes, progress_bar, split_seed
+from .shapes import MIN_SIZE, SPLITS, check_whole, draw_shapes, split_seed
 from .silhouettes import CLASSES
 
 _MARKER = ".aal_shapes"  # marks a folder that this module made; written first
@@ -44,7 +44,7 @@ def export_image_folder(
     _prepare(root, numbers)
     boxes = {}
     for split, num in numbers.items():
-        shapes = draw_shapes(num, size, split_seed(split, seed), progress_bar(f"{split} images"))
+        shapes = draw_shapes(num, size, split_seed(split, seed), f"{split} images")
         for i, (image, label, box) in enumerate(zip(*shapes)):
             name = f"{split}/{CLASSES[label]}/{i:05d}.png"
             Image.fromarray(image).save(root / name)

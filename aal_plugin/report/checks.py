@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -22,19 +22,14 @@ _FAR_BELOW = 5.0  # points of top-1
 _UNCHANGED = 1e-5  # of their size at the start; LinkHeatmapHook records six digits
 
 
-def warnings_of(run: RecordedRun, dead_levels: tuple[int, ...] = ()) -> list[str]:
-    """Warnings about one run, in plain words.
-
-    Args:
-        run: the run.
-        dead_levels: teacher levels, from 1, whose maps were constant on the images of the sheets.
-    """
+def warnings_of(run: RecordedRun, dead_levels: Sequence[int] = ()) -> list[str]:
+    """Warnings about one run; of its sheets, the levels, from 1, whose maps were constant."""
     found = [text for check in CHECKS for text in check(run)]
     if dead_levels:
         found.append(
-            f"Dead teacher level: the maps of level {_listed(dead_levels)} are constant on every "
-            "image of the sheets, so its links learn nothing. Check the teacher's weights and "
-            "teacher.layers."
+            f"Dead teacher level: the maps of level {', '.join(map(str, dead_levels))} are "
+            "constant on every image of the sheets, so its links learn nothing. Check the "
+            "teacher's weights and teacher.layers."
         )
     return found
 
@@ -110,9 +105,9 @@ def _unmoved_links(run: RecordedRun) -> Iterator[str]:
     dead = [level for level, change in enumerate(moved, start=1) if change <= _UNCHANGED]
     if dead:
         yield (
-            f"Dead teacher level: the links of level {_listed(dead)} did not change between epoch "
-            f"{first} and {last}. Its maps may be constant; check the teacher's weights and "
-            "teacher.layers."
+            f"Dead teacher level: the links of level {', '.join(map(str, dead))} did not change "
+            f"between epoch {first} and {last}. Its maps may be constant; check the teacher's "
+            "weights and teacher.layers."
         )
 
 
@@ -123,10 +118,6 @@ def _unfinished(run: RecordedRun) -> Iterator[str]:
             f"Not finished: the log ends at {run.unit} {reached} of {run.planned}. The run goes "
             "on, or was stopped; --resume continues it."
         )
-
-
-def _listed(levels: tuple[int, ...] | list[int]) -> str:
-    return ", ".join(map(str, levels))
 
 
 CHECKS: tuple[Callable[[RecordedRun], Iterator[str]], ...] = (

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
@@ -23,7 +22,7 @@ from .runs import Groups, RecordedRun
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from aal_plugin.analysis.attention_sheet import Pair
+    from aal_plugin.analysis.attention import Pair
 
 # Matplotlib's markers as text, for the legend.
 SIGNS = [dict(zip("osD^vPX", "●■◆▲▼✚✖"))[marker] for marker in MARKERS]
@@ -44,7 +43,7 @@ class Chart(NamedTuple):
     title: str
     words: str
     svg: str
-    points: dict[str, list]  # of a group's mean, by epoch: where in the picture it is
+    groups: list[int]  # that logged it
 
 
 def curve_charts(groups: Groups) -> list[Chart]:
@@ -55,32 +54,23 @@ def curve_charts(groups: Groups) -> list[Chart]:
         if not curves:
             continue
         figure = plot_curves(groups, {key: (title, unit)})
-        (axes,) = figure.axes
         figure.legends[0].remove()  # the page has one for all charts
         svg = _svg(figure, f"curve-{len(charts)}-")
         ends = (f"{name} from {c[1][0]:.4g} to {c[1][-1]:.4g}" for name, c in curves.items())
         words = f"{title} over the epochs: {'; '.join(ends)}"
-        points = {
-            f"group-{index}": _places(axes, *curves[name][:2])
-            for index, name in enumerate(groups)
-            if name in curves
-        }
-        charts.append(Chart(key, title, words, svg, points))
+        own = [index for index, name in enumerate(groups) if name in curves]
+        charts.append(Chart(key, title, words, svg, own))
     return charts
 
 
-def _places(axes: Axes, epochs: np.ndarray, values: np.ndarray) -> list:
-    """Points in the coordinates of the SVG, whose unit is 1/72 inch from the top left."""
-    width, height = 72 * axes.figure.get_size_inches()
-    shares = (axes.transData - axes.figure.transFigure).transform(np.stack([epochs, values], 1))
-    places = (shares * [1, -1] + [0, 1]) * [width, height]
-    return np.nan_to_num(places, nan=-1e4).round(1).tolist()
-
-
 def _svg(figure: Figure, prefix: str) -> str:
-    """An SVG element whose colours are those of the page's theme, and whose ids are its own."""
+    """An SVG element whose colours are those of the page's theme, and whose ids are its own.
+
+    Each group's line has a point for every epoch, which the page's script reads.
+    """
     file = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none"}):  # text stays text
+    # Text stays text, and points stay points.
+    with matplotlib.rc_context({"svg.fonttype": "none", "path.simplify": False}):
         figure.savefig(file, format="svg", transparent=True)
     text = file.getvalue()
     text = re.sub(r'id="(group-\d+)"', r'class="\1"', text[text.index("<svg") :])
@@ -100,20 +90,21 @@ def link_heatmaps(groups: Groups) -> dict[str, Any]:
     for name, same in groups.items():
         seeds = {run.seed for run in same} - {None}
         for number, run in enumerate(same, start=1):
-            if by_epoch := dict(sorted(run.links.by_epoch.items())):
-                which = f"seed {run.seed}" if len(seeds) == len(same) else f"run {number}"
-                values = np.stack(list(by_epoch.values()))
-                cells = values.round(6).astype(object)
-                cells[np.isnan(values)] = None  # JSON has no NaN
-                runs.append(
-                    dict(
-                        name=name if len(same) == 1 else f"{name}, {which}",
-                        label=run.links.label,
-                        epochs=list(by_epoch),
-                        values=cells.tolist(),
-                        highest=float(np.nanmax(values)) or 1.0,
-                    )
+            if not run.links.by_epoch:
+                continue
+            which = f"seed {run.seed}" if len(seeds) == len(same) else f"run {number}"
+            epochs = sorted(run.links.by_epoch)
+            values = np.stack([run.links.by_epoch[epoch] for epoch in epochs])
+            runs.append(
+                dict(
+                    name=name if len(same) == 1 else f"{name}, {which}",
+                    label=run.links.label,
+                    epochs=epochs,
+                    # JSON has no NaN.
+                    values=np.where(np.isnan(values), np.array(None), values.round(6)).tolist(),
+                    highest=float(np.nanmax(values)) or 1.0,
                 )
+            )
     colours = matplotlib.colormaps[LINK_COLOURS](np.linspace(0, 1, 33))
     return dict(runs=runs, colours=[to_hex(colour) for colour in colours])
 
@@ -144,12 +135,13 @@ def sheets_of(run: RecordedRun, count: int) -> Sheets:
 
 
 def _drawn(run: RecordedRun, count: int) -> Sheets:
-    from aal_plugin.analysis.attention_sheet import attention_sheet, spread_blocks, strongest_pairs
+    # Slow to import, and MMPretrain may be missing.
+    from aal_plugin.analysis.attention import attention_sheet, spread_blocks, strongest_pairs
 
     reader: Any
     if run.front_end == "timm":
         from aal_plugin.timm.attention_maps import TimmAttentionReader as reader
-    else:  # slow to import
+    else:
         from aal_plugin.mm.evaluation.attention_maps import AttentionReader as reader
     reader = reader(str(run.config_file), str(run.checkpoint))
     blocks = spread_blocks(len(reader.recorder.heads), _BLOCKS)
@@ -168,10 +160,9 @@ def _drawn(run: RecordedRun, count: int) -> Sheets:
 
 def _varies(maps: Tensor) -> bool:
     """Whether any of the maps (C, H, W) has more than one value; one pixel varies by being set."""
-    if maps[0].numel() == 1:
-        return bool(maps.abs().max() > _FLAT)
-    lowest, highest = maps.float().flatten(1).aminmax(dim=1)
-    return bool((highest - lowest).max() > _FLAT)
+    values = maps.float().flatten(1)
+    lowest = 0 if values.shape[1] == 1 else values.amin(dim=1, keepdim=True)
+    return bool((values - lowest).abs().max() > _FLAT)
 
 
 def _text(blocks: list[int], pairs: list[Pair]) -> str:

@@ -7,13 +7,14 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from aal_plugin.analysis.runs import LINK_WEIGHT, Run, named_folder, read_run
 from aal_plugin.analysis.saved_links import LinkHistory, link_history
 
-from . import mmpretrain_run, timm_run
+from .facts import mmpretrain_details, timm_details
 
 # Settings that differ between runs of one recipe.
 _OF_ONE_RUN = (
@@ -24,41 +25,23 @@ _OF_ONE_RUN = (
 
 @dataclass
 class RecordedRun(Run):
-    """What a run logged, and what else its work dir says.
-
-    Attributes:
-        folder: the work dir.
-        front_end: 'MMPretrain' or 'timm'.
-        settings: the config or the options, as plain values.
-        facts: what was trained on what, in words, by label.
-        versions: of the software, by name; empty where the run recorded none.
-        seed: the random seed, or None.
-        planned: length that the settings ask for, in `unit`s, or None.
-        batch_size: images of a step on one rank, or None.
-        links: the links by epoch; without any, `links.source` says why.
-        teacher_own_top1: best top-1 (%) in the teacher's own log, or None.
-        checkpoint: newest checkpoint, or None.
-        config_file: config that rebuilds the model, or None.
-        tested: results of tools/test.py, by metric.
-        seconds: duration of the run on the clock, where it was recorded.
-        scheduled: whether something sets λ over the epochs.
-    """
+    """What a run logged, and what else its work dir says."""
 
     folder: Path = Path()
-    front_end: str = "MMPretrain"
-    settings: dict[str, Any] = field(default_factory=dict)
-    facts: dict[str, str] = field(default_factory=dict)
-    versions: dict[str, str] = field(default_factory=dict)
+    front_end: str = "MMPretrain"  # or 'timm'
+    settings: dict[str, Any] = field(default_factory=dict)  # the config or the options
+    facts: dict[str, str] = field(default_factory=dict)  # what was trained on what, by label
+    versions: dict[str, str] = field(default_factory=dict)  # of the software, by name
     seed: int | None = None
-    planned: int | None = None
-    batch_size: int | None = None
-    links: LinkHistory = LinkHistory({})  # noqa: RUF009 a tuple
-    teacher_own_top1: float | None = None
-    checkpoint: Path | None = None
-    config_file: Path | None = None
-    tested: dict[str, float] = field(default_factory=dict)
-    seconds: float | None = None
-    scheduled: bool = True
+    planned: int | None = None  # length that the settings ask for, in `unit`s
+    batch_size: int | None = None  # on one rank
+    links: LinkHistory = LinkHistory({})  # noqa: RUF009 a tuple; without any, its source says why
+    teacher_own_top1: float | None = None  # the best (%) in the teacher's own log
+    checkpoint: Path | None = None  # the newest
+    config_file: Path | None = None  # that rebuilds the model
+    tested: dict[str, float] = field(default_factory=dict)  # results of tools/test.py, by metric
+    seconds: float | None = None  # of the whole run, on the clock
+    scheduled: bool = True  # whether something sets λ over the epochs
 
 
 Groups = dict[str, list[RecordedRun]]  # by name; the runs of a group differ by their seed
@@ -71,7 +54,7 @@ def read_recorded_run(folder: Path) -> RecordedRun:
         ValueError: the folder holds no run.
     """
     log = read_run(folder)
-    details = mmpretrain_run.details(folder, log) if log.folders else timm_run.details(folder)
+    details = mmpretrain_details(folder, log) if log.folders else timm_details(folder)
     links = LinkHistory({})
     if LINK_WEIGHT in log.curves:
         try:
@@ -99,7 +82,9 @@ def read_groups(given: Sequence[str | os.PathLike]) -> Groups:
     taken = {name for name, _ in found if name}
     groups: Groups = {}
     for (name, _), same in found.items():
-        groups[name or _free_name(_name(same), taken | set(groups))] = same
+        own = _name(same)
+        free = (f"{own} ({n})" if n > 1 else own for n in count(1))
+        groups[name or next(n for n in free if n not in taken | set(groups))] = same
     return groups
 
 
@@ -129,10 +114,3 @@ def _name(same: Sequence[RecordedRun]) -> str:
     numbered = re.fullmatch(r"(seed|run)?[-_]?\d+", folder.name)
     name = folder.parent.name if numbered else folder.name
     return re.sub(r"[-_]?seed[-_]?\d+$", "", name) or name if len(same) > 1 else name
-
-
-def _free_name(name: str, taken: set[str]) -> str:
-    free, number = name, 2
-    while free in taken:
-        free, number = f"{name} ({number})", number + 1
-    return free

@@ -18,10 +18,16 @@ for (const button of all(".legend button")) {
 for (const figure of all(".curve")) {
   const svg = figure.querySelector("svg");
   const [head, ...rows] = figure.querySelector("table").rows;
-  const points = Object.entries(JSON.parse(figure.dataset.points)).flatMap(([group, places], i) => {
+  const points = figure.dataset.groups.split(" ").flatMap((number, i) => {
     const cell = (row, column = i + 1) => row.cells[column].textContent;
-    const own = rows.filter((row) => cell(row) !== "–");
-    return places.map(([x, y], n) => ({ group, x, y, text: `${cell(head)}, ${cell(head, 0)} ${cell(own[n], 0)}: ${cell(own[n])}` }));
+    const own = rows.filter((row) => Number.isFinite(parseFloat(cell(row)))); // others have no point
+    const group = `group-${number}`;
+    const line = svg.querySelector(`.${group} > path[style*="fill: none"]`); // not a band
+    const places = line?.getAttribute("d")?.match(/[\d.]+ [\d.]+/g) ?? [];
+    return places.map((place, n) => {
+      const [x, y] = place.split(" ").map(Number);
+      return { group, x, y, text: `${cell(head)}, ${cell(head, 0)} ${cell(own[n], 0)}: ${cell(own[n])}` };
+    });
   });
   const mark = document.createElementNS("http://www.w3.org/2000/svg", "circle");
   mark.setAttribute("r", 5);

@@ -61,7 +61,10 @@ def numbers_table(groups: Groups, key: str) -> Table:
     """The numbers of a curve, for eyes that do not read charts."""
     over = " / ".join(dict.fromkeys(run.unit for runs in groups.values() for run in runs))
     cells = {
-        name: {int(epoch): _number(*values) for epoch, *values in zip(*curve)}
+        name: {
+            int(epoch): f"{mean:.4g}" + (f" ({low:.4g} to {high:.4g})" if low < high else "")
+            for epoch, mean, low, high in zip(*curve)
+        }
         for name, curve in group_curves(groups, key).items()
     }
     epochs = sorted({epoch for own in cells.values() for epoch in own})
@@ -75,13 +78,11 @@ def localization_table(groups: Groups) -> Table | None:
     values = {name: [_localization(run) for run in runs] for name, runs in groups.items()}
     values = {name: found for name, found in values.items() if any(found)}
     metrics = dict.fromkeys(key for found in values.values() for one in found for key in one)
-    if not metrics:
-        return None
     rows = [
         (metric, *(spread([one.get(metric) for one in found]) for found in values.values()))
         for metric in metrics
     ]
-    return Table("Localisation by attention", ("", *values), rows)
+    return Table("Localisation by attention", ("", *values), rows) if rows else None
 
 
 def cost_table(groups: Groups) -> Table:
@@ -112,10 +113,6 @@ def spread(values: Sequence[float | None], unit: str = "", digits: int = 1) -> s
     mean = f"{statistics.mean(known):,.{digits}f}"
     more = f" ± {statistics.stdev(known):,.{digits}f}" if len(known) > 1 else ""
     return mean + more + unit
-
-
-def _number(mean: float, low: float, high: float) -> str:
-    return f"{mean:.4g}" + (f" ({low:.4g} to {high:.4g})" if low != high else "")
 
 
 def _localization(run: RecordedRun) -> dict[str, float]:

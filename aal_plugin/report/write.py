@@ -44,18 +44,11 @@ def write_report(
     check_whole("images", images, 0)
     groups = read_groups(work_dirs)
     sheets = {name: sheets_of(runs[0], images) for name, runs in groups.items()} if images else {}
-    page = Path(out)
-    page.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(page, _page(groups, sheets, title))
-    return groups
-
-
-def _page(groups: Groups, sheets: Mapping[str, Sheets], title: str) -> str:
     template = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True,
         lstrip_blocks=True, undefined=StrictUndefined,
     ).get_template("page.html")  # fmt: skip
-    return template.render(
+    page = template.render(
         title=title,
         version=aal_plugin.__version__,
         when=datetime.now().strftime("%Y-%m-%d %H:%M"),
@@ -70,18 +63,21 @@ def _page(groups: Groups, sheets: Mapping[str, Sheets], title: str) -> str:
         sheets=sheets,
         tables=tables,
     )
+    Path(out).parent.mkdir(parents=True, exist_ok=True)
+    write_whole(Path(out), page)
+    return groups
 
 
 def _findings(groups: Groups, sheets: Mapping[str, Sheets]) -> list[tuple[str, str]]:
     """(where, warning); a warning that several runs of a group share appears once."""
     found = []
     for name, runs in groups.items():
-        runs_by_text: dict[str, list[str]] = {}
+        folders_by_text: dict[str, list[str]] = {}
         for run in runs:
-            drawn = sheets.get(name) if run is runs[0] else None
-            for text in warnings_of(run, drawn.dead_levels if drawn else ()):
-                runs_by_text.setdefault(text, []).append(run.folder.name)
-        for text, folders in runs_by_text.items():
-            some = len(folders) < len(runs)
-            found.append((f"{name}: {', '.join(folders)}" if some else name, text))
+            dead = sheets[name].dead_levels if sheets and run is runs[0] else ()
+            for text in warnings_of(run, dead):
+                folders_by_text.setdefault(text, []).append(run.folder.name)
+        for text, folders in folders_by_text.items():
+            some = f"{name}: {', '.join(folders)}"
+            found.append((some if len(folders) < len(runs) else name, text))
     return found

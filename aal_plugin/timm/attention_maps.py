@@ -14,8 +14,8 @@ from timm.data import create_dataset, create_transform, resolve_data_config
 from timm.models import create_model
 from torch import Tensor
 
+from aal_plugin.analysis.attention import Shown
 from aal_plugin.analysis.saved_links import load_as_data
-from aal_plugin.analysis.shown import Shown
 from aal_plugin.core import AttentionRecorder
 from aal_plugin.core.losses.links import map_grid
 from aal_plugin.core.losses.resize import resize_maps

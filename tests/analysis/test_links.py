@@ -1,18 +1,14 @@
-import csv
-
 import numpy as np
 import pytest
 import torch
 
 from aal_plugin.analysis import (
-    head_growth,
-    head_strength,
     link_growth,
     link_share,
     link_strength,
+    select_ranges,
     start_strength,
 )
-from aal_plugin.analysis.links import write_link_csv
 from aal_plugin.core import AttentionLinks
 
 RANGES, HEADS = [(1, 2), (2, 3)], [1, 2, 2]
@@ -35,7 +31,7 @@ def test_planted_links_are_found_and_missing_links_are_nan():
 
 
 def test_heads_have_a_column_each_block_after_block():
-    strength = head_strength(planted(), RANGES, HEADS)
+    strength = link_strength(planted(), RANGES, HEADS, by_head=True)
     expected = [[0.1, 0.1, 0.4, np.nan, np.nan], [np.nan, 0.1, 0.1, 0.7, 0.7]]
     np.testing.assert_allclose(strength, expected, rtol=1e-6)
 
@@ -76,7 +72,7 @@ def test_untrained_links_have_the_expected_strength_at_the_start():
     state_dict = AttentionLinks(ranges, heads, [20000] * 3).state_dict(prefix="links.")
     expected = start_strength(ranges, heads)
     np.testing.assert_allclose(link_strength(state_dict, ranges, heads), expected, rtol=0.02)
-    growth = head_growth(state_dict, ranges, heads)
+    growth = link_growth(state_dict, ranges, heads, by_head=True)
     np.testing.assert_allclose(growth[1], 1, rtol=0.02)
     assert np.isnan(growth[0, 2:]).all() and growth.shape == (3, 9)
 
@@ -88,12 +84,42 @@ def test_growth_is_relative_to_each_levels_own_start():
     np.testing.assert_allclose(growth, expected, rtol=1e-6)
 
 
-def test_csv_has_a_row_for_each_run_level_and_block(tmp_path):
-    strength = link_strength(planted(), RANGES, HEADS)
-    both, growths = dict(a=strength, b=strength), dict(a=2 * strength, b=3 * strength)
-    write_link_csv(tmp_path / "l.csv", both, [(1,), (2,), (3,)], growths)
-    rows = list(csv.DictReader((tmp_path / "l.csv").read_text().splitlines()))
-    assert len(rows) == 2 * 2 * 3
-    expected = dict(run="a", level="2", block="3", mean_abs_weight="0.7", times_its_start="1.4")
-    assert rows[5] == expected and rows[-1]["times_its_start"] == "2.1"
-    assert rows[2]["mean_abs_weight"] == rows[2]["times_its_start"] == ""
+# -- selection -------------------------------------------------------------------------------
+
+SHARE = np.array(
+    [
+        [0.5, 0.4, 0.05, 0.05],
+        [0.0, 0.1, 0.0, 0.9],
+        [0.25, 0.25, 0.25, 0.25],
+        [0.4, 0.1, 0.1, 0.4],
+    ]
+)
+
+
+def brute_force(row, keep):
+    runs = [
+        (last - first, -sum(row[first : last + 1]), first, last)
+        for first in range(len(row))
+        for last in range(first, len(row))
+        if sum(row[first : last + 1]) >= keep - 1e-9
+    ]
+    _, _, first, last = min(runs)
+    return first + 1, last + 1
+
+
+def test_planted_links_are_selected():
+    assert select_ranges(SHARE, 0.8) == [(1, 2), (4, 4), (1, 4), (1, 4)]
+    assert select_ranges(SHARE, 0.5) == [(1, 1), (4, 4), (1, 2), (1, 2)]
+
+
+@pytest.mark.parametrize("keep", [0.1, 0.5, 0.8, 0.95, 1.0])
+def test_selection_equals_a_search_over_all_runs(keep):
+    share = np.random.default_rng(0).random((7, 12))
+    share /= share.sum(axis=1, keepdims=True)
+    assert select_ranges(share, keep) == [brute_force(row.tolist(), keep) for row in share]
+
+
+@pytest.mark.parametrize("keep", [0, 1.2, -0.5])
+def test_share_out_of_range_is_named(keep):
+    with pytest.raises(ValueError, match=rf"--keep {keep}; choose a share in \(0, 1\]"):
+        select_ranges(SHARE, keep)

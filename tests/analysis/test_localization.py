@@ -11,19 +11,13 @@ from aal_plugin.analysis.localization import (
 )
 
 
-def test_box_surrounds_the_largest_part_at_each_threshold():
+def test_box_surrounds_the_largest_part_at_each_threshold_corners_included():
     attention = torch.zeros(6, 8)
     attention[1:3, 1:3] = 1.0  # 4 pixels, and the peak
-    attention[3:6, 5:8] = 0.5  # 9 pixels
+    attention[3:5, 5:8] = attention[2, 4] = 0.5  # 7 pixels, of which one touches by its corner
     boxes = threshold_boxes(attention, (6, 8), [0.0, 0.3, 0.5, 0.6, 1.0])
-    whole, large, peak = [0, 0, 8, 6], [5, 3, 8, 6], [1, 1, 3, 3]
+    whole, large, peak = [0, 0, 8, 6], [4, 2, 8, 5], [1, 1, 3, 3]
     assert boxes.tolist() == [whole, large, large, peak, peak]
-
-
-def test_parts_that_touch_by_corners_are_one():
-    attention = torch.zeros(4, 4)
-    attention[0, 0] = attention[1, 1] = 1.0
-    assert threshold_boxes(attention, (4, 4), [0.5]).tolist() == [[0, 0, 2, 2]]
 
 
 def test_maps_are_normalised_and_brought_to_the_image():
@@ -96,6 +90,5 @@ def test_the_found_threshold_cuts_the_boxes_that_are_right():
     attention = torch.zeros(16, 16)
     attention[4:12, 4:12], attention[6:10, 6:10] = 0.6, 1.0
     for box, low, high in (([6, 6, 10, 10], 0.6, 1.0), ([4, 4, 12, 12], 0.0, 0.6)):
-        truth = [np.array([box], float)] * 2
-        threshold = find_threshold([attention] * 2, [(16, 16)] * 2, truth)
+        threshold = find_threshold([(attention, (16, 16), np.array([box], float))] * 2)
         assert low < threshold <= high

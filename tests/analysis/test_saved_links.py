@@ -1,6 +1,5 @@
 """Links are read from files of MMEngine and timm, with and without the packages that wrote them."""
 
-import subprocess
 import sys
 from argparse import Namespace
 
@@ -79,27 +78,16 @@ def test_averaged_links_are_taken_when_asked_for(tmp_path, kept):
     assert link_strength(*read_links(path))[0, 1] == pytest.approx(raw)
 
 
-def test_files_are_read_without_openmmlab(tmp_path):
-    """Their logs, NumPy's numbers and options are passed over; in a process without mmengine."""
+def test_what_else_a_file_holds_is_passed_over(tmp_path, monkeypatch):
+    """Logs, NumPy's numbers and options, without the package that wrote them."""
     mmengine = pytest.importorskip("mmengine")
     buffer = mmengine.logging.HistoryBuffer([1.0, 2.0], [1, 1])
     hub = dict(loss=buffer, best=np.float64(3.0), array=np.zeros(2), time=np.int64(1))
-    save(tmp_path / "mm.pth", message_hub=hub)
-    _, _, links = save_timm(tmp_path / "last.pth.tar", metric=np.float32(1.0))
-    maps = sum(2 * (last - first + 1) for first, last in links["ranges"])
-    code = """
-import sys
-for name in ("mmengine", "mmcv", "mmpretrain"):
-    sys.modules[name] = None  # importing it is an error
-from aal_plugin.analysis.saved_links import read_links
-for file in sys.argv[1:]:
-    print(read_links(file).heads, sum(w.shape[1] for w in read_links(file).state_dict.values()))
-"""
-    files = [str(tmp_path / name) for name in ("mm.pth", "last.pth.tar")]
-    done = subprocess.run(
-        [sys.executable, "-c", code, *files], capture_output=True, text=True, timeout=120
-    )
-    assert done.stdout.splitlines() == ["[2, 2, 2] 24", f"[2, 2, 2] {maps}"], done.stderr
+    files = save(tmp_path / "mm.pth", message_hub=hub), save_timm(tmp_path / "last.pth.tar")[0]
+    for name in ("mmengine", "mmengine.logging"):
+        monkeypatch.setitem(sys.modules, name, None)  # importing it is an error
+    for file in files:
+        assert read_links(file).heads == [2, 2, 2]
 
 
 def test_loading_leaves_torchs_list_as_it_was(tmp_path):
@@ -131,21 +119,14 @@ def test_wrong_files_are_errors_that_name_them(tmp_path, monkeypatch):
     path, _, _ = save_timm("last.pth.tar", task_state_ema=None)
     with pytest.raises(ValueError, match="--ema: checkpoint .*last.pth.tar' has no averaged links"):
         read_links(path, ema=True)
-    for content in (dict(weight=torch.zeros(1)), [1], dict(state_dict=[1]), dict(meta=1)):
+    no_links = [None, dict(state_dict=[1]), dict(state_dict={"a": 1})]
+    for content in (
+        *(dict(weight=torch.zeros(1)), [1], dict(state_dict=[1]), dict(meta=1)),
+        *(dict(task_state=dict(links=links)) for links in no_links),
+    ):
         torch.save(content, "bare.pth")
         with pytest.raises(ValueError, match="bare.pth' has no attention links"):
             read_links("bare.pth")
-
-
-def test_a_flipped_bit_is_found_by_the_checksum(tmp_path):
-    path = save(tmp_path / "c.pth")
-    content = bytearray((tmp_path / "c.pth").read_bytes())
-    at = content.index(torch.tensor(-0.9).numpy().tobytes())
-    content[at] ^= 1
-    (tmp_path / "c.pth").write_bytes(content)
-    torch.load(path)  # does not see it
-    with pytest.raises(ValueError, match="c.pth' is damaged: .*does not match its checksum"):
-        read_links(path)
 
 
 def test_nothing_in_a_file_runs_as_code(tmp_path):
@@ -162,12 +143,11 @@ def test_nothing_in_a_file_runs_as_code(tmp_path):
 @pytest.mark.parametrize(
     "wrong",
     [
-        dict(heads=[2, 2]),
         dict(heads=[1, 1, 1]),
         dict(ranges=[(1, 2)] * 3),
-        dict(ranges="all"),
         dict(heads=[10**9] * 3),
         dict(ranges=[(1, 9)] * 4),
+        dict(ranges=[(-3, 3)] * 4),  # Python counts -3 from the end
         dict(heads=None),
     ],
 )
@@ -176,14 +156,6 @@ def test_what_a_file_says_of_its_links_is_checked(tmp_path, wrong):
     path, _, _ = save_timm(tmp_path / "c.pth", task_state=dict(links=dict(links, **wrong)))
     with pytest.raises(ValueError, match=r"task_state\['links'\] does not describe the links"):
         read_links(path)
-
-
-def test_blocks_count_from_the_first(tmp_path):
-    saved = torch.load(save(tmp_path / "c.pth"))
-    saved["meta"]["attention_links"]["ranges"] = [(-3, 3)] * 4  # Python counts it from the end
-    torch.save(saved, tmp_path / "c.pth")
-    with pytest.raises(ValueError, match=r"meta\['attention_links'\] does not describe"):
-        read_links(str(tmp_path / "c.pth"))
 
 
 @pytest.mark.parametrize("wrong", [None, dict(state_dict=[1]), dict(state_dict={"a": 1})])
@@ -218,12 +190,6 @@ def test_records_of_a_resumed_run_replace_those_from_its_first_epoch(tmp_path):
     assert np.isnan(link_history(tmp_path).by_epoch[6][0, 1])
 
 
-def test_records_of_a_run_resumed_after_the_clock_was_set_back_come_last(tmp_path):
-    record(tmp_path, "20260102_000000", range(6), 0.1)
-    record(tmp_path, "20260101_000000", (4, 5, 6), 0.2)
-    assert strengths(tmp_path) == {0: 0.1, 1: 0.1, 2: 0.1, 3: 0.1, 4: 0.2, 5: 0.2, 6: 0.2}
-
-
 def test_run_begun_anew_forgets_the_earlier_one(tmp_path):
     record(tmp_path, "20260101_000000", range(6), 0.1)
     record(tmp_path, "20260102_000000", range(2), 0.2)
@@ -242,10 +208,6 @@ def test_torn_lines_are_passed_over(tmp_path):
     file = tmp_path / "20260101_000000" / "vis_data" / RECORDS
     file.write_text(file.read_text()[:-10] + '\n{"epoch": 7}\n[1]\n')
     assert strengths(tmp_path) == {0: 0.1, 1: 0.1}
-
-
-def test_work_dir_without_records_and_checkpoints_has_none(tmp_path):
-    assert link_history(tmp_path).by_epoch == {}
 
 
 @pytest.mark.parametrize(("name", "epoch"), [("epoch_12.pth", 12), ("checkpoint-11.pth.tar", 12)])

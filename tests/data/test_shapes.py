@@ -22,7 +22,6 @@ from aal_plugin.data import (
 )
 from aal_plugin.data.scene import draw_scene
 from aal_plugin.data.shapes_export import main
-from aal_plugin.data.silhouettes import SILHOUETTES
 
 # Starts a program that imports aal_plugin.data without aal_plugin's other parts.
 DATA_ALONE = (
@@ -33,7 +32,7 @@ DATA_ALONE = (
 
 @pytest.fixture(scope="module")
 def many():
-    return draw_shapes(2000, size=32, seed=5)
+    return draw_shapes(1000, size=24, seed=5)
 
 
 def run_python(*args, wait=True):
@@ -80,12 +79,6 @@ def test_an_image_does_not_depend_on_how_many_are_drawn():
     assert same(short, (array[:7] for array in long))
 
 
-def test_seeds_draw_different_images():
-    a, b = (draw_shapes(20, size=32, seed=seed) for seed in (0, 1))
-    assert not any(np.array_equal(x, y) for x in a.images for y in b.images)
-    assert not np.array_equal(a.labels, b.labels)
-
-
 def test_no_split_of_any_seed_shares_its_seed_with_another():
     seeds = [split_seed(split, seed) for split in SPLITS for seed in range(50)]
     assert len(set(seeds)) == 150
@@ -93,9 +86,9 @@ def test_no_split_of_any_seed_shares_its_seed_with_another():
 
 
 def test_classes_are_balanced_in_every_prefix(many):
-    for num in (10, 250, 2000):
+    for num in (10, 250, 1000):
         assert (np.bincount(many.labels[:num], minlength=10) == num // 10).all()
-    for num in (7, 101, 1999):
+    for num in (7, 101, 999):
         counts = np.bincount(many.labels[:num], minlength=10)
         assert counts.max() - counts.min() == 1
 
@@ -103,31 +96,18 @@ def test_classes_are_balanced_in_every_prefix(many):
 @pytest.mark.parametrize("size", [16, 33, 64])
 def test_box_encloses_the_shape_exactly(size):
     for label in range(10):
-        for seed in range(5):
-            scene = draw_scene(label, size, np.random.default_rng([label, seed]))
-            x1, y1, x2, y2 = size, size, 0, 0
-            for row in range(scene.mask.shape[0]):
-                for col in range(scene.mask.shape[1]):
-                    if scene.mask[row, col]:
-                        x, y = col + scene.crop[1].start, row + scene.crop[0].start
-                        x1, y1, x2, y2 = min(x1, x), min(y1, y), max(x2, x + 1), max(y2, y + 1)
-            assert scene.box() == [x1, y1, x2, y2]
+        scene = draw_scene(label, size, np.random.default_rng([label, size]))
+        whole = Image.new("1", (size, size))
+        mask = Image.fromarray(scene.mask)
+        whole.paste(mask, (scene.crop[1].start, scene.crop[0].start))
+        assert scene.box() == list(whole.getbbox())
 
 
 def test_shapes_lie_in_the_image_and_span_a_third_to_two_thirds_of_it(many):
     x1, y1, x2, y2 = many.boxes.T
-    assert x1.min() >= 0 and y1.min() >= 0 and x2.max() <= 32 and y2.max() <= 32
-    longer = np.maximum(x2 - x1, y2 - y1) / 32
+    assert x1.min() >= 0 and y1.min() >= 0 and x2.max() <= 24 and y2.max() <= 24
+    longer = np.maximum(x2 - x1, y2 - y1) / 24
     assert 0.25 <= longer.min() < 0.4 and 0.6 < longer.max() <= 0.75
-
-
-@pytest.mark.parametrize("name", CLASSES)
-def test_silhouette_fills_the_unit_disk_and_no_more(name):
-    axis = (np.arange(401, dtype=np.float32) - 200) / np.float32(160)  # ±1.25
-    distance = SILHOUETTES[name](axis[None, :] + 0 * axis[:, None], axis[:, None] + 0 * axis)
-    radius = np.hypot(axis[None, :], axis[:, None])
-    assert 0.85 < radius[distance < 0].max() <= 1.0
-    assert 0.1 < (distance < 0).mean() * 2.5**2 / np.pi < 0.85
 
 
 # An upright arrow is wide and a crescent is tall, so the size of the box tells a little.
@@ -137,11 +117,11 @@ def test_silhouette_fills_the_unit_disk_and_no_more(name):
 def test_class_cannot_be_read_from(cue, limit, many):
     x1, y1, x2, y2 = many.boxes.T.astype(float)
     feature = {
-        "mean colour": many.images.reshape(2000, -1, 3).mean(axis=1),
+        "mean colour": many.images.reshape(1000, -1, 3).mean(axis=1),
         "box size": np.stack([x2 - x1, y2 - y1], axis=1),
         "box place": np.stack([x1 + x2, y1 + y2], axis=1),
     }[cue]
-    train, test = slice(0, 1000), slice(1000, 2000)
+    train, test = slice(0, 500), slice(500, 1000)
     centroids = np.stack([feature[train][many.labels[train] == k].mean(axis=0) for k in range(10)])
     gaps = np.linalg.norm(feature[test][:, None] - centroids, axis=2)
     assert (gaps.argmin(axis=1) == many.labels[test]).mean() < limit
@@ -174,16 +154,10 @@ def test_second_load_reads_what_the_first_drew(tmp_path, monkeypatch, capsys):
     assert same(first, draw_shapes(12, 32, 3))
 
 
-def test_cache_keeps_number_size_and_seed_apart(tmp_path):
-    for num, size, seed in [(5, 32, 0), (6, 32, 0), (5, 33, 0), (5, 32, 1)]:
-        assert same(load_shapes(num, size, seed, tmp_path), draw_shapes(num, size, seed))
-    assert len(list(tmp_path.iterdir())) == 4
-
-
-def test_cache_folder_comes_from_the_environment(tmp_path, monkeypatch):
+def test_file_is_in_the_folder_of_the_environment_and_says_what_it_holds(tmp_path, monkeypatch):
     monkeypatch.setenv("AAL_CACHE", str(tmp_path / "new" / "folder"))
-    load_shapes(2, 16)
-    assert cached_file(tmp_path / "new" / "folder").name == "shapes-v1_n2_s16_seed0.npz"
+    load_shapes(2, 16, 3)
+    assert cached_file(tmp_path / "new" / "folder").name == "shapes-v1_n2_s16_seed3.npz"
 
 
 @pytest.mark.parametrize(
@@ -191,11 +165,9 @@ def test_cache_folder_comes_from_the_environment(tmp_path, monkeypatch):
     [
         lambda data: data[: len(data) // 2],
         lambda data: data[:5000] + bytes([data[5000] ^ 4]) + data[5001:],
-        lambda data: b"",
-        lambda data: b"not an archive",
         lambda data: archive(**draw_shapes(4, 16)._asdict()),
     ],
-    ids=["cut short", "a flipped bit", "empty", "text", "other shapes"],
+    ids=["cut short", "a flipped bit", "other shapes"],
 )
 def test_damaged_cache_file_is_drawn_anew(damage, tmp_path):
     first = load_shapes(12, 32, 3, tmp_path)
@@ -226,13 +198,13 @@ def test_folder_that_cannot_be_written_costs_only_the_cache(tmp_path):
 
 
 def test_processes_that_draw_at_once_leave_one_good_file(tmp_path):
-    code = "from aal_plugin.data import load_shapes; load_shapes(300, 32, 0, sys.argv[1])"
+    code = "from aal_plugin.data import load_shapes; load_shapes(100, 32, 0, sys.argv[1])"
     ranks = [run_python("-c", DATA_ALONE + code, tmp_path, wait=False) for _ in range(2)]
     assert [rank.wait() for rank in ranks] == [0, 0]
-    assert same(np.load(cached_file(tmp_path)).values(), draw_shapes(300, 32, 0))
+    assert same(np.load(cached_file(tmp_path)).values(), draw_shapes(100, 32, 0))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        load_shapes(300, 32, 0, tmp_path)
+        load_shapes(100, 32, 0, tmp_path)
 
 
 # -- export ----------------------------------------------------------------------------------

@@ -23,14 +23,15 @@ HOOKS = [
 
 @pytest.fixture(scope="session")
 def work_dirs(tmp_path_factory):
-    """aal/seed0, aal/seed1 and plain, two epochs of four steps each."""
+    """aal/seed0, aal/seed1 and plain, two epochs of two steps each."""
     folder = tmp_path_factory.mktemp("runs")
     dirs = [folder / "aal" / "seed0", folder / "aal" / "seed1", folder / "plain"]
     with DefaultScope.overwrite_default_scope("mmpretrain"):
         for seed, work_dir in enumerate(dirs[:2]):
             changes = dict(custom_hooks=HOOKS, randomness=dict(seed=seed), log_level="INFO")
-            Runner.from_cfg(training(work_dir, dict(AAL, guidance=2.5), **changes)).train()
-        Runner.from_cfg(training(dirs[2], PLAIN)).train()
+            config = training(work_dir, dict(AAL, guidance=2.5), images=20, **changes)
+            Runner.from_cfg(config).train()
+        Runner.from_cfg(training(dirs[2], PLAIN, images=20)).train()
     return dirs
 
 

@@ -10,11 +10,19 @@ class PageParts(HTMLParser):
     def __init__(self, path):
         super().__init__()
         self.tags, self.sections, self.tables, self.headings, self.links = [], {}, [], [], None
+        self.lines = {}  # of each curve, by group: its points in the picture
         self._open = []
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag, attrs):
         attrs = dict(attrs)
+        around, group = dict(self._open), self._open[-1][1].get("class", "") if self._open else ""
+        line = group.startswith("group-") and "fill: none" in attrs.get("style", "")
+        if tag == "path" and line:  # not a band
+            points = [tuple(map(float, line.split()[1:])) for line in attrs["d"].splitlines()]
+            self.lines[around["figure"]["data-key"]].setdefault(group, points)
+        elif "data-key" in attrs:
+            self.lines[attrs["data-key"]] = {}
         self.tags.append((tag, attrs))
         self._open.append((tag, attrs))
         if tag == "section":
@@ -50,8 +58,6 @@ class PageParts(HTMLParser):
         return [attrs for tag, attrs in self.tags if tag == wanted]
 
     def curve(self, key):
-        """Where each point of a curve is, by group, and its table."""
-        keys = [figure["data-key"] for figure in self.all("figure") if "data-key" in figure]
-        (figure,) = (f for f in self.all("figure") if f.get("data-key") == key)
+        """The points of each group's line, and the numbers below the picture."""
         tables = [table for table in self.tables if table[0][0] in ("epoch", "iteration")]
-        return json.loads(figure["data-points"]), tables[keys.index(key)]
+        return self.lines[key], tables[list(self.lines).index(key)]

@@ -9,8 +9,8 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from aal_plugin.report.mmpretrain_run import described, read_literal_config
-from aal_plugin.report.runs import how_many, read_groups, read_recorded_run
+from aal_plugin.report.facts import described, read_literal_config
+from aal_plugin.report.runs import read_groups, read_recorded_run
 from tests.mm.small import training
 
 from .made_up_runs import curve, record, write_timm_dir, write_work_dir
@@ -33,7 +33,6 @@ def timm_facts(folder, **options):
     [
         (["aal-seed0", "aal-seed1"], ["aal"]),
         (["aal-seed0"], ["aal-seed0"]),
-        (["small/run_3"], ["small"]),
         (["small/7"], ["small"]),
         (["small/seed-2", "small/seed-3"], ["small"]),
     ],
@@ -57,18 +56,11 @@ def test_recipe_is_the_settings_without_those_of_one_run(tmp_path):
     for name, every, order in (("a", 1, 0), ("b", 1, 1), ("c", 2, 0)):
         parts = [f"hooks = [{hook.format(name, every)}]\n", "lr = 0.1\n"]
         write_work_dir(tmp_path / name, "".join(parts[::-1] if order else parts))
-    groups = read_groups([str(tmp_path / name) for name in "abc"])
-    assert [[run.folder.name for run in runs] for runs in groups.values()] == [["a", "b"], ["c"]]
-
-
-def test_runs_that_recorded_no_settings_are_groups_of_their_own(tmp_path):
-    folders = [write_timm_dir(tmp_path / name, HEAD + "0,2,1,,10\n") for name in ("one", "two")]
-    assert list(read_groups([str(folder) for folder in folders])) == ["one", "two"]
-
-
-def test_numbers_of_runs_are_in_words():
-    assert how_many({"a": [record()]}) == "1 run in 1 group"
-    assert how_many({"a": [record(), record()], "b": [record()]}) == "3 runs in 2 groups"
+    bare = [write_timm_dir(tmp_path / name, HEAD + "0,2,1,,10\n") for name in "de"]  # no settings
+    groups = read_groups([*(str(tmp_path / name) for name in "abc"), *map(str, bare)])
+    assert [[run.folder.name for run in runs] for runs in groups.values()] == [
+        *(["a", "b"], ["c"], ["d"], ["e"])
+    ]
 
 
 def test_last_and_best_value_of_a_curve():
@@ -124,7 +116,6 @@ def test_course_of_lambda_is_that_of_the_hook(tmp_path, key, hook, scheduled, co
             dict(type="Swin", arch=dict(depths=[2, 2], num_heads=[3, 6]), img_size=48),
             "Swin (depths [2, 2], num_heads [3, 6], img_size 48)",
         ),
-        (dict(type="NIN"), "NIN"),
         (
             dict(type="Subset", dataset=dict(type="CUB", data_root="a/b/"), fraction=0.05),
             "Subset (dataset CUB (data_root b), fraction 0.05)",
@@ -143,23 +134,19 @@ def test_parts_of_a_config_are_told_by_their_type_and_settings(part, words):
     assert described(part) == words
 
 
-def test_guidance_is_told_with_its_choices_and_its_own_course(tmp_path):
+def test_guidance_and_other_losses_are_told_with_their_choices(tmp_path):
     hooks = "[dict(type='LambdaDecayHook', head='guidance', gammas=0.9)]"
     found = facts(tmp_path / "plain", "dict(guidance=3.0)")
+    assert "Other losses" not in found
     assert (found["Guidance"], found["Guidance weight"]) == ("weight 3.0", "constant")
-    model = "dict(link_head=dict(links='beta'), guidance=dict(levels=[1, 4]))"
-    found = facts(tmp_path / "chosen", model, custom_hooks=hooks)
-    assert (found["Guidance"], found["λ"]) == ("weight 2.5, levels [1, 4]", "constant")
-    assert found["Guidance weight"] == "gammas 0.9"
-
-
-def test_every_other_loss_is_named(tmp_path):
     heads = (
+        "link_head=dict(links='beta'), guidance=dict(levels=[1, 4]), "
         "distill_head=dict(type='DistillHead', mode='hard'), transfer_head=dict(type='HintHead')"
     )
-    losses = facts(tmp_path / "run", f"dict({heads})")["Other losses"]
-    assert losses == "DistillHead (mode hard); HintHead"
-    assert "Other losses" not in facts(tmp_path / "plain")
+    found = facts(tmp_path / "chosen", f"dict({heads})", custom_hooks=hooks)
+    assert found["Other losses"] == "DistillHead (mode hard); HintHead"
+    assert (found["Guidance"], found["λ"]) == ("weight 2.5, levels [1, 4]", "constant")
+    assert found["Guidance weight"] == "gammas 0.9"
 
 
 def test_results_of_the_newest_test_win_and_other_files_are_left_out(tmp_path):
@@ -199,11 +186,9 @@ def test_timm_run_without_aal_has_the_loss_of_the_labels(tmp_path):
     }
     assert (run.checkpoint, run.links.by_epoch, run.settings) == (None, {}, {})
     guided = "epoch,train_loss,train_task_loss,train_guidance_loss\n0,3,2,1\n"
-    curves = read_recorded_run(write_timm_dir(tmp_path / "guided", guided)).curves
-    assert {key: values.tolist() for key, (_, values) in curves.items()} == {
-        **{"loss_with_links": [3], "loss": [2]},
-        "loss_guidance": [1],
-    }
+    run = read_recorded_run(write_timm_dir(tmp_path / "guided", guided))
+    keys = ("loss_with_links", "loss", "loss_guidance")
+    assert [run.last(key) for key in keys] == [3, 2, 1]
 
 
 def test_facts_of_a_timm_run_are_those_of_its_options(tmp_path):
@@ -235,21 +220,12 @@ def test_facts_of_a_timm_run_are_those_of_its_options(tmp_path):
     assert bare == {"Student": "model vit_tiny"}
 
 
-def test_checkpoints_without_links_give_none(tmp_path):
-    folder = write_timm_dir(tmp_path / "run", HEAD + "0,9,8,100,1\n")
-    torch.save(dict(state_dict={}, task_state={}), folder / "checkpoint-0.pth.tar")
-    (folder / "last.pth.tar").touch()
-    run = read_recorded_run(folder)
-    assert run.links.by_epoch == {} and "has no attention links" in run.links.source
-    assert run.checkpoint == folder / "last.pth.tar"
-
-
 def test_facts_of_a_run_are_those_of_its_config(work_dirs):
     run = read_recorded_run(work_dirs[0])
     assert run.facts == {
         "Student": "VisionTransformer (embed_dims 16, feedforward_channels 32, num_heads 2, "
         "num_layers 3, img_size 24, patch_size 8)",
-        "Data": "ShapesDataset (num_images 40, size 24, split train)",
+        "Data": "ShapesDataset (num_images 20, size 24, split train)",
         "Teacher": "TimmTeacher (allow_random_weights True, model_name test_resnet)",
         "Links": "AttentionLinkHead (links full, loss_weight 2000.0)",
         "λ": "gammas (0.5, 0.1), milestones (2,)",
@@ -258,7 +234,7 @@ def test_facts_of_a_run_are_those_of_its_config(work_dirs):
         "Optimizer": "AdamW (lr 0.001)",
     }
     assert run.versions["PyTorch"] == torch.__version__
-    assert (run.planned, run.steps, run.batch_size, run.unit) == (2, 8, 10, "epoch")
+    assert (run.planned, run.steps, run.batch_size, run.unit) == (2, 4, 10, "epoch")
     assert run.checkpoint.name == "epoch_2.pth" and run.scheduled
 
 
@@ -274,11 +250,10 @@ def test_links_come_from_checkpoints_where_no_hook_recorded_them(work_dirs, tmp_
         np.testing.assert_allclose(strength, recorded.by_epoch[epoch], atol=1e-5)
 
 
-def test_timm_run_has_the_numbers_of_its_summary(timm_dir):
+def test_timm_run_has_the_numbers_of_its_summary_and_the_links_of_its_checkpoints(timm_dir):
     run = read_recorded_run(timm_dir)
     with open(timm_dir / "summary.csv") as file:
         rows = list(csv.DictReader(file))
-    assert [int(row["epoch"]) for row in rows] == [0, 1, 2]
     for key, column in (
         ("link_weight", "train_link_weight"),
         ("link_distance", "train_link_distance"),
@@ -290,12 +265,9 @@ def test_timm_run_has_the_numbers_of_its_summary(timm_dir):
         assert run.curves[key][1].tolist() == [float(row[column]) for row in rows]
     assert run.curves["link_weight"][1].tolist() == [2000.0, 1000.0, 500.0]
     assert (run.seed, run.planned, run.front_end) == (42, 3, "timm")
+    assert run.checkpoint == timm_dir / "last.pth.tar"
     assert run.facts["Teacher"] == "random_teacher True, teacher test_resnet"
     assert "gammas [0.5]" in run.facts["AAL"]
-
-
-def test_links_of_a_timm_run_are_those_of_its_checkpoints(timm_dir):
-    run = read_recorded_run(timm_dir)
     assert sorted(run.links.by_epoch) == [1, 2, 3]
     for epoch, strength in run.links.by_epoch.items():
         saved = torch.load(timm_dir / f"checkpoint-{epoch - 1}.pth.tar", weights_only=True)
@@ -304,16 +276,6 @@ def test_links_of_a_timm_run_are_those_of_its_checkpoints(timm_dir):
             weight = weights[f"links.{level}.weight"]  # three blocks of two heads
             expected = [weight[:, 2 * b : 2 * b + 2].abs().mean().item() for b in range(3)]
             assert (row / (2 * 6**0.5)).tolist() == pytest.approx(expected, rel=1e-5)
-
-
-@pytest.mark.parametrize("there", [True, False])
-def test_folder_without_a_run_is_named(tmp_path, there):
-    folder = tmp_path / "empty"
-    if there:
-        folder.mkdir()
-    words = "holds no training run" if there else "is not a folder"
-    with pytest.raises(ValueError, match=rf"empty' {words}; give a work dir of MMPretrain"):
-        read_groups([str(folder)])
 
 
 def test_dumped_config_is_read_as_mmengine_reads_it(tmp_path):

@@ -16,12 +16,11 @@ from pathlib import Path
 
 runs = Path(__file__).with_name("runs")
 runs.write_text(runs.read_text() + "x" if runs.exists() else "x")
-import json, os
-from mmengine.config import Config
+import json, os, runpy
 
-cfg = Config.fromfile(sys.argv[1])
-for name, lines in (("new", [11.0, cfg.top1]), ("old", [99.0])):
-    scalars = Path(cfg.work_dir) / name / "vis_data" / "scalars.json"
+cfg = runpy.run_path(sys.argv[1])  # importing MMEngine takes seconds
+for name, lines in (("new", [11.0, cfg["top1"]]), ("old", [99.0])):
+    scalars = Path(cfg["work_dir"]) / name / "vis_data" / "scalars.json"
     scalars.parent.mkdir(parents=True, exist_ok=True)
     scalars.write_text("".join(
         json.dumps({} if value is None else {"accuracy/top1": value}) + "\n" for value in lines
@@ -82,7 +81,7 @@ def test_a_run_that_logs_no_top1_is_no_result(tmp_path, train):
 
 
 def train_without(train):
-    train.write_text(train.read_text().replace("[11.0, cfg.top1]", "[cfg.top1]"))
+    train.write_text(train.read_text().replace('[11.0, cfg["top1"]]', '[cfg["top1"]]'))
     return train
 
 

@@ -3,16 +3,24 @@
 
     tools/analysis/agreement.py OUT.png CONFIG CHECKPOINT [CONFIG CHECKPOINT ...]
 
-The images come from each config's `test_dataloader`, which must list the same images.
+The images come from each config's `test_dataloader`, which must list the same images. A cell is the
+share of images on which two models, or a model and the labels, differ (DeiT, section 5.3).
 """
+
+from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from aal_plugin.files import save_figure
 from aal_plugin.process import plain_errors
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.figure import Figure
 
 
 def main() -> None:
@@ -29,9 +37,8 @@ def main() -> None:
     if len(args.pairs) % 2:
         parser.error("give a checkpoint after each config")
     # After the arguments: these imports take seconds.
+    import numpy as np
     import torch
-
-    from aal_plugin.analysis.agreement import disagreement, format_disagreement, plot_disagreement
 
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
     pairs = list(zip(args.pairs[::2], args.pairs[1::2]))
@@ -45,9 +52,12 @@ def main() -> None:
             )
         rows.append(predicted)
         names.append(name_of(config, checkpoint, pairs))
-    matrix = disagreement(rows)
-    print(format_disagreement(matrix, names))
-    save_figure(plot_disagreement(matrix, names), args.out, dpi=120)
+    labels = np.array(rows)
+    matrix = (labels[:, None] != labels[None]).mean(axis=-1)
+    print("| | " + " | ".join(names) + " |\n" + "|---" * (len(names) + 1) + "|")
+    for name, row in zip(names, matrix):
+        print(f"| {name} | " + " | ".join(f"{share:.3f}" for share in row) + " |")
+    save_figure(heatmap(matrix, names), args.out, dpi=120)
 
 
 def name_of(config: str, checkpoint: str, pairs: list) -> str:
@@ -81,6 +91,27 @@ def predict(
         truth += [int(sample.gt_label) for sample in samples]
         predicted += [int(sample.pred_label) for sample in samples]
     return truth, predicted
+
+
+def heatmap(matrix: np.ndarray, names: list[str]) -> Figure:
+    """The shares, with their values written into the cells."""
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    from aal_plugin.analysis.curves import as_text
+
+    side = 1.5 + 0.85 * len(names)
+    figure = Figure(figsize=(side + 0.8, side), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(matrix, cmap="cividis", vmin=0)
+    for (row, column), value in np.ndenumerate(matrix):
+        shade = "white" if value < matrix.max() / 2 else "black"
+        axes.text(column, row, f"{value:.3f}", ha="center", va="center", color=shade, fontsize=9)
+    shown = [as_text(name) for name in names]
+    axes.set_xticks(range(len(names)), shown, rotation=35, ha="right")
+    axes.set_yticks(range(len(names)), shown)
+    figure.colorbar(image, label="share of images on which they differ", shrink=0.8)
+    return figure
 
 
 if __name__ == "__main__":

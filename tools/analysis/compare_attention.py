@@ -8,19 +8,12 @@ student's threshold is the one with most right boxes on --threshold-images valid
 --threshold sets it, one value per student. The box cut there is dashed, the true box is full.
 """
 
-from __future__ import annotations
-
 import argparse
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from aal_plugin.files import save_figure
 from aal_plugin.process import plain_errors
-
-if TYPE_CHECKING:
-    from aal_plugin.analysis.shown import Shown
 
 
 def main() -> None:
@@ -44,8 +37,8 @@ def main() -> None:
         parser.error(f"--threshold: give {len(args.student)} values, one for each --student")
 
     # After the arguments: these imports take seconds.
-    from aal_plugin.analysis.attention_rows import attention_rows
-    from aal_plugin.analysis.localization import pick_map, threshold_boxes
+    from aal_plugin.analysis.attention import attention_rows
+    from aal_plugin.analysis.localization import find_threshold, pick_map, threshold_boxes
     from aal_plugin.mm.evaluation.attention_maps import AttentionReader, image_files
 
     files = image_files(args.images)
@@ -55,7 +48,11 @@ def main() -> None:
         shown = list(reader.files(files) if files else reader.dataset(args.count))
         threshold = args.threshold[index] if args.threshold else None
         if threshold is None and any(image.box is not None for image in shown):
-            threshold = found_threshold(reader.dataset(args.threshold_images))
+            threshold = find_threshold(
+                (pick_map(image.maps), image.image.shape[:2], image.box[None])
+                for image in reader.dataset(args.threshold_images)
+                if image.box is not None
+            )
             tqdm.write(f"{name}: threshold {threshold:.2f}")
         students[name] = []
         predictions[name] = [image.prediction for image in shown]
@@ -70,18 +67,6 @@ def main() -> None:
     )
     save_figure(figure, args.out, dpi=85)
     print(f"wrote {args.out}")
-
-
-def found_threshold(images: Iterable[Shown]) -> float:
-    """The threshold with most right boxes on the images that have one."""
-    from aal_plugin.analysis.localization import find_threshold, pick_map
-
-    boxed = [(pick_map(i.maps), i.image.shape[:2], i.box) for i in images if i.box is not None]
-    return find_threshold(
-        [attention for attention, _, _ in boxed],
-        [size for _, size, _ in boxed],
-        [box[None] for _, _, box in boxed],
-    )
 
 
 if __name__ == "__main__":

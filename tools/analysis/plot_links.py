@@ -10,11 +10,19 @@ their mean magnitude itself, as in the paper's Fig. 2.
 OUT is a PNG (or PDF, SVG); a CSV with both numbers is written beside it. No model is built.
 """
 
-import argparse
-from pathlib import Path
+from __future__ import annotations
 
-from aal_plugin.files import save_figure
+import argparse
+import csv
+from math import isnan
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aal_plugin.files import save_figure, written_whole
 from aal_plugin.process import plain_errors
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def main() -> None:
@@ -45,24 +53,21 @@ def main() -> None:
         parser.error(f"--names: {len(args.checkpoints)} checkpoints need as many different names")
     # After the arguments: these imports take seconds.
     from aal_plugin.analysis import (
-        head_growth,
-        head_strength,
         link_growth,
         link_share,
         link_strength,
         plot_link_strengths,
         select_ranges,
     )
-    from aal_plugin.analysis.links import GROWTH, LABEL, write_link_csv
+    from aal_plugin.analysis.links import GROWTH, LABEL
     from aal_plugin.analysis.saved_links import read_links
 
     saved = {name: read_links(path, args.ema) for name, path in zip(names, args.checkpoints)}
     heads = next(iter(saved.values())).heads
     if args.heads and any(links.heads != heads for links in saved.values()):
         parser.error("--heads: the students of these checkpoints have different heads")
-    strength, growth = (head_strength, head_growth) if args.heads else (link_strength, link_growth)
-    strengths = {name: strength(*links) for name, links in saved.items()}
-    growths = {name: growth(*links) for name, links in saved.items()}
+    strengths = {name: link_strength(*links, by_head=args.heads) for name, links in saved.items()}
+    growths = {name: link_growth(*links, by_head=args.heads) for name, links in saved.items()}
     outlines = None
     if args.keep is not None:
         outlines = {
@@ -78,12 +83,29 @@ def main() -> None:
     )
     out = Path(args.out)
     save_figure(figure, out, dpi=150)
-    blocks = range(1, max(len(links.heads) for links in saved.values()) + 1)
-    columns = [(b,) for b in blocks]
-    if args.heads:
-        columns = [(b, h) for b in blocks for h in range(1, heads[b - 1] + 1)]
-    write_link_csv(out.with_suffix(".csv"), strengths, columns, growths)
+    write_csv(out.with_suffix(".csv"), strengths, growths, heads if args.heads else None)
     print(f"wrote {out} and {out.with_suffix('.csv')}")
+
+
+def write_csv(
+    path: Path,
+    strengths: dict[str, np.ndarray],
+    growths: dict[str, np.ndarray],
+    heads: list[int] | None,
+) -> None:
+    """A row per run, level and block, or head of a block; values are empty without a link."""
+    with written_whole(path) as part, open(part, "w", newline="") as file:
+        rows = csv.writer(file)
+        places = ["block", "head"] if heads else ["block"]
+        rows.writerow(["run", "level", *places, "mean_abs_weight", "times_its_start"])
+        for run, strength in strengths.items():
+            levels, columns = strength.shape
+            each = heads or [1] * columns
+            columns = [(b, h) for b, count in enumerate(each, 1) for h in range(1, count + 1)]
+            for level in range(levels):
+                for place, *values in zip(columns, strength[level], growths[run][level]):
+                    shown = ["" if isnan(value) else f"{value:.6g}" for value in values]
+                    rows.writerow([run, level + 1, *place[: len(places)], *shown])
 
 
 if __name__ == "__main__":

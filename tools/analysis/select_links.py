@@ -38,7 +38,7 @@ def main() -> None:
     )
     args = parser.parse_args()
     # After the arguments: these imports take seconds.
-    from aal_plugin.analysis import held_share, link_growth, link_share, select_ranges
+    from aal_plugin.analysis import link_growth, link_share, select_ranges
     from aal_plugin.analysis.saved_links import read_links
     from aal_plugin.core import link_ranges
 
@@ -57,7 +57,10 @@ def main() -> None:
     growth = link_growth(*links)
     print(f"{'level':>5}  {'selected':>8} {'holds':>5} {'even':>5} {'grew':>5} {'rest':>5}", end="")
     print(f"  {'alpha':>8} {'holds':>5}  {'beta':>8} {'holds':>5}")
-    held = {name: held_share(share, ranges) for name, ranges in columns.items()}
+    held = {
+        name: [row[first - 1 : last].sum() for row, (first, last) in zip(share, ranges)]
+        for name, ranges in columns.items()
+    }
     for level in range(levels):
         first, last = selected[level]
         even = sum(links.heads[first - 1 : last]) / sum(links.heads)

@@ -37,7 +37,7 @@ def main() -> None:
     )
     args = parser.parse_args()
     # After the arguments: these imports take seconds.
-    from aal_plugin.analysis.attention_sheet import attention_sheet, spread_blocks, strongest_pairs
+    from aal_plugin.analysis.attention import attention_sheet, spread_blocks, strongest_pairs
     from aal_plugin.mm.evaluation.attention_maps import AttentionReader, image_files
 
     files = image_files(args.images)

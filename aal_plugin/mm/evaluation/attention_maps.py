@@ -14,8 +14,8 @@ from mmpretrain.models import BaseClassifier
 from mmpretrain.registry import DATASETS, MODELS
 from torch import Tensor
 
+from aal_plugin.analysis.attention import Shown
 from aal_plugin.analysis.saved_links import saved_weights
-from aal_plugin.analysis.shown import Shown
 from aal_plugin.core import AttentionRecorder
 from aal_plugin.core.losses.links import map_grid
 from aal_plugin.core.losses.resize import resize_maps

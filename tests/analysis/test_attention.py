@@ -2,9 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from aal_plugin.analysis.attention_rows import attention_rows
-from aal_plugin.analysis.attention_sheet import attention_sheet, strongest_pairs
-from aal_plugin.analysis.shown import Shown
+from aal_plugin.analysis.attention import Shown, attention_rows, attention_sheet, strongest_pairs
 
 IMAGE = np.zeros((16, 24, 3), np.uint8)
 
@@ -75,12 +73,15 @@ def test_colours_of_attention_start_at_zero():
     assert {image.norm.vmin for image in images} == {0}
 
 
-def test_students_stand_below_the_images_with_true_and_found_boxes():
+def test_students_stand_below_the_images_with_true_and_found_boxes_and_predictions():
     images, boxes = [IMAGE] * 3, [(1, 2, 9, 12), None, (0, 0, 4, 4)]
     found = [(np.random.rand(2, 3), box) for box in ((2, 2, 8, 8), None, None)]
-    figure = attention_rows(images, boxes, dict(plain=found, aal=found))
+    predictions = dict(plain=["ring 40%", "star 9%", "ring"], aal=["ring 90%", "cross 80%", "star"])
+    figure = attention_rows(images, boxes, dict(plain=found, aal=found), predictions)
     labels = [axes.get_ylabel() for axes in figure.axes if axes.get_ylabel()]
     assert len(figure.axes) == 9 and labels == ["input", "plain", "aal"]
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles == ["", "", "", *predictions["plain"], *predictions["aal"]]
     assert [len(axes.patches) for axes in figure.axes] == [1, 0, 1, 2, 0, 1, 2, 0, 1]
     true, cut = figure.axes[3].patches
     assert true.get_bbox().bounds == (0.5, 1.5, 8, 10) and cut.get_bbox().bounds[:2] == (1.5, 1.5)
@@ -89,17 +90,4 @@ def test_students_stand_below_the_images_with_true_and_found_boxes():
     named = {frame.get_label(): frame.get_edgecolor() for frame in legend.get_patches()}
     colours = [true.get_edgecolor(), cut.get_edgecolor()]
     assert named == dict(zip(("true box", "box cut from the attention"), colours))
-
-
-def test_predictions_stand_above_each_students_maps_and_no_box_needs_no_legend():
-    shown = [(np.random.rand(2, 3), None)] * 2
-    students = dict(plain=shown, aal=shown)
-    predictions = dict(plain=["ring 40%", "star 9%"], aal=["ring 90%", "cross 80%"])
-    figure = attention_rows([IMAGE] * 2, [None] * 2, students, predictions)
-    assert [axes.get_title() for axes in figure.axes[2:]] == [
-        "ring 40%",
-        "star 9%",
-        "ring 90%",
-        "cross 80%",
-    ]
-    assert not figure.legends
+    assert not attention_rows([IMAGE], [None], dict(plain=found[1:2])).legends

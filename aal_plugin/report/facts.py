@@ -1,4 +1,7 @@
-"""What a work dir of MMPretrain says, beside its curves."""
+"""What a run's folder says beside its curves: a work dir of MMPretrain, an output folder of timm.
+
+The functions `mmpretrain_details` and `timm_details` return fields of `RecordedRun` by name.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +12,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from aal_plugin.analysis.runs import TOP1, Run, read_run
 
 _VERSION = re.compile(r"^ +(Python|PyTorch|TorchVision|MMEngine|GPU [\d,]+): (.+)$", re.MULTILINE)
 
 
-def details(folder: Path, log: Run) -> dict[str, Any]:
-    """Fields of `RecordedRun` by name.
-
-    Raises:
-        SyntaxError: the config of the run is not Python.
-    """
+def mmpretrain_details(folder: Path, log: Run) -> dict[str, Any]:
+    """Raises SyntaxError if the config of the run is not Python."""
     dumped = log.folders[-1] / "vis_data" / "config.py"
     config_file = dumped if dumped.is_file() else max(folder.glob("*.py"), default=None)
     config = read_literal_config(config_file) if config_file is not None else {}
@@ -29,7 +30,7 @@ def details(folder: Path, log: Run) -> dict[str, Any]:
     return dict(
         front_end="MMPretrain",
         settings=config,
-        facts=_facts(config),
+        facts=_mmpretrain_facts(config),
         versions=_versions(log),
         seed=(config.get("randomness") or {}).get("seed"),
         planned=length.get("max_epochs" if log.unit == "epoch" else "max_iters"),
@@ -51,6 +52,35 @@ def details(folder: Path, log: Run) -> dict[str, Any]:
     )
 
 
+def timm_details(folder: Path) -> dict[str, Any]:
+    """Raises ValueError if args.yaml cannot be read."""
+    args, checkpoint = folder / "args.yaml", folder / "last.pth.tar"
+    try:
+        options = (yaml.safe_load(args.read_text(encoding="utf-8")) if args.is_file() else {}) or {}
+    except yaml.YAMLError as error:
+        raise ValueError(f"{args} is damaged: {str(error).splitlines()[0]}") from error
+    own = {key[4:]: value for key, value in options.items() if key[:4] == "aal_"}
+    teacher = {key: own.pop(key) for key in list(own) if "teacher" in key}
+    parts = {
+        "Student": {key: options.get(key) for key in ("model", "img_size")},
+        "Data": {key: options.get(key) for key in ("dataset", "data_dir")},
+        "Teacher": teacher,
+        "AAL": own if any(teacher.values()) else {},
+        "Optimizer": {key: options.get(key) for key in ("opt", "lr", "lr_base", "weight_decay")},
+    }
+    given = {label: {k: v for k, v in part.items() if v} for label, part in parts.items()}
+    return dict(
+        front_end="timm",
+        settings=options,
+        facts={label: described(part) for label, part in given.items() if part},
+        seed=options.get("seed"),
+        planned=options.get("epochs"),
+        batch_size=options.get("batch_size"),
+        checkpoint=checkpoint if checkpoint.is_file() else None,
+        config_file=args if args.is_file() else None,
+    )
+
+
 def read_literal_config(path: str | Path) -> dict[str, Any]:
     """The top-level values of a config that MMEngine dumped.
 
@@ -62,25 +92,31 @@ def read_literal_config(path: str | Path) -> dict[str, Any]:
     """
     tree = ast.parse(Path(path).read_text(encoding="utf-8"), filename=str(path))
     return {
-        node.targets[0].id: _value(node.value)
+        node.targets[0].id: ast.literal_eval(_Literals().visit(node.value))
         for node in tree.body
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
     }
 
 
-def _value(node: ast.expr) -> Any:
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "dict":
-        return {word.arg: _value(word.value) for word in node.keywords if word.arg is not None}
-    if isinstance(node, ast.Dict):
-        keys = [key for key in node.keys if isinstance(key, ast.Constant)]
-        return {key.value: _value(value) for key, value in zip(keys, node.values)}
-    if isinstance(node, (ast.List, ast.Tuple)):
-        values = [_value(entry) for entry in node.elts]
-        return values if isinstance(node, ast.List) else tuple(values)
-    try:
-        return ast.literal_eval(node)
-    except ValueError:
-        return ast.unparse(node)
+class _Literals(ast.NodeTransformer):
+    """Turns calls of `dict` into literals, and what is no literal into its text."""
+
+    def visit(self, node: ast.AST) -> Any:
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id == "dict"
+        ):
+            words = [word for word in node.keywords if word.arg is not None]
+            keys: list[ast.expr | None] = [ast.Constant(word.arg) for word in words]
+            return ast.Dict(keys, [self.visit(word.value) for word in words])
+        if isinstance(node, (ast.Dict, ast.List, ast.Tuple, ast.expr_context)):
+            return self.generic_visit(node)
+        try:
+            ast.literal_eval(node)
+        except ValueError:
+            return ast.Constant(ast.unparse(node))
+        return node
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -143,7 +179,7 @@ def _lambda_hook(config: dict[str, Any], head: str) -> dict[str, Any]:
     return next((hook for hook in own if hook.get("head", first) == head), {})
 
 
-def _facts(config: dict[str, Any]) -> dict[str, str]:
+def _mmpretrain_facts(config: dict[str, Any]) -> dict[str, str]:
     model = config.get("model") or {}
     data = (config.get("train_dataloader") or {}).get("dataset") or {}
     parts = {"Student": model.get("backbone"), "Data": data, "Teacher": model.get("teacher")}
