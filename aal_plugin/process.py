@@ -90,12 +90,7 @@ def in_words(error: BaseException) -> str:
 
 
 def searched_in(path: str | Path) -> str:
-    """' in FOLDER' for the error about a missing file: where a relative path was searched.
-
-    Example:
-        >>> searched_in("/data/a.pth")
-        ''
-    """
+    """' in FOLDER' for the error about a missing file: where a relative path was searched."""
     return "" if Path(path).expanduser().is_absolute() else f" in {Path.cwd()}"
 
 
@@ -135,30 +130,20 @@ class Stop:
     def __init__(self) -> None:
         self.saves = False
         self._since: float | None = None
-        self._before: dict[int, Any] = {}
 
     @property
     def asked(self) -> bool:
         """Whether a signal was received."""
         return self._since is not None
 
-    def listen(self) -> bool:
-        """Receive the signals from now on; False if they were received before.
+    def listen(self) -> None:
+        """Receive the signals from now on.
 
         Raises:
             ValueError: this is not the main thread, which alone can receive signals.
         """
-        if self._before:
-            return False
         for number in STOP_SIGNALS:
-            self._before[number] = signal.signal(number, self._receive)
-        return True
-
-    def ignore(self) -> None:
-        """Give the signals back to whoever received them before."""
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        self.__init__()  # type: ignore[misc]
+            signal.signal(number, self._receive)
 
     def _receive(self, number: int, frame: Any) -> None:
         if not self.saves:

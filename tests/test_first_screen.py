@@ -3,8 +3,8 @@
 import pytest
 from mmengine.config import Config
 
+from aal_plugin.mm.configs.check import check_numbers
 from aal_plugin.mm.configs.files import check_teacher, check_trained
-from aal_plugin.mm.configs.loaders import check_loaders
 from aal_plugin.mm.launch import mmpretrain_script, read_for_training
 
 from .mm.small import AAL, TEACHER, training
@@ -60,9 +60,16 @@ def test_a_missing_file_of_a_training_says_which_training(tmp_path):
     ],
 )
 def test_numbers_that_make_no_loader_are_told_with_their_key(loader, words):
-    check_loaders(Config(dict(a=dict(batch_size=1, num_workers=1, persistent_workers=True))), "a")
+    check_numbers(Config(dict(a=dict(batch_size=1, num_workers=1, persistent_workers=True))), "a")
     with pytest.raises(ValueError, match=f"^val_dataloader.{words}"):
-        check_loaders(Config(dict(val_dataloader=loader)), ("val_dataloader",))
+        check_numbers(Config(dict(val_dataloader=loader)), ("val_dataloader",))
+
+
+@pytest.mark.parametrize("name", ["max_epochs", "max_iters", "val_interval"])
+def test_a_loop_of_no_step_is_told(name):
+    check_numbers(Config(dict(train_cfg={name: 1})), ())
+    with pytest.raises(ValueError, match=f"^train_cfg.{name}=0; choose a whole number, 1 or more"):
+        check_numbers(Config(dict(train_cfg={name: 0})), ())
 
 
 @pytest.mark.parametrize("given", [None, True, False])

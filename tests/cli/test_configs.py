@@ -1,13 +1,11 @@
 import os
-from pathlib import Path
+import re
 
 import pytest
 from mmengine.config import Config
 
 from aal_plugin.cli import description, find, portable
 from aal_plugin.files import configs_folder
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_every_config_has_a_description_and_parts_are_hidden():
@@ -24,7 +22,11 @@ def test_a_pattern_is_a_part_of_a_name_or_a_glob():
     assert "_base_/aal_in1k.py" in find("_base_")
 
 
-@pytest.mark.parametrize("name", [*find(), *find("_base_/*")])
+# One for each way in which a config names others: beside it, above it, a teacher's config.
+KINDS = ["aal_deit-s_cub.py", "folder/aal_deit-s_folder.py", "shapes/quickstart_aal.py"]
+
+
+@pytest.mark.parametrize("name", [*KINDS, "_base_/aal_in1k.py"])
 def test_a_copy_elsewhere_is_the_config(tmp_path, monkeypatch, name):
     monkeypatch.delenv("AAL_CONFIGS", raising=False)
     source = configs_folder() / name
@@ -34,6 +36,14 @@ def test_a_copy_elsewhere_is_the_config(tmp_path, monkeypatch, name):
     settings = [_paths_resolved(config.to_dict()) for config in (ours, theirs)]
     assert settings[0] == settings[1]
     assert copy.read_text().startswith(f"# aal train {copy}\n# ")
+
+
+def test_copies_of_all_configs_name_files_that_exist(tmp_path):
+    for name, source in {**find(), **find("_base_/*")}.items():
+        text = portable(source, tmp_path / "mine.py")
+        assert not re.search(r'"\.{1,2}/|fileDirname', text), name
+        for file in re.findall(r'"\{\{\$AAL_CONFIGS:[^}]+\}\}/([^"]+)"', text):
+            assert (configs_folder() / file).exists(), (name, file)
 
 
 def _paths_resolved(part):

@@ -13,12 +13,13 @@ from mmengine.model import BaseTTAModel
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import Tensor, nn
-from torch.distributed.fsdp import FullyShardedDataParallel
 
 from aal_plugin.core.teacher.weights import nonfinite_name
 from aal_plugin.mm.datasets.labels import labels_of
+from aal_plugin.mm.evaluation.trained_weights import misfits
 from aal_plugin.mm.models.heads.teacher_head import HEADS
 from aal_plugin.mm.models.normalisation import match_images
+from aal_plugin.mm.runs.fit import is_sharded
 from aal_plugin.mm.runs.random_states import named_item
 
 from .bare_model import bare_model
@@ -34,14 +35,9 @@ _NOT_A_CLASS = -100  # torch's cross-entropy ignores this label
 class FitCheckHook(Hook):
     """Stops a run whose labels or weights do not fit its model; names images that fail to load.
 
-    It rejects
-
-    - a data set with more classes than the head, or with a label beyond them;
-    - a `load_from` checkpoint of another model. In training at least half of the model's weights
-      must be in the file, with the same name and shape; in a test all of them;
-    - a checkpoint with NaN or infinite weights;
-    - a loader without a batch, and ranks with different numbers of batches;
-    - a metric of `save_best` or of early stopping that validation does not measure.
+    It rejects more classes or other labels than the head has, a `load_from` checkpoint of another
+    model or with NaN, loaders without a batch, ranks with different numbers of batches, and values
+    to watch that validation does not measure.
 
     Raises:
         ValueError: before the first step; names the key and both values.
@@ -58,8 +54,6 @@ class FitCheckHook(Hook):
         check_ranks(runner.train_dataloader)
         if runner.val_loop is not None:
             self._check("val_dataloader", runner.val_dataloader, runner)
-        if runner.max_iters < 1:
-            raise ValueError("train_cfg: training has no step; set max_epochs to 1 or more")
         check_validation(runner, _classifier(runner))
 
     def before_val(self, runner: Runner) -> None:
@@ -79,10 +73,9 @@ class FitCheckHook(Hook):
                 f"load_from={runner._load_from!r} has NaN or infinite weights, the first in "
                 f"{name!r}; use an earlier checkpoint"
             )
-        if any(isinstance(module, FullyShardedDataParallel) for module in runner.model.modules()):
-            return  # FSDP shows the shapes of its shards, not of the weights
-        testing = runner._train_loop is None
-        check_fit(_classifier(runner), weights, f"load_from={runner._load_from!r}", testing)
+        if not is_sharded(runner):
+            testing = runner._train_loop is None
+            check_fit(_classifier(runner), weights, f"load_from={runner._load_from!r}", testing)
 
     def _check(self, key: str, loader: Any, runner: Runner) -> None:
         if key in self._checked:  # validation starts after every epoch
@@ -98,7 +91,7 @@ class FitCheckHook(Hook):
                 f"{len(dataset) // get_world_size()} or less"
             )
         check_labels(key, dataset, _classifier(runner))
-        if not hasattr(dataset, "__getitems__"):
+        if not hasattr(dataset, "__getitems__"):  # torch's fetcher calls it if it exists
             dataset.__getitems__ = partial(_named_items, dataset)
 
 
@@ -112,16 +105,19 @@ def check_fit(
         all_of_them: require all of the student's weights; by default half of them are enough.
     """
     own = {key: t for key, t in model.state_dict().items() if not key.startswith(_OWN)}
-    misfits = [key for key in own if not _fits(key, own[key], weights.get(key))]
-    if len(misfits) <= (0 if all_of_them else len(own) // 2):
-        return
-    first = misfits[0]
-    in_file = tuple(weights[first].shape) if first in weights else "missing"
-    raise ValueError(
-        f"{given} is a checkpoint of another model: {len(misfits)} of {len(own)} weights do not "
-        f"fit; {first!r} is {in_file} in the file and {tuple(own[first].shape)} in the model. "
-        "Use the config that the checkpoint was trained with"
+    found = misfits(
+        own,
+        {
+            key: own[key] if any(part in key for part in _RESIZED) else weights[key]
+            for key in own
+            if key in weights
+        },
     )
+    if len(found) > (0 if all_of_them else len(own) // 2):
+        raise ValueError(
+            f"{given} is a checkpoint of another model: {len(found)} of {len(own)} weights do not "
+            f"fit; {found[0]}. Use the config that the checkpoint was trained with"
+        )
 
 
 def check_labels(key: str, dataset: Any, model: nn.Module) -> None:
@@ -164,12 +160,6 @@ def check_ranks(loader: Any) -> None:
             f"train_dataloader: the ranks have different numbers of batches, {counts}, so training "
             "would hang; set sampler.round_up=True or drop_last=True"
         )
-
-
-def _fits(key: str, own: Tensor, given: Tensor | None) -> bool:
-    if given is None:
-        return False
-    return given.shape == own.shape or any(part in key for part in _RESIZED)
 
 
 def _annotated(dataset: Any) -> bool:

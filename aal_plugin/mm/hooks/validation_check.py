@@ -1,4 +1,4 @@
-"""Checks the settings of validation before training, of which MMEngine tells after an epoch."""
+"""Checks what a run watches in its validations, of which MMEngine tells after an epoch."""
 
 from __future__ import annotations
 
@@ -14,38 +14,30 @@ from torch import nn
 
 
 def check_validation(runner: Runner, model: nn.Module) -> None:
-    """Raise ValueError for settings that would fail at the first validation, or have no effect."""
-    wanted = []
+    """Raise ValueError for a value that is watched and not measured, or cannot be measured."""
+    wanted = {}
     for hook in runner.hooks:
         if isinstance(hook, CheckpointHook):
-            wanted += [(f"save_best={name!r}", name) for name in hook.save_best or []]
+            wanted.update({f"save_best={name!r}": name for name in hook.save_best or []})
         elif isinstance(hook, EarlyStoppingHook):
-            wanted.append((f"EarlyStoppingHook.monitor={hook.monitor!r}", hook.monitor))
+            wanted[f"EarlyStoppingHook.monitor={hook.monitor!r}"] = hook.monitor
     if runner.val_loop is None:
-        if wanted:
+        for given in wanted:
             raise ValueError(
-                f"{wanted[0][0]} needs validation, and the run has none; set val_dataloader, "
+                f"{given} needs validation, and the run has none; set val_dataloader, "
                 "val_cfg and val_evaluator, or remove the key"
             )
         return
-    loop: Any = runner.train_loop
-    intervals = getattr(loop, "dynamic_intervals", None) or ()
-    if 0 in (getattr(loop, "val_interval", 1), *intervals):
-        raise ValueError(
-            "train_cfg.val_interval=0; choose a whole number of 1 or more, or remove "
-            "val_dataloader, val_cfg and val_evaluator to train without validation"
-        )
-    found, unknown = set(), []
+    found, unknown = {"auto"}, []
     classes = getattr(getattr(model, "head", None), "num_classes", None)
     for metric in runner.val_loop.evaluator.metrics:
         names = metric_names(metric, classes)
-        found |= names or set()
+        found |= names
         unknown += [] if names else [f"{metric.prefix}/" if metric.prefix else ""]
-    for given, name in wanted:
-        if name not in (*found, "auto") and not name.startswith(tuple(unknown)):
+    for given, name in wanted.items():
+        if name not in found and not name.startswith(tuple(unknown)):
             raise ValueError(
-                f"{given}: val_evaluator does not measure it; choose one of "
-                f"{sorted(found | {'auto'})}"
+                f"{given}: val_evaluator does not measure it; choose one of {sorted(found)}"
             )
 
 

@@ -90,13 +90,8 @@ def protect_every_run() -> None:
     """`switch_on`, and give every Runner that is built from a config a `protected` config."""
     switch_on()
     for kind in (Runner, FlexibleRunner):
-        _protect(kind)
+        kind.from_cfg = classmethod(_of_protected(kind.from_cfg.__func__))
 
 
-def _protect(kind: Any) -> None:
-    build = kind.from_cfg.__func__
-
-    def from_cfg(cls: type, cfg: Config) -> Runner:
-        return build(cls, protected(cfg))
-
-    kind.from_cfg = classmethod(from_cfg)
+def _of_protected(build: Any) -> Any:
+    return lambda cls, cfg: build(cls, protected(cfg))

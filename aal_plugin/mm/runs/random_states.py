@@ -42,16 +42,11 @@ def set_random_state(state: dict[str, Any]) -> None:
 
 
 class PlacedSampler:
-    """A sampler that adds (seed, rank, epoch, place) to each index and can skip the first ones.
-
-    Args:
-        sampler: yields the indices.
-        numbers: returns the seed, the rank and the epoch of the next pass.
-    """
+    """A sampler that adds (seed, rank, epoch, place) to each index and can skip the first ones."""
 
     def __init__(self, sampler: Any, numbers: Callable[[], tuple[int, ...]]) -> None:
         self.sampler = sampler
-        self.numbers = numbers
+        self.numbers = numbers  # seed, rank and epoch of the next pass
         self.left_out = 0  # the next pass skips this many indices: trained on before the resume
 
     def __iter__(self) -> Iterator[Place]:
@@ -78,8 +73,7 @@ def seed_every_image(loader: DataLoader, numbers: Callable[[], tuple[int, ...]])
     """
     batches: Any = loader.batch_sampler
     dataset: Any = loader.dataset
-    plain = type(loader.batch_sampler) is BatchSampler
-    if not plain or hasattr(dataset, "__getitems__"):
+    if type(loader.batch_sampler) is not BatchSampler or hasattr(dataset, "__getitems__"):
         return False
     if hasattr(dataset, "placed_item"):  # RepeatedViews
         dataset.repeats = getattr(batches.sampler, "num_repeats", 1)

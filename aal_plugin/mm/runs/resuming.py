@@ -26,10 +26,9 @@ from .random_states import random_state, set_random_state
 
 
 def resume_from_whole_checkpoint(cfg: Config) -> None:
-    """For `--resume` without a file: choose the checkpoint of the work dir to continue from.
+    """For `--resume` without a file: the checkpoint of the work dir to continue from.
 
-    This is the file that `last_checkpoint` names, if it is complete; otherwise the latest complete
-    checkpoint of the training loop in use. If there is none, training starts at epoch 0.
+    This is the first whole one of `_candidates`. If there is none, training starts at epoch 0.
     """
     if not cfg.get("resume") or cfg.get("load_from"):
         return
@@ -55,12 +54,12 @@ def take_seed_of_checkpoint(cfg: Config) -> None:
     if not cfg.get("resume") or not path or not Path(path).is_file():
         return
     seed = (load_as_data(path).get("meta") or {}).get("seed")
-    if seed is not None and seed != given.get("seed"):
-        if given.get("seed") is not None:
-            _warn(
-                f"--resume: the run goes on with the seed {seed} of its checkpoint, not with "
-                f"randomness.seed={given['seed']}"
-            )
+    if seed is not None and given.get("seed") not in (None, seed):
+        _warn(
+            f"--resume: the run goes on with the seed {seed} of its checkpoint, not with "
+            f"randomness.seed={given['seed']}"
+        )
+    if seed is not None:
         cfg.randomness = dict(given, seed=seed)
 
 
@@ -84,12 +83,7 @@ def _candidates(cfg: Config) -> Iterator[Path]:
 
 
 def numbered(template: str) -> re.Pattern:
-    r"""Matches the file names of a `filename_tmpl`; group 'number' is the epoch or iteration.
-
-    Example:
-        >>> numbered("epoch_{}.pth").fullmatch("epoch_12.pth")["number"]
-        '12'
-    """
+    """Matches the file names of a `filename_tmpl`; group 'number' is the epoch or iteration."""
     return re.compile(re.escape(template).replace(r"\{\}", r"(?P<number>\d+)"))
 
 

@@ -1,7 +1,5 @@
 """What is told of a config before it is built. tests/reliability/bad_inputs.py has the table."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from mmengine.config import Config
@@ -9,19 +7,6 @@ from mmengine.config import Config
 from aal_plugin.mm.configs.check import check_config
 from aal_plugin.mm.configs.types import hooks_of, parts_of, type_name
 from tests.mm.small import AAL, PLAIN, build, training
-
-ROOT = Path(__file__).resolve().parents[3]
-CONFIGS = [path for path in ROOT.glob("configs/**/*.py") if path.parent.name != "_base_"]
-
-
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_nothing_is_held_against_a_config_of_ours(path):
-    cfg = Config.fromfile(path)
-    teacher = cfg.model.get("teacher")
-    if teacher and teacher.get("checkpoint"):  # another run's, which was not made here
-        teacher.checkpoint = None
-        teacher.allow_random_weights = True
-    check_config(cfg)
 
 
 def test_nothing_is_held_against_parts_of_others():
@@ -60,6 +45,14 @@ def test_keys_that_nothing_reads_are_told_and_variables_are_not(key, meant):
     check_config(cfg)
     with pytest.raises(ValueError, match=f"^{key} is a key that nothing reads; .* '{meant}'"):
         check_config(Config(dict(cfg.to_dict(), **{key: {}})))
+
+
+def test_none_removes_mmengines_own_default_hooks_alone():
+    cfg = training("x", default_hooks=dict(timer=None, checkpoint=None))
+    check_config(cfg)
+    cfg.default_hooks.aal = None
+    with pytest.raises(ValueError, match=r"^default_hooks.aal=None: .*write .*_delete_=True"):
+        check_config(cfg)
 
 
 def test_a_type_is_read_however_it_is_written():
