@@ -113,7 +113,8 @@ def list_configs(words: Sequence[str]) -> None:
     if not found:
         raise ValueError(f"no config matches {args.pattern!r}; searched {configs_folder()}")
     width = max(map(len, found))
-    print("\n".join(f"{name:{width}}  {description(path)}" for name, path in found.items()))
+    lines = [f"{name:{width}}  {description(path)}\n" for name, path in found.items()]
+    print("".join(lines), end="")  # in one piece: `aal configs | head` reads no further
 
 
 def copy_config(words: Sequence[str]) -> None:
@@ -122,7 +123,7 @@ def copy_config(words: Sequence[str]) -> None:
     parser.add_argument("name", help="a name that `aal configs` prints")
     parser.add_argument("dest", type=Path, help="a folder, or the file to write")
     args = parser.parse_args(words)
-    source = configs_folder() / args.name.removeprefix("configs/")
+    source = configs_folder() / f"{args.name.removeprefix('configs/').removesuffix('.py')}.py"
     if not source.is_file():
         near = ", ".join(list(find(source.stem))[:5])
         hint = f"similar names: {near}" if near else "`aal configs` lists all"

@@ -47,11 +47,10 @@ def plain_errors() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        wanted = os.environ.get(TRACEBACK, "0") not in ("", "0")
         first, *causes = _passed(error)
         passed = [*first[2:], *(file for files in causes for file in files)]  # below the caller
         in_a_step = any(f.name in _STEPS for f in traceback.extract_tb(error.__traceback__))
-        if wanted or in_a_step or any(map(_is_a_labs, passed)):
+        if os.environ.get(TRACEBACK) == "1" or in_a_step or any(map(_is_a_labs, passed)):
             raise
         rank = f" (rank {os.environ['RANK']})" if "RANK" in os.environ else ""
         _tell(f"{Path(sys.argv[0]).name}: error{rank}: {in_words(error)}")
@@ -185,13 +184,11 @@ def _watch(parent: int) -> None:
 def leaving_in_order() -> Iterator[None]:
     """Run a launcher's main, then destroy the process group that it started.
 
-    Without an error, the ranks wait for each other and destroy their process group. Otherwise
-    gloo's threads would still run while the interpreter exits, and would abort the process
-    ("terminate called without an active exception"). After an error, the other ranks may never
-    reach the barrier. So this rank prints the error, runs the `atexit` functions and exits
-    immediately with the error's status; its closed sockets end the other ranks.
-
-    Wrap a whole script: after an error, no code outside the block runs.
+    The ranks wait for each other and destroy their group: gloo's threads would still run while the
+    interpreter exits, and abort it ("terminate called without an active exception"). After an
+    error, the other ranks may never reach the barrier. So this rank prints the error, runs the
+    `atexit` functions and exits immediately; its closed sockets end the other ranks. No code
+    outside the block runs then.
     """
     try:
         yield

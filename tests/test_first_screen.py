@@ -1,5 +1,7 @@
 """What a user sees first: mistakes once and last, before ranks start; then the training."""
 
+import sys
+
 import pytest
 from mmengine.config import Config
 
@@ -26,7 +28,7 @@ def test_the_training_is_on_the_first_screen_and_the_listings_are_in_the_log_fil
     config = training(tmp_path / "run", epochs=1, log_level="INFO")
     adam = dict(type="AdamW", lr=1e-3, weight_decay=0.05)
     config.optim_wrapper = dict(optimizer=adam, paramwise_cfg=dict(norm_decay_mult=0.0))
-    text = launch("tools/dist_train.sh", dump(config, tmp_path / "c.py"), 1)
+    text = launch(sys.executable, "tools/train.py", dump(config, tmp_path / "c.py"))
     assert len(text[: text.index("Epoch(train)")].splitlines()) <= 25
     (log,) = (tmp_path / "run").glob("*/*.log")
     assert str(log) in text
