@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 
 from aal_plugin.core.settings import check_whole
 
+from .registered import registered
 from .types import type_name
 
 # The keys that MMEngine reads. Any other key is a variable of the config, or a misspelling.
@@ -82,6 +83,12 @@ def _mistakes(cfg: Config) -> Iterator[str]:
                 f"({', '.join(_REMOVABLE)}); write default_hooks=dict(_delete_=True, ...) with the "
                 "hooks to keep"
             )
+    kind = ((cfg.get("optim_wrapper") or {}).get("optimizer") or {}).get("type")
+    known = dict(registered())
+    if isinstance(kind, str) and "." not in kind and kind not in known:
+        near = difflib.get_close_matches(kind, known, n=1) or ["AdamW"]
+        # MMEngine's own error does not show the name.
+        yield f"optim_wrapper.optimizer.type={kind!r} is not registered; did you mean {near[0]!r}?"
     strategy = cfg.get("strategy")
     if type_name(strategy) in _FSDP and strategy.get("state_dict_cfg", "full") != "full":
         yield (
