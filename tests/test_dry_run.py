@@ -93,7 +93,7 @@ def test_missing_files_are_told_and_two_ranks_share_the_steps(tmp_path):
     [
         ("model.head.num_classes", 9, "has 10 classes, but model.head.num_classes=9"),
         ("model.link_head.links", [(1, 2)], "1 (first, last) pairs"),
-        ("model.link_head.loss_weight", 3e38, "is NaN or infinite"),
+        ("model.link_head.loss_weight", 3e38, "loss_link is"),
         ("optim_wrapper.optimizer.lrr", 1.0, "lrr"),
     ],
 )
