@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import difflib
 import fnmatch
-import itertools
 import os
 import re
 import runpy
@@ -42,7 +41,7 @@ TOOLS = {  # command: its file in tools/, and what it does
 }
 OWN = {
     "configs": "list the configs; --path prints their folder",
-    "copy": "copy a config into a folder of yours",
+    "copy": "write a config of yours that inherits one of ours",
 }
 USAGE = """usage: aal COMMAND [arguments]
 
@@ -58,45 +57,24 @@ def main() -> None:
     sys.argv[0] = "aal"
     with plain_errors():
         if not words or words[0] in ("-h", "--help"):
-            print(USAGE.format(commands=overview()))
+            rows = {**OWN, **{name: summary for name, (_, summary) in TOOLS.items()}}
+            width = max(map(len, rows))
+            lines = [f"  {name:{width}}  {summary}" for name, summary in rows.items()]
+            print(USAGE.format(commands="\n".join(lines)))
             sys.exit(0 if words else 2)
         if words[0] == "--version":
             print(f"aal_plugin {aal_plugin.__version__}")
-        elif words[0] in OWN:
-            try:
-                (list_configs if words[0] == "configs" else copy_config)(words[1:])
-                sys.stdout.flush()
-            except BrokenPipeError:  # `aal configs | head` reads no further
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        elif words[0] == "configs":
+            list_configs(words[1:])
+        elif words[0] == "copy":
+            copy_config(words[1:])
         else:
-            name = command_of(words)
+            name = next((n for n in (" ".join(words[:2]), words[0]) if n in TOOLS), None)
+            if name is None:
+                near = difflib.get_close_matches(" ".join(words[:2]), [*OWN, *TOOLS], n=2)
+                hint = f"did you mean {' or '.join(near)}?" if near else "see `aal --help`"
+                raise ValueError(f"{words[0]!r} is not a command; {hint}")
             run(name, words[len(name.split()) :])
-
-
-def overview(first: str = "") -> str:
-    """The lines of --help: all commands, or those whose first word is `first`."""
-    rows = {**OWN, **{name: summary for name, (_, summary) in TOOLS.items()}}
-    rows = {name: summary for name, summary in rows.items() if first in ("", name.split()[0])}
-    width = max(map(len, rows))
-    return "\n".join(f"  {name:{width}}  {summary}" for name, summary in rows.items())
-
-
-def command_of(words: Sequence[str]) -> str:
-    """The command that the first word or two name, such as 'train' or 'links plot'.
-
-    Raises:
-        SystemExit: they name several; prints those.
-        ValueError: they name none.
-    """
-    for name in (" ".join(words[:2]), words[0]):
-        if name in TOOLS:
-            return name
-    if any(name.startswith(f"{words[0]} ") for name in TOOLS):
-        print(f"usage: aal {words[0]} COMMAND [arguments]\n\n{overview(words[0])}")
-        sys.exit(0 if words[1:2] in (["-h"], ["--help"]) else 2)
-    near = difflib.get_close_matches(words[0], [*OWN, *TOOLS], n=2)
-    hint = f"did you mean {' or '.join(near)}?" if near else "`aal --help` lists the commands"
-    raise ValueError(f"{words[0]!r} is not a command; {hint}")
 
 
 def run(name: str, words: Sequence[str]) -> None:
@@ -135,31 +113,26 @@ def list_configs(words: Sequence[str]) -> None:
     if not found:
         raise ValueError(f"no config matches {args.pattern!r}; searched {configs_folder()}")
     width = max(map(len, found))
-    for name, path in found.items():
-        print(f"{name:{width}}  {description(path)}".rstrip())
+    lines = [f"{name:{width}}  {description(path)}\n" for name, path in found.items()]
+    print("".join(lines), end="")  # in one piece: `aal configs | head` reads no further
 
 
 def copy_config(words: Sequence[str]) -> None:
     """`aal copy NAME DEST`."""
-    parser = argparse.ArgumentParser(
-        prog="aal copy", description=f"{OWN['copy']}; it inherits from this package's configs"
-    )
+    parser = argparse.ArgumentParser(prog="aal copy", description=OWN["copy"])
     parser.add_argument("name", help="a name that `aal configs` prints")
     parser.add_argument("dest", type=Path, help="a folder, or the file to write")
     args = parser.parse_args(words)
-    folder = configs_folder()
-    source = folder / f"{args.name.removeprefix('configs/').removesuffix('.py')}.py"
+    source = configs_folder() / f"{args.name.removeprefix('configs/').removesuffix('.py')}.py"
     if not source.is_file():
         near = ", ".join(list(find(source.stem))[:5])
         hint = f"similar names: {near}" if near else "`aal configs` lists all"
-        raise FileNotFoundError(f"{args.name}: no such config in {folder}; {hint}")
-    dest = args.dest / source.name if args.dest.is_dir() or not args.dest.suffix else args.dest
-    if dest.suffix != ".py":
-        raise ValueError(f"{dest}: a config's name ends with .py")
+        raise FileNotFoundError(f"{args.name}: no such config in {configs_folder()}; {hint}")
+    dest = args.dest if args.dest.suffix == ".py" else args.dest / source.name
     if dest.exists():
         raise FileExistsError(f"{dest} exists already; choose another name, or remove it")
     dest.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(dest, portable(source, dest))
+    write_whole(dest, inheriting(source, dest))
     print(f"wrote {dest}\ntrain it with: aal train {dest}")
 
 
@@ -178,24 +151,16 @@ def find(pattern: str = "") -> dict[str, Path]:
 
 def description(config: Path) -> str:
     """The first sentence of a config's comment, without the command on top."""
-    lines = config.read_text(encoding="utf-8").splitlines()
-    comments = itertools.takewhile(lambda line: line.startswith("#"), lines)
-    words = [line.lstrip("# ") for line in comments if not line.startswith("# tools/")]
-    return re.split(r"\.(?: |$)", " ".join(words), maxsplit=1)[0]
+    comment = re.match(r"(?:# tools/.*\n)?((?:#.*\n)*)", config.read_text(encoding="utf-8"))
+    words = " ".join(line.lstrip("# ") for line in comment[1].splitlines()) if comment else ""
+    return re.split(r"\.(?: |$)", words, maxsplit=1)[0]
 
 
-def portable(source: Path, dest: Path) -> str:
-    """A config's text, with its relative paths made to work from anywhere."""
+def inheriting(source: Path, dest: Path) -> str:
+    """The text of a config that inherits one of ours, from any folder."""
     folder = configs_folder()
     # MMEngine reads the default up to the first space, as a regular expression.
     plain = re.fullmatch(r"[\w./-]+", str(folder))
     anchor = f"{{{{$AAL_CONFIGS:{folder}}}}}" if plain else str(folder)
-
-    def placed(path: re.Match) -> str:
-        target = (source.parent / path[1]).resolve()
-        return f'"{anchor}/{target.relative_to(folder).as_posix()}"'
-
-    text = re.sub(r'"(\.{1,2}/[\w./-]+\.py)"', placed, source.read_text(encoding="utf-8"))
-    here = (Path(anchor) / source.parent.relative_to(folder)).as_posix()
-    first, _, rest = text.replace("{{fileDirname}}", here).partition("\n")
-    return f"# aal train {dest}\n" + (rest if first.startswith("# tools/") else f"{first}\n{rest}")
+    base = source.relative_to(folder).as_posix()
+    return f'# aal train {dest}\n# {description(source)}\n_base_ = "{anchor}/{base}"\n'

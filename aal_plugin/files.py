@@ -33,7 +33,9 @@ def written_whole(path: str | Path, size: int | None = None) -> Iterator[Path]:
     path = Path(path)
     part = path.with_name(PREFIX + path.name)
     try:
-        _create(part)
+        part.unlink(missing_ok=True)  # what a killed process or anyone left there
+        # O_EXCL follows no symbolic link.
+        os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
         yield part
         with suppress(FileNotFoundError, PermissionError):  # vfat and some mounts have no modes
             os.chmod(part, path.stat().st_mode & 0o7777)
@@ -76,26 +78,12 @@ def remove_parts(folder: str | Path) -> None:
 
 
 def check_not_input(out: str | Path, *inputs: str | Path) -> None:
-    """Raise ValueError if `out` is one of the files that it is made from.
-
-    Example:
-        >>> check_not_input(__file__, __file__)
-        Traceback (most recent call last):
-        ...
-        ValueError: ... is an input of this command and would be overwritten; choose another name
-    """
+    """Raise ValueError if `out` is one of the files that it is made from."""
     for path in inputs:
         if os.path.exists(out) and os.path.exists(path) and os.path.samefile(out, path):
             raise ValueError(
                 f"{out} is an input of this command and would be overwritten; choose another name"
             )
-
-
-def _create(part: Path) -> None:
-    """Create an empty file of our own, in place of what a killed process or anyone left there."""
-    part.unlink(missing_ok=True)
-    # O_EXCL follows no symbolic link.
-    os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
 
 
 def _flush(path: Path) -> None:
@@ -124,11 +112,10 @@ def tools_folder() -> Path:
 
 
 def _folder(name: str) -> Path:
-    places = (PACKAGE / name, PACKAGE.parent / name)
-    for place in places:
+    for place in (PACKAGE / name, PACKAGE.parent / name):
         if place.is_dir():
             return place
     raise FileNotFoundError(
-        f"aal_plugin's folder {name}/ is missing; searched {' and '.join(map(str, places))}. "
+        f"aal_plugin's folder {name}/ is missing; searched {PACKAGE} and {PACKAGE.parent}. "
         "Install the package again"
     )

@@ -47,11 +47,10 @@ def plain_errors() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        wanted = os.environ.get(TRACEBACK, "0") not in ("", "0")
         first, *causes = _passed(error)
         passed = [*first[2:], *(file for files in causes for file in files)]  # below the caller
         in_a_step = any(f.name in _STEPS for f in traceback.extract_tb(error.__traceback__))
-        if wanted or in_a_step or any(map(_is_a_labs, passed)):
+        if os.environ.get(TRACEBACK) == "1" or in_a_step or any(map(_is_a_labs, passed)):
             raise
         rank = f" (rank {os.environ['RANK']})" if "RANK" in os.environ else ""
         _tell(f"{Path(sys.argv[0]).name}: error{rank}: {in_words(error)}")
@@ -90,12 +89,7 @@ def in_words(error: BaseException) -> str:
 
 
 def searched_in(path: str | Path) -> str:
-    """' in FOLDER' for the error about a missing file: where a relative path was searched.
-
-    Example:
-        >>> searched_in("/data/a.pth")
-        ''
-    """
+    """' in FOLDER' for the error about a missing file: where a relative path was searched."""
     return "" if Path(path).expanduser().is_absolute() else f" in {Path.cwd()}"
 
 
@@ -135,30 +129,20 @@ class Stop:
     def __init__(self) -> None:
         self.saves = False
         self._since: float | None = None
-        self._before: dict[int, Any] = {}
 
     @property
     def asked(self) -> bool:
         """Whether a signal was received."""
         return self._since is not None
 
-    def listen(self) -> bool:
-        """Receive the signals from now on; False if they were received before.
+    def listen(self) -> None:
+        """Receive the signals from now on.
 
         Raises:
             ValueError: this is not the main thread, which alone can receive signals.
         """
-        if self._before:
-            return False
         for number in STOP_SIGNALS:
-            self._before[number] = signal.signal(number, self._receive)
-        return True
-
-    def ignore(self) -> None:
-        """Give the signals back to whoever received them before."""
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        self.__init__()  # type: ignore[misc]
+            signal.signal(number, self._receive)
 
     def _receive(self, number: int, frame: Any) -> None:
         if not self.saves:
@@ -200,13 +184,11 @@ def _watch(parent: int) -> None:
 def leaving_in_order() -> Iterator[None]:
     """Run a launcher's main, then destroy the process group that it started.
 
-    Without an error, the ranks wait for each other and destroy their process group. Otherwise
-    gloo's threads would still run while the interpreter exits, and would abort the process
-    ("terminate called without an active exception"). After an error, the other ranks may never
-    reach the barrier. So this rank prints the error, runs the `atexit` functions and exits
-    immediately with the error's status; its closed sockets end the other ranks.
-
-    Wrap a whole script: after an error, no code outside the block runs.
+    The ranks wait for each other and destroy their group: gloo's threads would still run while the
+    interpreter exits, and abort it ("terminate called without an active exception"). After an
+    error, the other ranks may never reach the barrier. So this rank prints the error, runs the
+    `atexit` functions and exits immediately; its closed sockets end the other ranks. No code
+    outside the block runs then.
     """
     try:
         yield

@@ -1,10 +1,12 @@
 """What a user sees first: mistakes once and last, before ranks start; then the training."""
 
+import sys
+
 import pytest
 from mmengine.config import Config
 
+from aal_plugin.mm.configs.check import check_numbers
 from aal_plugin.mm.configs.files import check_teacher, check_trained
-from aal_plugin.mm.configs.loaders import check_loaders
 from aal_plugin.mm.launch import mmpretrain_script, read_for_training
 
 from .mm.small import AAL, TEACHER, training
@@ -26,7 +28,7 @@ def test_the_training_is_on_the_first_screen_and_the_listings_are_in_the_log_fil
     config = training(tmp_path / "run", epochs=1, log_level="INFO")
     adam = dict(type="AdamW", lr=1e-3, weight_decay=0.05)
     config.optim_wrapper = dict(optimizer=adam, paramwise_cfg=dict(norm_decay_mult=0.0))
-    text = launch("tools/dist_train.sh", dump(config, tmp_path / "c.py"), 1)
+    text = launch(sys.executable, "tools/train.py", dump(config, tmp_path / "c.py"))
     assert len(text[: text.index("Epoch(train)")].splitlines()) <= 25
     (log,) = (tmp_path / "run").glob("*/*.log")
     assert str(log) in text
@@ -60,9 +62,16 @@ def test_a_missing_file_of_a_training_says_which_training(tmp_path):
     ],
 )
 def test_numbers_that_make_no_loader_are_told_with_their_key(loader, words):
-    check_loaders(Config(dict(a=dict(batch_size=1, num_workers=1, persistent_workers=True))), "a")
+    check_numbers(Config(dict(a=dict(batch_size=1, num_workers=1, persistent_workers=True))), "a")
     with pytest.raises(ValueError, match=f"^val_dataloader.{words}"):
-        check_loaders(Config(dict(val_dataloader=loader)), ("val_dataloader",))
+        check_numbers(Config(dict(val_dataloader=loader)), ("val_dataloader",))
+
+
+@pytest.mark.parametrize("name", ["max_epochs", "max_iters", "val_interval"])
+def test_a_loop_of_no_step_is_told(name):
+    check_numbers(Config(dict(train_cfg={name: 1})), ())
+    with pytest.raises(ValueError, match=f"^train_cfg.{name}=0; choose a whole number, 1 or more"):
+        check_numbers(Config(dict(train_cfg={name: 0})), ())
 
 
 @pytest.mark.parametrize("given", [None, True, False])

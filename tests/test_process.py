@@ -65,11 +65,11 @@ def run_ranks(body):
 
 
 def test_ranks_wait_for_each_other_and_destroy_their_group():
-    status, texts = run_ranks("time.sleep(3 * rank)")
+    status, texts = run_ranks("time.sleep(2 * rank)")
     assert status == [0, 0], texts
     for rank, text in enumerate(texts):
         assert f"rank {rank}: group at exit: False" in text
-        assert float(text.split(" left after ")[1].split()[0]) >= 3
+        assert float(text.split(" left after ")[1].split()[0]) >= 2
 
 
 @pytest.mark.parametrize(

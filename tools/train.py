@@ -28,22 +28,17 @@ if __name__ == "__main__":
 import sys
 from argparse import ArgumentParser, Namespace
 
-from aal_plugin.mmpretrain_options import check_options
-
 
 def main() -> None:
     own = own_options()
     if not own.verbose:
         hide_known_warnings()
-    check_options("train")
-    # After the options: these imports take seconds.
     from mmengine.registry import RUNNERS
     from mmengine.runner import Runner
 
     from aal_plugin.checkpoint_file import check_checkpoint
-    from aal_plugin.mm.configs.check import check_config
+    from aal_plugin.mm.configs.check import check_config, check_numbers
     from aal_plugin.mm.configs.files import check_data, check_teacher
-    from aal_plugin.mm.configs.loaders import check_loaders
     from aal_plugin.mm.datasets.own_folder import fill_in_own_folder
     from aal_plugin.mm.dry_run import dry_run
     from aal_plugin.mm.launch import mmpretrain_script, read_for_training
@@ -69,7 +64,7 @@ def main() -> None:
         lambda: check_teacher(cfg.model.get("teacher")),
         lambda: check_data(cfg, loaders),
     )
-    check_config(cfg, lambda: check_loaders(cfg, loaders), *(() if own.dry_run else files))
+    check_config(cfg, lambda: check_numbers(cfg, loaders), *(() if own.dry_run else files))
     if own.check:
         return
     protected(cfg)

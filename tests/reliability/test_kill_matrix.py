@@ -17,7 +17,7 @@ def matrix(*arguments):
 
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_no_run_is_lost_and_all_end_alike(seed):
-    kills = 24 if seed == 0 else 120
+    kills = 12 if seed == 0 else 120
     status, text = matrix("--kills", str(kills), "--seed", str(seed))
     assert status == 0, text
     assert "| 0 | 0 |" in text.split("| all |")[1]

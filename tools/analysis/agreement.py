@@ -76,12 +76,12 @@ def predict(
 
     from aal_plugin.analysis.saved_links import saved_weights
     from aal_plugin.mm.configs.reading import read_config
-    from aal_plugin.mm.evaluation.trained_weights import read_checkpoint
     from aal_plugin.mm.export import student_of
+    from aal_plugin.mm.runs.as_data import load_as_data
 
     cfg = read_config(config)
     init_default_scope(cfg.get("default_scope", "mmpretrain"))
-    weights = saved_weights(read_checkpoint(checkpoint), ema, checkpoint)
+    weights = saved_weights(load_as_data(checkpoint), ema, checkpoint)
     model = student_of(cfg, weights, checkpoint).to(device)
     truth: list[int] = []
     predicted: list[int] = []

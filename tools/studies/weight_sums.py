@@ -10,7 +10,7 @@ import torch
 from mmengine.config import Config
 from torch import Tensor
 
-from aal_plugin.mm.evaluation.trained_weights import read_checkpoint
+from aal_plugin.mm.runs.as_data import load_as_data
 
 
 def weights_of(cfg: Config) -> dict[str, str]:
@@ -38,7 +38,7 @@ def _weights(part: Any) -> dict[str, str]:
 
 def _sum_of(path: str) -> str:
     try:
-        saved = read_checkpoint(path)
+        saved = load_as_data(path)
     except ValueError:
         saved = None
     weights = saved.get("state_dict", saved) if isinstance(saved, dict) else None

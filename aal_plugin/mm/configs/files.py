@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmengine.config import Config
-from mmpretrain.datasets.categories import IMAGENET_CATEGORIES
 
 from aal_plugin.checkpoint_file import check_checkpoint
 
@@ -50,7 +49,6 @@ def check_data(cfg: Config, loaders: tuple[str, ...]) -> None:
     Raises:
         FileNotFoundError: names the config key, the missing files, their expected paths and the
             source of the data set.
-        ValueError: a folder has another number of class folders than the data set has classes.
     """
     for loader in loaders:
         for key, dataset in data_sets(f"{loader}.dataset", (cfg.get(loader) or {}).get("dataset")):
@@ -65,8 +63,6 @@ def check_data_set(key: str, dataset: dict[str, Any]) -> None:
     layout, root = LAYOUTS[kind], Path(root)
     wanted = [root / name for name in layout.needed] or [root, *_beneath(dataset, root)]
     missing = [path for path in wanted if not path.exists()]
-    if not missing and kind in ("ImageNet", "CustomDataset") and not dataset.get("ann_file"):
-        _check_folders(f"{key} ({kind})", dataset, wanted[-1])
     if missing:
         raise FileNotFoundError(
             f"{key} ({kind}, data_root={str(root)!r}): missing "
@@ -74,23 +70,6 @@ def check_data_set(key: str, dataset: dict[str, Any]) -> None:
             f"{', '.join(str(path.absolute()) for path in missing)}. Source: "
             f"{layout.source}. If the data are in another folder, set {key}.data_root"
         )
-
-
-def _check_folders(name: str, dataset: dict[str, Any], folder: Path) -> None:
-    """MMPretrain tells the two numbers without the key and the folder."""
-    classes = dataset.get("classes") or (dataset.get("metainfo") or {}).get("classes")
-    if classes is None and type_name(dataset) == "ImageNet":
-        classes = IMAGENET_CATEGORIES
-    if not isinstance(classes, (list, tuple)) or not dataset.get("with_label", True):
-        return
-    if folder.is_dir():
-        count = sum(entry.is_dir() for entry in folder.iterdir())
-        if count != len(classes):
-            raise ValueError(
-                f"{name}: {folder.absolute()} has {count} folders, one for each class, but the "
-                f"data set has {len(classes)} classes; set data_root and split or data_prefix to "
-                "its images, or for images of your own type='CustomDataset' without classes"
-            )
 
 
 def check_teacher(teacher: Any) -> None:

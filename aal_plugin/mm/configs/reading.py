@@ -23,26 +23,17 @@ def read_config(path: str | os.PathLike) -> Config:
     """
     os.environ.setdefault("AAL_CONFIGS", str(configs_folder()))
     path = str(path)
-    if "::" not in path:  # mmpretrain::… is a config of MMPretrain
-        if Path(path).is_dir():
-            raise ValueError(f"config {path!r} is a folder; give a file in it")
-        if not Path(path).is_file():
-            raise FileNotFoundError(f"config {path!r}: no such file in {Path.cwd()}")
-        if path.endswith(".py"):
-            _check_syntax(path)
     try:
+        if "::" not in path:  # mmpretrain::… is a config of MMPretrain
+            if not Path(path).is_file():
+                raise FileNotFoundError(f"no such file in {Path.cwd()}")
+            if path.endswith(".py"):
+                ast.parse(Path(path).read_text(encoding="utf-8"), path)
         return Config.fromfile(path)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"config {path!r}: {error}") from error
-    except SyntaxError as error:  # of a _base_
-        raise ValueError(f"config {path!r}: {error.filename}: {error}") from error
-    except OSError as error:
+    except SyntaxError as error:
+        base = f" in {error.filename}" if error.filename != path else ""
+        raise ValueError(f"config {path!r}{base}, line {error.lineno}: {error.msg}") from error
+    except (OSError, ValueError) as error:
         raise ValueError(f"config {path!r}: {error}") from error
-
-
-def _check_syntax(path: str) -> None:
-    try:
-        ast.parse(Path(path).read_text(encoding="utf-8"), path)
-    except (SyntaxError, ValueError) as error:
-        line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
-        raise ValueError(f"config {path!r}{line}: {error}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 from mmengine.config.lazy import LazyAttr, LazyObject
@@ -22,6 +23,12 @@ def registered() -> Iterator[tuple[str, Any]]:
         waiting += registry.children.values()
 
 
+@cache
+def ours() -> dict[str, type]:
+    """The classes that this package registers, by name."""
+    return {name: kind for name, kind in registered() if kind.__module__.startswith("aal_plugin.")}
+
+
 def with_names(part: Any) -> Any:
     """A copy of a config part as builtin dicts and lists, with names for classes.
 
@@ -33,27 +40,26 @@ def with_names(part: Any) -> Any:
     >>> with_names([dict(type=CUB), dict(type="mmpretrain.datasets.cub.CUB")])
     [{'type': 'CUB'}, {'type': 'CUB'}]
     """
-    return _with_names(part, {id(kind): name for name, kind in registered()})
+    names = {id(kind): name for name, kind in registered()}
 
+    def named(part: Any) -> Any:
+        if isinstance(part, dict):
+            return {
+                key: name_of(value) if key == "type" else named(value)
+                for key, value in dict.items(part)
+            }
+        if isinstance(part, (list, tuple)):
+            return type(part)(map(named, part))
+        return name_of(part) if isinstance(part, (type, LazyAttr, LazyObject)) else part
 
-def _with_names(part: Any, names: dict[int, str]) -> Any:
-    if isinstance(part, dict):
-        return {
-            key: _name(value, names) if key == "type" else _with_names(value, names)
-            for key, value in dict.items(part)
-        }
-    if isinstance(part, (list, tuple)):
-        return type(part)(_with_names(value, names) for value in part)
-    return _name(part, names) if isinstance(part, (type, LazyAttr, LazyObject)) else part
+    def name_of(kind: Any) -> Any:
+        if isinstance(kind, (LazyAttr, LazyObject)):
+            kind = kind.build()
+        if isinstance(kind, str):
+            found = get_object_from_string(kind) if kind.count(".") > 1 else None
+            return names.get(id(found), kind)
+        if id(kind) in names or not isinstance(kind, type):
+            return names.get(id(kind), kind)
+        return f"{kind.__module__}.{kind.__qualname__}"
 
-
-def _name(kind: Any, names: dict[int, str]) -> Any:
-    if isinstance(kind, (LazyAttr, LazyObject)):
-        kind = kind.build()
-    if isinstance(kind, str):
-        found = get_object_from_string(kind) if kind.count(".") > 1 else None
-        return names.get(id(found), kind)
-    if id(kind) in names:
-        return names[id(kind)]
-    dotted = hasattr(kind, "__module__") and hasattr(kind, "__qualname__")
-    return f"{kind.__module__}.{kind.__qualname__}" if dotted else kind
+    return named(part)

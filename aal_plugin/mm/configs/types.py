@@ -46,9 +46,6 @@ def parts_of(config: Any, key: str = "") -> Iterator[tuple[str, dict]]:
 def hooks_of(cfg: Any) -> Iterator[tuple[str, dict]]:
     """A config's hooks with their keys, `default_hooks` first."""
     default, custom = cfg.get("default_hooks") or {}, cfg.get("custom_hooks") or []
-    for name, hook in default.items():
-        if isinstance(hook, dict):
-            yield f"default_hooks.{name}", hook
-    for index, hook in enumerate(custom):
-        if isinstance(hook, dict):
-            yield f"custom_hooks.{index}", hook
+    hooks = [(f"default_hooks.{name}", hook) for name, hook in default.items()]
+    hooks += [(f"custom_hooks.{index}", hook) for index, hook in enumerate(custom)]
+    yield from ((key, hook) for key, hook in hooks if isinstance(hook, dict))

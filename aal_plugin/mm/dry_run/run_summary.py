@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from mmengine.dist import get_world_size
@@ -16,34 +17,13 @@ from torch import nn
 from aal_plugin.core import link_weight
 from aal_plugin.mm.hooks.bare_model import bare_model
 from aal_plugin.mm.hooks.lambda_decay_hook import LambdaDecayHook
-from aal_plugin.mm.models.heads.guidance_head import GuidanceHead
 from aal_plugin.mm.models.heads.teacher_head import HEADS
 
 _LR_STEPS = 20_000  # steps of the schedulers that show the lr's course
 
 
-class Steps(NamedTuple):
-    """The steps of a dry run.
-
-    Attributes:
-        logged: the losses of each step, as text.
-        images_per_second: speed of the last step, of all ranks together.
-        batch: images in a step of one rank.
-        size: of an image, such as '3×224×224'.
-    """
-
-    logged: list[str]
-    images_per_second: float
-    batch: int
-    size: str
-
-
-def summary(runner: Runner, steps: Steps, images_per_second: float | None) -> list[tuple[str, str]]:
-    """The (name, text) rows that describe a run.
-
-    Args:
-        images_per_second: speed of all ranks together; by default that of `steps`.
-    """
+def summary(runner: Runner, steps: Any, images_per_second: float | None) -> list[tuple[str, str]]:
+    """The (name, text) rows that describe a run after its `TwoSteps`."""
     loader = runner.train_loop.dataloader
     speed = images_per_second or steps.images_per_second
     source = "given" if images_per_second else f"as in this step of {steps.batch} images"
@@ -84,7 +64,7 @@ def _millions(module: nn.Module) -> str:
 
 
 def learning_rates(runner: Runner, epochs: int) -> list[float]:
-    """The highest lr of each epoch's start, from a run's schedulers on an optimizer of one number.
+    """The highest lr at the start of each epoch, by a run's schedulers on one number.
 
     Schedulers that MMEngine converts from epochs to iterations get shorter epochs. At an epoch's
     start their values are the same, but for a warm-up's, which differ by one part in its steps.
@@ -93,27 +73,22 @@ def learning_rates(runner: Runner, epochs: int) -> list[float]:
     start = max(group.get("initial_lr", group["lr"]) for group in groups)
     settings = runner.cfg.get("param_scheduler") or []
     settings = [settings] if isinstance(settings, dict) else settings
-    by_step = any(not each.get("by_epoch", True) for each in settings)
     length = len(runner.train_loop.dataloader)
-    if not by_step:
+    if all(each.get("by_epoch", True) for each in settings):
         length = min(length, max(1, _LR_STEPS // epochs))
     tiny = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=start, momentum=0.9)
-    kept = runner.optim_wrapper, runner._train_loop.dataloader
-    try:
-        runner.optim_wrapper = OptimWrapper(tiny)
-        runner._train_loop.dataloader = range(length)  # MMEngine asks only for its length
-        schedulers = runner.build_param_scheduler(settings)
-    finally:
-        runner.optim_wrapper, runner._train_loop.dataloader = kept
+    small = copy.copy(runner)
+    small.optim_wrapper = OptimWrapper(tiny)
+    small._train_loop = copy.copy(runner.train_loop)
+    small._train_loop.dataloader = range(length)  # MMEngine asks only for its length
+    schedulers = small.build_param_scheduler(settings)
     found = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns because no optimizer step comes before
         for _ in range(epochs):
             found.append(tiny.param_groups[0]["lr"])
-            for scheduler in length * [each for each in schedulers if not each.by_epoch]:
-                scheduler.step()
             for scheduler in schedulers:
-                if scheduler.by_epoch:
+                for _ in range(1 if scheduler.by_epoch else length):
                     scheduler.step()
     return found
 
@@ -141,7 +116,7 @@ def _link_weights(runner: Runner, epochs: int) -> Iterator[str]:
 
 def _guidance(model: Any) -> Iterator[str]:
     head = getattr(model, "guidance", None)
-    if isinstance(head, GuidanceHead):
+    if head is not None:
         layers = model.teacher.layers
         pairs = [f"block {block} ← {layers[level - 1]}" for block, level in head.guidance.pairs]
         yield f"weight {head.loss_weight:g}; {', '.join(pairs)}"

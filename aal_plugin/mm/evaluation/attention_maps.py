@@ -21,8 +21,9 @@ from aal_plugin.core.losses.links import map_grid
 from aal_plugin.core.losses.resize import resize_maps
 from aal_plugin.mm.configs.reading import read_config
 from aal_plugin.mm.configs.types import type_name
-from aal_plugin.mm.evaluation.trained_weights import load_strictly, read_checkpoint
+from aal_plugin.mm.evaluation.trained_weights import load_strictly
 from aal_plugin.mm.models.heads.attention_link_head import AttentionLinkHead
+from aal_plugin.mm.runs.as_data import load_as_data
 from aal_plugin.process import searched_in
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
@@ -42,7 +43,7 @@ class AttentionReader:
     """
 
     def __init__(self, config: str | Config, checkpoint: str, ema: bool = False) -> None:
-        saved = read_checkpoint(checkpoint)
+        saved = load_as_data(checkpoint)
         self.config = read_config(config) if isinstance(config, str) else config
         init_default_scope(self.config.get("default_scope", "mmpretrain"))
         model = dict(self.config.model)

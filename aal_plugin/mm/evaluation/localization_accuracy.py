@@ -48,11 +48,9 @@ class LocalizationAccuracy(BaseMetric):
         rollout: bool = False,
         thresholds: int | Sequence[float] = 100,
         iou: Sequence[float] = (0.3, 0.5, 0.7),
-        collect_device: str = "cpu",
-        prefix: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(collect_device=collect_device, prefix=prefix, **kwargs)
+        super().__init__(**kwargs)
         if rollout and (block is not None or head is not None):
             raise ValueError(
                 f"LocalizationAccuracy: rollout=True uses all blocks and heads; remove "

@@ -1,4 +1,4 @@
-"""Loads MMEngine's checkpoints, and puts their weights into a model."""
+"""Whether a checkpoint's weights fit a model."""
 
 from __future__ import annotations
 
@@ -6,19 +6,16 @@ from typing import TypeVar
 
 from torch import Tensor, nn
 
-from aal_plugin.mm.runs.as_data import load_as_data
-
 Model = TypeVar("Model", bound=nn.Module)
 
 
-def read_checkpoint(path: str) -> dict:
-    """Load a checkpoint to the CPU.
-
-    Raises:
-        FileNotFoundError: the file does not exist.
-        ValueError: the file is incomplete or is no checkpoint.
-    """
-    return load_as_data(path)
+def misfits(own: dict[str, Tensor], given: dict[str, Tensor]) -> list[str]:
+    """The tensors of a file that a model lacks, or has in another shape, and those it misses."""
+    return [
+        f"{key} is {_shape(given, key)} in the file and {_shape(own, key)} in the model"
+        for key in dict.fromkeys([*own, *given])
+        if _shape(given, key) != _shape(own, key)
+    ]
 
 
 def load_strictly(model: Model, state_dict: dict[str, Tensor], name: str) -> Model:
@@ -27,18 +24,13 @@ def load_strictly(model: Model, state_dict: dict[str, Tensor], name: str) -> Mod
     Raises:
         ValueError: a tensor is missing, unknown or of another shape; names the first one.
     """
-    own = model.state_dict()
-    misfits = [
-        f"{key} is {_shape(state_dict, key)} in the file and {_shape(own, key)} in the model"
-        for key in dict.fromkeys([*own, *state_dict])
-        if _shape(state_dict, key) != _shape(own, key)
-    ]
-    if misfits:
-        more = f", and {len(misfits) - 1} more" if len(misfits) > 1 else ""
-        raise ValueError(f"checkpoint {name!r} does not fit the config: {misfits[0]}{more}")
+    found = misfits(model.state_dict(), state_dict)
+    if found:
+        more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+        raise ValueError(f"checkpoint {name!r} does not fit the config: {found[0]}{more}")
     model.load_state_dict(state_dict)
     return model.eval()
 
 
-def _shape(state_dict: dict[str, Tensor], key: str) -> object:
-    return tuple(state_dict[key].shape) if key in state_dict else "missing"
+def _shape(tensors: dict[str, Tensor], key: str) -> object:
+    return tuple(tensors[key].shape) if key in tensors else "missing"

@@ -11,7 +11,7 @@ from aal_plugin.analysis.saved_links import saved_weights
 from aal_plugin.files import check_not_input
 from aal_plugin.mm.configs.reading import read_config
 from aal_plugin.mm.configs.types import type_name
-from aal_plugin.mm.evaluation.trained_weights import read_checkpoint
+from aal_plugin.mm.runs.as_data import load_as_data
 
 from .formats import FORMATS, Exported, Student, check_name
 from .images import Size, check_same_logits, noise_for
@@ -53,7 +53,7 @@ def export_student(
     """
     check_name(format, out)
     check_not_input(out, checkpoint, *([config] if isinstance(config, str) else []))
-    saved = read_checkpoint(checkpoint)
+    saved = load_as_data(checkpoint)
     cfg = read_config(config) if isinstance(config, str) else config
     if type_name(cfg.model) != "AALClassifier":
         raise ValueError(

@@ -9,9 +9,8 @@ from mmpretrain.models import ImageClassifier
 from mmpretrain.registry import MODELS
 from torch import Tensor
 
-from aal_plugin.mm.configs.check import ours
 from aal_plugin.mm.configs.files import data_sets
-from aal_plugin.mm.configs.registered import with_names
+from aal_plugin.mm.configs.registered import ours, with_names
 from aal_plugin.mm.configs.types import parts_of, type_name
 from aal_plugin.mm.evaluation.trained_weights import load_strictly
 from aal_plugin.mm.models.classifier import AALClassifier

@@ -33,8 +33,7 @@ class AttentionInPrediction(Hook):
 
     Each data sample receives `attention`, a list with the map of every block, (M, h, w);
     `attention_size`, the (H, W) of the image that the maps cover; and with `rollout` also
-    `attention_rollout`, (h, w). The predictions do not change. The hook works with an
-    AALClassifier and with a plain ImageClassifier, and does nothing in training.
+    `attention_rollout`, (h, w). The predictions do not change. A plain ImageClassifier serves too.
 
     Args:
         rollout: also follow the attention through all blocks, see
@@ -61,39 +60,30 @@ class AttentionInPrediction(Hook):
     def before_test_epoch(self, runner: Runner) -> None:
         self._begin(runner, runner.test_dataloader.dataset)
 
-    def after_val_epoch(self, runner: Runner, metrics: Any = None) -> None:
-        self._end()
-
-    def after_test_epoch(self, runner: Runner, metrics: Any = None) -> None:
-        self._end()
-
     def _begin(self, runner: Runner, dataset: Any) -> None:
         check_boxes_follow(dataset)
         model = bare_model(runner.model)
         if self._model is not model:
-            self._record(model)
+            if getattr(model, "backbone", None) is None:
+                raise ValueError(
+                    f"AttentionInPrediction needs a model with a backbone, but "
+                    f"{type(model).__name__} has none; remove the hook"
+                )
+            recorder: Any = getattr(model, "attention_recorder", None)
+            self._recorder = recorder or AttentionRecorder(model.backbone, self.attention_layers)
+            self._rollout = AttentionRollout(model.backbone) if self.rollout else None
             self._model = model
         self._handles = [
             model.register_forward_pre_hook(self._start, with_kwargs=True),
             model.register_forward_hook(self._attach, with_kwargs=True),
         ]
 
-    def _record(self, model: nn.Module) -> None:
-        backbone = getattr(model, "backbone", None)
-        if backbone is None:
-            raise ValueError(
-                f"AttentionInPrediction needs a model with a backbone, but {type(model).__name__} "
-                "has none; remove the hook"
-            )
-        self._recorder = getattr(model, "attention_recorder", None) or AttentionRecorder(
-            backbone, self.attention_layers
-        )
-        self._rollout = AttentionRollout(backbone) if self.rollout else None
-
-    def _end(self) -> None:
+    def after_val_epoch(self, runner: Runner, metrics: Any = None) -> None:
         for handle in self._handles:
             handle.remove()
         self._handles = []
+
+    after_test_epoch = after_val_epoch
 
     def _start(self, model: nn.Module, args: tuple, kwargs: dict) -> None:
         inputs = kwargs["inputs"] if "inputs" in kwargs else args[0]

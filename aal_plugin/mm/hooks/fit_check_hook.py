@@ -7,22 +7,22 @@ from functools import partial
 from typing import Any
 
 from mmengine.dataset import InfiniteSampler
-from mmengine.dist import all_gather_object, get_world_size
+from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.model import BaseTTAModel
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import Tensor, nn
-from torch.distributed.fsdp import FullyShardedDataParallel
 
 from aal_plugin.core.teacher.weights import nonfinite_name
 from aal_plugin.mm.datasets.labels import labels_of
+from aal_plugin.mm.evaluation.trained_weights import misfits
 from aal_plugin.mm.models.heads.teacher_head import HEADS
 from aal_plugin.mm.models.normalisation import match_images
+from aal_plugin.mm.runs.fit import is_sharded
 from aal_plugin.mm.runs.random_states import named_item
 
 from .bare_model import bare_model
-from .validation_check import check_validation
 
 # MMPretrain resizes position embeddings and biases of these names when it loads a checkpoint.
 _RESIZED = ("pos_embed", "position", "pos_bias")
@@ -34,14 +34,8 @@ _NOT_A_CLASS = -100  # torch's cross-entropy ignores this label
 class FitCheckHook(Hook):
     """Stops a run whose labels or weights do not fit its model; names images that fail to load.
 
-    It rejects
-
-    - a data set with more classes than the head, or with a label beyond them;
-    - a `load_from` checkpoint of another model. In training at least half of the model's weights
-      must be in the file, with the same name and shape; in a test all of them;
-    - a checkpoint with NaN or infinite weights;
-    - a loader without a batch, and ranks with different numbers of batches;
-    - a metric of `save_best` or of early stopping that validation does not measure.
+    It rejects more classes or other labels than the head has, a `load_from` checkpoint of another
+    model or with NaN, and loaders without a batch.
 
     Raises:
         ValueError: before the first step; names the key and both values.
@@ -55,12 +49,8 @@ class FitCheckHook(Hook):
     def before_train(self, runner: Runner) -> None:
         match_images(_classifier(runner), runner.cfg)
         self._check("train_dataloader", runner.train_dataloader, runner)
-        check_ranks(runner.train_dataloader)
         if runner.val_loop is not None:
             self._check("val_dataloader", runner.val_dataloader, runner)
-        if runner.max_iters < 1:
-            raise ValueError("train_cfg: training has no step; set max_epochs to 1 or more")
-        check_validation(runner, _classifier(runner))
 
     def before_val(self, runner: Runner) -> None:
         self._check("val_dataloader", runner.val_dataloader, runner)
@@ -79,10 +69,9 @@ class FitCheckHook(Hook):
                 f"load_from={runner._load_from!r} has NaN or infinite weights, the first in "
                 f"{name!r}; use an earlier checkpoint"
             )
-        if any(isinstance(module, FullyShardedDataParallel) for module in runner.model.modules()):
-            return  # FSDP shows the shapes of its shards, not of the weights
-        testing = runner._train_loop is None
-        check_fit(_classifier(runner), weights, f"load_from={runner._load_from!r}", testing)
+        if not is_sharded(runner):
+            testing = runner._train_loop is None
+            check_fit(_classifier(runner), weights, f"load_from={runner._load_from!r}", testing)
 
     def _check(self, key: str, loader: Any, runner: Runner) -> None:
         if key in self._checked:  # validation starts after every epoch
@@ -98,7 +87,7 @@ class FitCheckHook(Hook):
                 f"{len(dataset) // get_world_size()} or less"
             )
         check_labels(key, dataset, _classifier(runner))
-        if not hasattr(dataset, "__getitems__"):
+        if not hasattr(dataset, "__getitems__"):  # torch's fetcher calls it if it exists
             dataset.__getitems__ = partial(_named_items, dataset)
 
 
@@ -112,16 +101,19 @@ def check_fit(
         all_of_them: require all of the student's weights; by default half of them are enough.
     """
     own = {key: t for key, t in model.state_dict().items() if not key.startswith(_OWN)}
-    misfits = [key for key in own if not _fits(key, own[key], weights.get(key))]
-    if len(misfits) <= (0 if all_of_them else len(own) // 2):
-        return
-    first = misfits[0]
-    in_file = tuple(weights[first].shape) if first in weights else "missing"
-    raise ValueError(
-        f"{given} is a checkpoint of another model: {len(misfits)} of {len(own)} weights do not "
-        f"fit; {first!r} is {in_file} in the file and {tuple(own[first].shape)} in the model. "
-        "Use the config that the checkpoint was trained with"
+    found = misfits(
+        own,
+        {
+            key: own[key] if any(part in key for part in _RESIZED) else weights[key]
+            for key in own
+            if key in weights
+        },
     )
+    if len(found) > (0 if all_of_them else len(own) // 2):
+        raise ValueError(
+            f"{given} is a checkpoint of another model: {len(found)} of {len(own)} weights do not "
+            f"fit; {found[0]}. Use the config that the checkpoint was trained with"
+        )
 
 
 def check_labels(key: str, dataset: Any, model: nn.Module) -> None:
@@ -149,27 +141,6 @@ def check_labels(key: str, dataset: Any, model: nn.Module) -> None:
                     f"model.head.num_classes={classes} allows labels from 0 to {classes - 1}; "
                     "correct the labels, or set model.head.num_classes"
                 )
-
-
-def check_ranks(loader: Any) -> None:
-    """Raise ValueError if ranks have different numbers of batches: training would hang.
-
-    MMEngine's `DefaultSampler(round_up=False)` gives one more image to the first ranks.
-    """
-    if get_world_size() == 1 or isinstance(getattr(loader, "sampler", None), InfiniteSampler):
-        return
-    counts = all_gather_object(len(loader))
-    if len(set(counts)) > 1:
-        raise ValueError(
-            f"train_dataloader: the ranks have different numbers of batches, {counts}, so training "
-            "would hang; set sampler.round_up=True or drop_last=True"
-        )
-
-
-def _fits(key: str, own: Tensor, given: Tensor | None) -> bool:
-    if given is None:
-        return False
-    return given.shape == own.shape or any(part in key for part in _RESIZED)
 
 
 def _annotated(dataset: Any) -> bool:

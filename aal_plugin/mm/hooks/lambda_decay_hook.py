@@ -67,20 +67,33 @@ class LambdaDecayHook(Hook):
         final: float | None = None,
     ) -> None:
         steps = tuple(milestones) if isinstance(milestones, (list, tuple)) else (milestones,)
-        decay = _decay(gammas, steps, final)
+        if gammas is None and final is None:
+            raise ValueError(
+                "LambdaDecayHook.gammas is missing, and final=None; set final=0.02 for the paper's "
+                "course over the epochs of your run, or gammas to a number in [0, 1], the decay "
+                "per epoch (1.0: constant λ)"
+            )
+        if final is not None and (gammas is not None or steps):
+            given = f"milestones={steps!r}" if gammas is None else f"gammas={gammas!r}"
+            raise ValueError(
+                f"LambdaDecayHook.final={final!r} and {given} exclude each other; remove one. "
+                "Where a base config sets gammas, write "
+                f"aal=dict(_delete_=True, type='LambdaDecayHook', final={final!r})"
+            )
+        # What `link_weight` receives after epoch and base. With `final`, gammas and milestones
+        # follow in `before_train`, from the length of the run.
+        decay = 1.0 if gammas is None else gammas
+        self.schedule = (decay, steps, stop_epoch, start_epoch, warmup_epochs)
         try:
             if final is not None:
                 check_final(final)
-            check_schedule(decay, steps, stop_epoch, start_epoch, warmup_epochs)
+            check_schedule(*self.schedule)
         except ValueError as error:
             # The error starts with the setting's name: LambdaDecayHook.final=2; choose …
             raise ValueError(f"LambdaDecayHook.{error}") from None
         if head is not None:
             check_choice("LambdaDecayHook.head", head, HEADS)
         self.final = final
-        # What `link_weight` receives after epoch and base. With `final`, gammas and milestones
-        # follow in `before_train`, from the length of the run.
-        self.schedule = (decay, steps, stop_epoch, start_epoch, warmup_epochs)
         self.names = (head,) if head is not None else ("link_head", "transfer_head", "guidance")
 
     def before_train(self, runner: Runner) -> None:
@@ -88,7 +101,7 @@ class LambdaDecayHook(Hook):
         match_images(model, runner.cfg)
         head = self.head_of(model)
         if head is None:
-            missing = self.names[0].replace("_", " ") if len(self.names) > 1 else self.names[0]
+            missing = "link head" if len(self.names) > 1 else self.names[0]
             raise ValueError(
                 f"LambdaDecayHook needs a {missing}, and {type(model).__name__} has none; set "
                 "model.type='AALClassifier' with link_head=dict(type='AttentionLinkHead') or "
@@ -100,9 +113,7 @@ class LambdaDecayHook(Hook):
                 f"two LambdaDecayHooks set the weight of model.{head.key}; remove one from "
                 "default_hooks or custom_hooks, or set head in one of them to another head"
             )
-        self._head = head
-        loop = runner.train_loop
-        # Loops by iteration count no epochs: iterations in which every image is used once.
+        self._head, loop = head, runner.train_loop
         self._length = _epoch_length(loop) if isinstance(loop, IterBasedTrainLoop) else None
         epochs = loop.max_epochs if self._length is None else loop.max_iters / self._length
         start = self.schedule[3]
@@ -135,24 +146,6 @@ class LambdaDecayHook(Hook):
         epoch = self._epoch_of(runner)
         self._head.set_weight(link_weight(epoch, self._head.loss_weight, *self.schedule))
         return epoch
-
-
-def _decay(gammas: Gammas | None, milestones: Sequence[int], final: float | None) -> Gammas:
-    """The decay per epoch; 1.0 until `final` gives it. Exactly one of both must be given."""
-    if gammas is None and final is None:
-        raise ValueError(
-            "LambdaDecayHook.gammas is missing, and final=None; set final=0.02 for the paper's "
-            "course over the epochs of your run, or gammas to a number in [0, 1], the decay per "
-            "epoch (1.0: constant λ)"
-        )
-    if final is not None and (gammas is not None or milestones):
-        key, value = ("milestones", milestones) if gammas is None else ("gammas", gammas)
-        raise ValueError(
-            f"LambdaDecayHook.final={final!r} and {key}={value!r} exclude each other; remove one. "
-            "Where a base config sets gammas, write "
-            f"aal=dict(_delete_=True, type='LambdaDecayHook', final={final!r})"
-        )
-    return 1.0 if gammas is None else gammas
 
 
 def _epoch_length(loop: IterBasedTrainLoop) -> Fraction:

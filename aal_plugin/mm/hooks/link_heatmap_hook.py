@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
@@ -15,7 +14,7 @@ from aal_plugin.analysis.links import link_strength
 from aal_plugin.analysis.saved_links import append_record
 from aal_plugin.core.settings import check_whole
 
-from .bare_model import bare_model, links_of, note_links
+from .bare_model import bare_model, links_of
 
 
 @HOOKS.register_module()
@@ -54,9 +53,6 @@ class LinkHeatmapHook(Hook):
         epoch = runner.epoch + 1
         if epoch % self.interval == 0 or epoch == runner.max_epochs:
             self._draw(runner, epoch)
-
-    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        note_links(runner, checkpoint)
 
     @master_only
     def _draw(self, runner: Runner, epoch: int) -> None:

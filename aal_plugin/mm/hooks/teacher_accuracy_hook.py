@@ -11,8 +11,6 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from aal_plugin.mm.datasets.labels import only_label
-
 from .bare_model import bare_model
 
 
@@ -24,7 +22,7 @@ class TeacherAccuracyHook(Hook):
     change, so the hook runs it in the first validation only and logs the same value in the others.
 
     Raises:
-        ValueError: the model has no teacher, or images have several labels.
+        ValueError: the model has no teacher.
     """
 
     priority = "ABOVE_NORMAL"  # before the logger
@@ -34,13 +32,15 @@ class TeacherAccuracyHook(Hook):
         self._right = self._seen = 0
 
     def before_train(self, runner: Runner) -> None:
-        _check_teacher(runner)
-        dataset: Any = runner.val_loop and runner.val_dataloader.dataset
-        for index in range(len(dataset) if hasattr(dataset, "get_data_info") else 0):
-            only_label(dataset.get_data_info(index), index, dataset, "TeacherAccuracyHook")
+        self.before_val(runner)
 
     def before_val(self, runner: Runner) -> None:
-        _check_teacher(runner)
+        model = bare_model(runner.model)
+        if getattr(model, "teacher", None) is None:
+            raise ValueError(
+                f"TeacherAccuracyHook needs a model with a teacher, but {type(model).__name__} has "
+                "none; set model.teacher, or remove the hook"
+            )
 
     @torch.no_grad()
     def after_val_iter(
@@ -65,17 +65,3 @@ class TeacherAccuracyHook(Hook):
             all_reduce(counts)
             self._top1 = 100.0 * counts[0].item() / max(1, counts[1].item())
         runner.message_hub.update_scalar("val/accuracy/teacher_top1", self._top1)
-
-
-def _check_teacher(runner: Runner) -> None:
-    model = bare_model(runner.model)
-    if getattr(model, "teacher", None) is None:
-        raise ValueError(
-            f"TeacherAccuracyHook needs a model with a teacher, but {type(model).__name__} has "
-            "none; set model.teacher, or remove the hook"
-        )
-    if hasattr(getattr(model, "head", None), "task_heads"):
-        raise ValueError(
-            "TeacherAccuracyHook needs one label per image, but model.head is a "
-            f"{type(model.head).__name__}; remove the hook"
-        )

@@ -98,10 +98,7 @@ def _known_method(owner: Any, name: str) -> Any:
 
 
 class _NumberType:
-    """Replaces `numpy.dtype`: the type of an array's numbers, such as 'f8', and their byte order.
-
-    NumPy's own would accept, as the state of a type, objects and fields of any size.
-    """
+    """Replaces `numpy.dtype`, which would accept objects, and fields of any size."""
 
     def __init__(self, name: Any, *flags: Any) -> None:
         if not isinstance(name, str) or not re.fullmatch(r"[biufc]\d{1,2}", name):
@@ -116,10 +113,7 @@ class _NumberType:
 
 
 class _Array(np.ndarray):
-    """Replaces `numpy.ndarray`, whose state may claim any shape for any memory.
-
-    It is empty until its state was checked, and is saved as a plain array.
-    """
+    """Replaces `numpy.ndarray`, whose state may claim any shape for any memory."""
 
     def __new__(cls, *arguments: Any) -> _Array:
         return super().__new__(cls, (0,), np.uint8)
@@ -133,7 +127,7 @@ class _Array(np.ndarray):
         plain: Any = (1, shape, kind.dtype, bool(by_column), content)
         super().__setstate__(plain)
 
-    def __reduce_ex__(self, protocol: Any) -> Any:
+    def __reduce_ex__(self, protocol: Any) -> Any:  # it is saved as a plain array
         return self.view(np.ndarray).__reduce_ex__(protocol)
 
 

@@ -10,7 +10,6 @@ from mmengine.logging import print_log
 from mmengine.registry import LOOPS
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from torch import nn
-from torch.utils.data import DataLoader
 
 from .random_states import seed_every_image
 
@@ -20,20 +19,13 @@ class _Resumable(BaseLoop):
 
     validated_at = 0  # the iteration of the last validation; `ExactResumeHook` keeps it
 
-    def __init__(
-        self,
-        runner: Runner,
-        dataloader: DataLoader | dict,
-        *args: Any,
-        **options: Any,
-    ) -> None:
-        loader: Any = dataloader
+    def __init__(self, runner: Runner, dataloader: Any, *args: Any, **options: Any) -> None:
         if isinstance(dataloader, dict):
             apart = runner._randomness_cfg.get("diff_rank_seed", False)
-            loader = runner.build_dataloader(dataloader, seed=runner.seed, diff_rank_seed=apart)
+            dataloader = runner.build_dataloader(dataloader, runner.seed, apart)
         self._passes = 0
         self._seed = runner.seed  # the loop by iterations draws before self.runner is set
-        self.placed = seed_every_image(loader, self._numbers)
+        self.placed = seed_every_image(dataloader, self._numbers)
         if not self.placed:
             print_log(
                 "train_dataloader does not use torch's BatchSampler: after a resume, the random "
@@ -41,7 +33,7 @@ class _Resumable(BaseLoop):
                 logger="current",
                 level=logging.WARNING,
             )
-        super().__init__(runner, loader, *args, **options)
+        super().__init__(runner, dataloader, *args, **options)
 
     def _numbers(self) -> tuple:
         self._passes += 1

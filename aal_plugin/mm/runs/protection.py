@@ -26,9 +26,6 @@ def protected(cfg: Config) -> Config:
     """
     resume_from_whole_checkpoint(cfg)
     take_seed_of_checkpoint(cfg)
-    for _, hook in hooks_of(cfg):
-        if type_name(hook) == "EarlyStoppingHook":  # else it counts after the checkpoint is saved
-            hook.setdefault("priority", "LOW")
     hooks = dict(cfg.get("default_hooks") or {})
     checkpoint = hooks.get("checkpoint", dict(type="CheckpointHook", interval=1))
     if type_name(checkpoint) == "CheckpointHook":
@@ -90,13 +87,8 @@ def protect_every_run() -> None:
     """`switch_on`, and give every Runner that is built from a config a `protected` config."""
     switch_on()
     for kind in (Runner, FlexibleRunner):
-        _protect(kind)
+        kind.from_cfg = classmethod(_of_protected(kind.from_cfg.__func__))
 
 
-def _protect(kind: Any) -> None:
-    build = kind.from_cfg.__func__
-
-    def from_cfg(cls: type, cfg: Config) -> Runner:
-        return build(cls, protected(cfg))
-
-    kind.from_cfg = classmethod(from_cfg)
+def _of_protected(build: Any) -> Any:
+    return lambda cls, cfg: build(cls, protected(cfg))

@@ -16,14 +16,9 @@ Place = tuple[int, tuple[int, ...]]  # an image's index, and the numbers that se
 
 
 def random_state() -> dict[str, Any]:
-    """The random states of Python, NumPy, torch and this rank's GPU, as tensors and numbers."""
-    version, keys, gauss = random.getstate()
-    numpy: Any = np.random.get_state()
-    kind, words, position, has_gauss, cached = numpy
-    state = dict(
-        python=(version, torch.tensor(keys, dtype=torch.int64), gauss),
-        numpy=(kind, torch.from_numpy(words.astype(np.int64)), position, has_gauss, cached),
-        torch=torch.get_rng_state(),
+    """The random states of Python, NumPy, torch and this rank's GPU."""
+    state: dict[str, Any] = dict(
+        python=random.getstate(), numpy=np.random.get_state(), torch=torch.get_rng_state()
     )
     if torch.cuda.is_available():
         state["cuda"] = torch.cuda.get_rng_state()
@@ -32,26 +27,19 @@ def random_state() -> dict[str, Any]:
 
 def set_random_state(state: dict[str, Any]) -> None:
     """Restore the random states that `random_state` returned."""
-    version, keys, gauss = state["python"]
-    random.setstate((version, tuple(keys.tolist()), gauss))
-    kind, words, *rest = state["numpy"]
-    np.random.set_state((kind, words.cpu().numpy().astype(np.uint32), *rest))
+    random.setstate(state["python"])
+    np.random.set_state(state["numpy"])
     torch.set_rng_state(state["torch"].cpu())
     if "cuda" in state and torch.cuda.is_available():
         torch.cuda.set_rng_state(state["cuda"].cpu())
 
 
 class PlacedSampler:
-    """A sampler that adds (seed, rank, epoch, place) to each index and can skip the first ones.
-
-    Args:
-        sampler: yields the indices.
-        numbers: returns the seed, the rank and the epoch of the next pass.
-    """
+    """A sampler that adds (seed, rank, epoch, place) to each index and can skip the first ones."""
 
     def __init__(self, sampler: Any, numbers: Callable[[], tuple[int, ...]]) -> None:
         self.sampler = sampler
-        self.numbers = numbers
+        self.numbers = numbers  # seed, rank and epoch of the next pass
         self.left_out = 0  # the next pass skips this many indices: trained on before the resume
 
     def __iter__(self) -> Iterator[Place]:
@@ -78,8 +66,7 @@ def seed_every_image(loader: DataLoader, numbers: Callable[[], tuple[int, ...]])
     """
     batches: Any = loader.batch_sampler
     dataset: Any = loader.dataset
-    plain = type(loader.batch_sampler) is BatchSampler
-    if not plain or hasattr(dataset, "__getitems__"):
+    if type(loader.batch_sampler) is not BatchSampler or hasattr(dataset, "__getitems__"):
         return False
     if hasattr(dataset, "placed_item"):  # RepeatedViews
         dataset.repeats = getattr(batches.sampler, "num_repeats", 1)

@@ -86,26 +86,19 @@ class SafeCheckpointHook(CheckpointHook):
         if local and not self.backend_args:
             self.backend_args = dict(backend="whole")
             self.file_backend = WholeFileBackend()
-            if is_main_process():
-                for folder in filter(os.path.isdir, {self.out_dir, runner.work_dir}):
-                    remove_parts(folder)
+            for folder in {self.out_dir, runner.work_dir} if is_main_process() else ():
+                remove_parts(folder)
         self._storage = self.file_backend
         self._outdated: list[str] = []
         self.file_backend = _RemovingLater(self._storage, self._outdated)
-        resumed = resumed_file(runner)
-        if resumed is not None and self._in_own_folder(resumed):
+        resumed = resumed_file(runner) or ""
+        if resumed and os.path.realpath(os.path.dirname(resumed)) == os.path.realpath(self.out_dir):
             self._continue(runner, resumed, kept)
         self._remove_outdated()
         self._outdated.append(INTERRUPTED)
 
-    def _in_own_folder(self, path: str) -> bool:
-        folders = (os.path.dirname(path), self.out_dir)
-        return len({os.path.realpath(folder) for folder in folders}) == 1
-
     def _continue(self, runner: Runner, resumed: str, kept: dict[str, Any]) -> None:
         """Take over what the resumed checkpoint says of the other files in its folder."""
-        names = {key: os.path.basename(name) for key, name in kept.items() if type(name) is str}
-        names = {key: name for key, name in names.items() if self._gave(name)}
         self.last_ckpt = self._path(os.path.basename(resumed))
         outdated = kept.get("outdated_ckpts")
         self._outdated += [name for name in outdated or () if type(name) is str]
@@ -114,13 +107,14 @@ class SafeCheckpointHook(CheckpointHook):
             self._outdated += map(self.filename_tmpl.format, steps[: -self.max_keep_ckpts])
             self.keep_ckpt_ids = deque(steps, self.max_keep_ckpts)
             runner.message_hub.update_info("keep_ckpt_ids", list(self.keep_ckpt_ids))
-        for key, name in names.items():
+        for key, given in kept.items():
+            name = os.path.basename(given) if type(given) is str else ""
+            if not key.startswith("best_ckpt") or not self._gave(name):
+                continue
             if key == "best_ckpt" and hasattr(self, "best_ckpt_path"):
                 self.best_ckpt_path = self._path(name)
-            elif key.startswith("best_ckpt_") and hasattr(self, "best_ckpt_path_dict"):
-                self.best_ckpt_path_dict[key[len("best_ckpt_") :]] = self._path(name)
-            else:
-                continue
+            elif key != "best_ckpt" and hasattr(self, "best_ckpt_path_dict"):
+                self.best_ckpt_path_dict[key.removeprefix("best_ckpt_")] = self._path(name)
             runner.message_hub.update_info(key, self._path(name))
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
@@ -192,8 +186,7 @@ def _lock(folder: str) -> int | None:
         import fcntl
     except ImportError:  # Windows
         return None
-    path = os.path.join(folder, _LOCK)
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    file = os.open(os.path.join(folder, _LOCK), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     try:
         # Not flock: workers would inherit it, and they outlive a killed process by seconds.
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -6,7 +6,6 @@ import atexit
 import functools
 import multiprocessing
 import signal
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -17,10 +16,11 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
-from aal_plugin.core.settings import check_whole
 from aal_plugin.process import STOP, STOP_SIGNALS, STOPPED
 
 from .saving import INTERRUPTED, SafeCheckpointHook
+
+_STEPS = 5  # between two times that the ranks ask each other
 
 
 @HOOKS.register_module()
@@ -32,27 +32,20 @@ class StopSignalHook(Hook):
     step and is read in a later one, so no step waits for the device. With accumulated gradients
     the run stops after the optimizer's next step. A second signal, at least ten seconds later,
     ends the process immediately.
-
-    Args:
-        interval: steps between two all-reduces when there are several ranks.
     """
 
     priority = "VERY_LOW"  # after all other hooks of the step
 
-    def __init__(self, interval: int = 5) -> None:
-        check_whole("StopSignalHook.interval", interval, 1)
-        self.interval = interval
+    def __init__(self) -> None:
         self._agreed = False
-        self._listens = False
         self._group: Any = None
-        self._sum: torch.Tensor | None = None
-        self._work: Any = None
+        self._asked: tuple[Any, torch.Tensor] | None = None  # an all-reduce, and its sum
 
     def before_train(self, runner: Runner) -> None:
         if get_world_size() > 1 and self._group is None:
             self._group = dist.new_group(backend="gloo")
         try:
-            self._listens = STOP.listen()
+            STOP.listen()
             STOP.saves = True
         except ValueError:  # only the main thread can receive signals
             runner.logger.info(
@@ -62,32 +55,29 @@ class StopSignalHook(Hook):
 
     def after_train(self, runner: Runner) -> None:
         STOP.saves = False
-        if self._listens:
-            STOP.ignore()
-        if self._work is not None:
-            self._work.wait()
-            self._work = None
+        self._answer()
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        self._agreed = self._agreed or self._ask(runner.iter)
+        if self._group is None:
+            self._agreed = STOP.asked
+        elif runner.iter % _STEPS == 0:
+            self._agreed = self._answer() or self._agreed
+            total = torch.tensor([int(STOP.asked)])
+            self._asked = dist.all_reduce(total, group=self._group, async_op=True), total
         accumulated = getattr(runner.optim_wrapper, "_accumulative_counts", 1)
         if self._agreed and (runner.iter + 1) % accumulated == 0:
             self._stop(runner)
 
-    def _ask(self, step: int) -> bool:
-        if self._group is None:
-            return STOP.asked
-        if step % self.interval:
+    def _answer(self) -> bool:
+        """Whether any rank had received a signal when the ranks were last asked."""
+        if self._asked is None:
             return False
-        agreed = False
-        if self._work is not None and self._sum is not None:
-            self._work.wait()
-            agreed = bool(self._sum.item())
-        self._sum = torch.tensor([int(STOP.asked)])
-        self._work = dist.all_reduce(self._sum, group=self._group, async_op=True)
-        return agreed
+        work, total = self._asked
+        work.wait()
+        self._asked = None
+        return bool(total.item())
 
     def _stop(self, runner: Runner) -> None:
         meta = dict(epoch=runner.epoch, iter=runner.iter + 1)
@@ -101,8 +91,7 @@ class StopSignalHook(Hook):
             f"stopped by a signal after step {runner.iter + 1}; saved {hook.last_ckpt}; --resume "
             f"continues from it; exit status {STOPPED}"
         )
-        if self._work is not None:
-            self._work.wait()
+        self._answer()
         barrier()  # a rank that left while rank 0 saves would count as a failure
         raise SystemExit(STOPPED)
 
@@ -113,24 +102,22 @@ def spare_workers() -> None:
     torchrun, `timeout`, Slurm and Ctrl-C signal all processes of a group. A worker that ends before
     the main process has saved would end the run without a checkpoint.
     """
-    if hasattr(signal, "pthread_sigmask"):
-        DataLoader.__iter__ = _with_signals_blocked(DataLoader.__iter__)  # type: ignore[method-assign]
-        # Python ends its children by SIGTERM, and then waits for them.
-        atexit.register(_kill_workers)
-
-
-def _with_signals_blocked(start: Callable) -> Callable:
-    """Block the signals while `start` forks the workers, which inherit the mask."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        return
+    start = DataLoader.__iter__
 
     @functools.wraps(start)
     def started(loader: DataLoader) -> Any:
+        # Workers are forked here, and inherit the mask.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, [*STOP_SIGNALS, signal.SIGINT])
         try:
             return start(loader)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
-    return started
+    DataLoader.__iter__ = started  # type: ignore[method-assign]
+    # Python ends its children by SIGTERM, and then waits for them.
+    atexit.register(_kill_workers)
 
 
 def _kill_workers() -> None:

@@ -53,29 +53,6 @@ def test_data_that_are_there_and_sets_that_are_fetched_pass(tmp_path):
     check_data(config(type="ImageNet", data_root="s3://bucket/imagenet", split="train"), LOADERS)
 
 
-@pytest.mark.parametrize(
-    ("dataset", "folders", "words"),
-    [
-        (dict(type="ImageNet", split="train"), 3, r"train has 3 folders.* has 1000 classes; set"),
-        (dict(type="CustomDataset", data_prefix="train", classes=["a", "b"]), 3, "has 2 classes"),
-        (dict(type="CustomDataset", data_prefix="train", metainfo=dict(classes=["a"])), 1, None),
-        (dict(type="CustomDataset", data_prefix="train"), 3, None),
-        (dict(type="ImageNet", split="train", classes=["a", "b", "c"]), 3, None),
-        (dict(type="ImageNet", split="train", with_label=False), 0, None),
-    ],
-)
-def test_a_folder_for_each_class(tmp_path, dataset, folders, words):
-    (tmp_path / "train").mkdir()
-    for number in range(folders):
-        (tmp_path / "train" / f"class {number}").mkdir()
-    cfg = config(**dataset, data_root=str(tmp_path))
-    if words is None:
-        check_data(cfg, LOADERS)
-        return
-    with pytest.raises(ValueError, match=f"^train_dataloader.dataset .*{words}"):
-        check_data(cfg, LOADERS)
-
-
 def test_each_part_of_a_concatenation_is_looked_at(tmp_path):
     (tmp_path / "here").mkdir()
     parts = [dict(type="CustomDataset", data_root=str(tmp_path / p)) for p in ("here", "gone")]

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from aal_plugin.analysis.saved_links import saved_weights
-from aal_plugin.mm.evaluation.trained_weights import load_strictly, read_checkpoint
+from aal_plugin.mm.evaluation.trained_weights import load_strictly
+from aal_plugin.mm.runs.as_data import load_as_data
 from tests.mm.small import AAL, build
 
 
@@ -13,7 +14,7 @@ def save(path):
 
 def test_weights_that_do_not_fit_are_named_shortly(tmp_path):
     path = save(tmp_path / "c.pth")
-    weights = saved_weights(read_checkpoint(path), False, path)
+    weights = saved_weights(load_as_data(path), False, path)
     assert not load_strictly(build(AAL), weights, path).training
     wider = build(AAL, head=dict(AAL["head"], num_classes=11))
     words = (

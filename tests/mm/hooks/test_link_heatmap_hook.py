@@ -1,16 +1,15 @@
 import numpy as np
 import pytest
-from mmengine.runner import CheckpointLoader, Runner
+from mmengine.runner import Runner
 
 from aal_plugin.analysis import link_growth
 from aal_plugin.analysis.saved_links import link_history, read_links
 from tests.mm.small import PLAIN, training
 
 
-def train(work_dir, *args, interval=1, decay=True, **changes):
+def train(work_dir, *args, interval=1, **changes):
     config = training(work_dir, *args, **changes)
-    hook = dict(type="LinkHeatmapHook", interval=interval)
-    config.custom_hooks = [*(config.custom_hooks if decay else []), hook]
+    config.custom_hooks.append(dict(type="LinkHeatmapHook", interval=interval))
     runner = Runner.from_cfg(config)
     runner.train()
     return runner
@@ -41,12 +40,6 @@ def test_resumed_run_goes_on_where_it_was(tmp_path):
     train(tmp_path, epochs=4, resume=True)
     assert sorted(link_history(tmp_path).by_epoch) == [0, 1, 2, 3, 4]
     assert images(tmp_path) == [0, 1, 2, 3, 4]
-
-
-def test_checkpoints_tell_their_links_without_another_hook(tmp_path):
-    train(tmp_path, epochs=1, decay=False)
-    saved = CheckpointLoader.load_checkpoint(str(tmp_path / "epoch_1.pth"))
-    assert saved["meta"]["attention_links"] == dict(ranges=[(1, 3)] * 4, heads=[2, 2, 2])
 
 
 def test_model_without_links_and_bad_interval_are_told(tmp_path):

@@ -136,7 +136,7 @@ def test_the_launcher_adds_it_once():
     cfg = Config(dict(default_hooks=dict(logger=dict(type="LoggerHook"))))
     checked(cfg)
     assert cfg.default_hooks.finite == GUARD and "logger" in cfg.default_hooks
-    own = Config(dict(custom_hooks=[dict(GUARD, interval=5)]))
+    own = Config(dict(custom_hooks=[GUARD]))
     checked(own)
-    assert own.custom_hooks == [dict(GUARD, interval=5)]
+    assert own.custom_hooks == [GUARD]
     assert own.default_hooks == dict(fit=dict(type="FitCheckHook"))

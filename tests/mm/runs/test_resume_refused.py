@@ -1,10 +1,8 @@
 """A checkpoint that a run cannot continue is refused by name, before training."""
 
 import pytest
-import torch
 from mmengine.runner import Runner
 
-from aal_plugin.mm.runs.as_data import load_as_data
 from aal_plugin.mm.runs.protection import protected
 from tests.mm.small import AAL, training
 
@@ -34,16 +32,9 @@ CHANGES = [
     # the same shapes over other blocks, then other shapes
     ({"model.link_head.links": [(2, 3)] * 4}, r"links the blocks .*\(1, 2\).* config .*\(2, 3\)"),
     ({"model.link_head.links": "full"}, "links the blocks"),
-    ({"model.head.num_classes": 12}, r"has head.layers.head.weight \(10, 16\), .* \(12, 16\)"),
+    ({"model.head.num_classes": 12}, r"head.layers.head.weight is \(10, 16\) .* \(12, 16\) in"),
     (optimizer("SGD", momentum=0.9), "with AdamW, but this run has SGD"),
     (optimizer("Adam"), "with AdamW, but this run has Adam"),
-    (
-        {
-            **optimizer("AdamW", weight_decay=0.1),
-            "optim_wrapper.paramwise_cfg": dict(norm_decay_mult=0.0),
-        },
-        "has an optimizer with 1 parameter groups of .*, but this run's has",
-    ),
 ]
 
 
@@ -57,13 +48,5 @@ def test_a_run_that_differs_is_refused(finished, tmp_path, changes, words):
 def test_a_run_without_the_links_is_refused(finished, tmp_path):
     plain = {key: AAL[key] for key in ("backbone", "head", "data_preprocessor")}
     cfg = training(tmp_path, dict(plain, type="ImageClassifier"), resume=True, load_from=finished)
-    with pytest.raises(ValueError, match="link_head.links.0.weight, which this model has not"):
+    with pytest.raises(ValueError, match="link_head.links.0.weight is .* and missing in the model"):
         Runner.from_cfg(protected(cfg)).train()
-
-
-def test_a_checkpoint_of_mmengine_tells_its_optimizer_by_the_arguments(finished, tmp_path):
-    saved = load_as_data(finished)
-    del saved["meta"]["optimizer"]
-    torch.save(saved, tmp_path / "epoch_1.pth")
-    with pytest.raises(ValueError, match="with another optimizer, but this run has SGD"):
-        train(tmp_path / "run", str(tmp_path / "epoch_1.pth"), **optimizer("SGD", momentum=0.9))

@@ -13,7 +13,7 @@ from timm.scheduler import CosineLRScheduler
 from torch import nn
 
 from aal_plugin.analysis.saved_links import saved_weights
-from aal_plugin.mm.evaluation.trained_weights import read_checkpoint
+from aal_plugin.mm.runs.as_data import load_as_data
 from tests.mm.small import AAL, PLAIN, training
 
 
@@ -73,7 +73,7 @@ def test_kept_average_is_saved_and_resumed_beside_raw_weights_that_are_measured(
     name = "head.layers.head.weight"
     assert not torch.allclose(raw[name], average[name])
     path = str(tmp_path / "epoch_2.pth")
-    saved = read_checkpoint(path)
+    saved = load_as_data(path)
     torch.testing.assert_close(saved["state_dict"][name], raw[name])
     torch.testing.assert_close(saved_weights(saved, False, path)[name], raw[name])
     torch.testing.assert_close(saved_weights(saved, True, path)[name], average[name])
