@@ -86,25 +86,6 @@ def teacher_key(teacher: FrozenTeacher) -> dict[str, Any]:
     }
 
 
-def file_sum(path: str | Path) -> str:
-    """A hash of a file's bytes."""
-    total = hashlib.sha256()
-    with open(path, "rb") as file:
-        while part := file.read(1 << 20):
-            total.update(part)
-    return _short(total)
-
-
-def text_sum(text: str) -> str:
-    """A hash of a text.
-
-    Example:
-        >>> text_sum("a")
-        'ca978112ca1bbdca'
-    """
-    return _short(hashlib.sha256(text.encode()))
-
-
 def images_sum(images: Iterable[str | Path | np.ndarray]) -> str:
     """A hash of the images of a data set: names and sizes of files, or values.
 

@@ -113,8 +113,6 @@ class TimmTeacher(FrozenTeacher):
             image_channels=image_channels,
             copy_model=False,
         )
-        whence = (data.get(key) for key in ("architecture", "tag", "hf_hub_id", "url", "file"))
-        self.published = " ".join(str(part) for part in whence if part)
 
 
 def _loaded(

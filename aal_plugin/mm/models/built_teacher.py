@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from mmengine.logging import print_log
 from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
 from aal_plugin.core import FrozenTeacher
 from aal_plugin.core.images import image_channels_of
 from aal_plugin.core.settings import check_number
-from aal_plugin.core.teacher.kept_key import file_sum, teacher_key, text_sum
 from aal_plugin.core.teacher.weights import check_weights
 
 from .heads.teacher_head import ACTIVATIONS, TEACHER_GRADIENT, TEACHER_LOGITS
 
-# Of a teacher's config, what changes its maps by rounding alone or is in the key otherwise.
-_NOT_IN_KEY = {
-    *("type", "model_name", "config", "model", "checkpoint", "pretrained", "layers"),
-    *("allow_random_weights", "channels_last", "fold_norms", "compile"),
-}
 _ADVICE = (
     "normalise images once, in data_preprocessor or in the pipeline, or set model.images_mean and "
     "model.images_std (in pixel values) to what both do together"
@@ -48,7 +40,6 @@ class LateTeacher(nn.Module):
         super().__init__()
         self._config: dict | None = None
         self._images: dict[str, Any] = {}
-        self.waits = False  # whether it is built as late as its maps are missing
         # Its device and dtype become the teacher's, as if the teacher had been here from the start.
         self.register_buffer("_like", torch.zeros(()))
         if isinstance(given, nn.Module):
@@ -64,8 +55,6 @@ class LateTeacher(nn.Module):
             self._config = copy.deepcopy(given)
             given = architecture_of(given)
         self._teacher = MODELS.build(given)
-        if self._config is not None:
-            self._facts = _facts(self._teacher, self._config)
 
     def get(self) -> FrozenTeacher:
         """The teacher with its weights."""
@@ -77,34 +66,9 @@ class LateTeacher(nn.Module):
             self._pixels = teacher.images
         return self._teacher
 
-    def forward(self, images: Tensor) -> tuple[list[Tensor], Tensor | None]:
-        """See `FrozenTeacher`; builds it if need be."""
-        maps, logits = self.get()(images)
-        return maps, logits
-
     def check(self, images: Tensor) -> None:
         """Hold the first batch (B, 3, H, W) against what was said of its pixels."""
         self._pixels.check(images)
-
-    def key(self, stored: Mapping[str, Any]) -> dict[str, Any]:
-        """What identifies the teacher, whether or not it is built.
-
-        Args:
-            stored: the key of maps that were kept before. If the file of weights is gone, they
-                are trusted to be of that file.
-        """
-        if self._config is None:
-            return teacher_key(self._teacher)
-        file, weights = self._config.get("checkpoint"), self._facts["teacher weights"]
-        if isinstance(file, str):
-            weights = stored.get("teacher weights", file)
-            if Path(file).is_file():
-                weights = file_sum(file)
-            elif stored:
-                words = f"teacher.checkpoint={file!r}: no such file; its kept maps are read"
-                print_log(words, logger="current")
-        own = {"teacher weights": weights, "normalisation": self._pixels.key()}
-        return dict(self._facts, **own)
 
     def match(self, mean: Any, std: Any, rgb: bool) -> None:
         """See `FrozenTeacher.match_input`."""
@@ -127,16 +91,6 @@ class LateTeacher(nn.Module):
         """Drop the architecture with random weights; `get` builds the teacher."""
         if self._config is not None:
             self._teacher = None
-
-
-def _facts(architecture: FrozenTeacher, config: dict) -> dict[str, Any]:
-    options = {k: v for k, v in config.items() if k not in _NOT_IN_KEY and v not in (None, False)}
-    return {
-        "teacher": f"{Path(architecture.name).stem} ({text_sum(repr(architecture.model))})",
-        "teacher options": repr(sorted(options.items())),
-        "teacher weights": getattr(architecture, "published", None) or repr(config.get("model")),
-        "layers": list(architecture.layers),
-    }
 
 
 def architecture_of(teacher: dict) -> dict:

@@ -133,11 +133,6 @@ class AALClassifier(ImageClassifier):
             late = self._teacher.module
             late.match(mean, std, late.rgb if self._rgb_given or rgb is None else rgb)
 
-    def expect_kept_maps(self) -> None:
-        """Build the teacher when the first map is missing: all may be kept."""
-        if self._teacher is not None:
-            self._teacher.module.waits = True
-
     @property
     def teacher(self) -> FrozenTeacher | None:
         """The frozen teacher with its weights, or None if no loss needs one."""
@@ -193,7 +188,7 @@ class AALClassifier(ImageClassifier):
         super().train(mode)
         reject_sharded_heads(self)
         make_checkpoints_nonreentrant(self)
-        if mode and self._teacher is not None and not self._teacher.module.waits:
+        if mode:
             _ = self.teacher  # before a step is compiled
         return self
 

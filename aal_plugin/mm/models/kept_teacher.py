@@ -8,6 +8,7 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
+from aal_plugin.core.teacher.kept_key import teacher_key
 from aal_plugin.core.teacher.kept_maps import KeptMaps, KeptTeacher
 from aal_plugin.core.teacher.packing import kept_shapes
 
@@ -60,27 +61,21 @@ def taught(
 
 
 def _kept_teacher(model: AALClassifier, images: Tensor, view: Any) -> KeptTeacher:
-    assert model._teacher is not None
-    late = model._teacher.module
+    teacher = teacher_of(model)
     grid, antialias = _map_grid(model, images)
     grid = view.size or grid
-    there = KeptMaps.existing(view.folder)
     own = dict(grid=grid, antialias=antialias, pixels=list(images.shape[1:]))
     for name, values in model.data_preprocessor.named_buffers():
         own[f"pixels' {name}"] = values.flatten().tolist()
-    key = dict(view.images, **late.key(there.key if there else {}), **own)
-    if there is not None:  # their shapes follow from the key
-        shapes = there.shapes
-    else:
-        shapes = kept_shapes(late(images[:1])[0], grid)
+    key = dict(view.images, **teacher_key(teacher), **own)
+    shapes = kept_shapes(teacher(images[:1])[0], grid)
     kept = KeptMaps(view.folder, view.count, shapes, key, view.bits)
     kept.check_room()
     print_log(
         f"kept maps: {view.count} views in {view.folder}, {kept.size / 1e9:.2f} GB in all",
         logger="current",
     )
-    # The teacher is built when the first view is missing, if it ever is.
-    return KeptTeacher(late, kept, antialias)
+    return KeptTeacher(teacher, kept, antialias)
 
 
 def _map_grid(model: AALClassifier, images: Tensor) -> tuple[Grid, bool]:

@@ -92,7 +92,6 @@ class MMTeacher(FrozenTeacher):
             copy_model=False,
         )
         self.to_rgb: bool = pixels.to_rgb  # as its preprocessor was configured
-        self.published = _published(config)
 
 
 def _published(config: str | Config) -> str | None:

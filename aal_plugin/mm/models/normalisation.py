@@ -77,8 +77,6 @@ def match_images(model: Any, cfg: Config) -> None:
     """
     if not hasattr(model, "match_images") or not cfg.get("train_dataloader"):
         return
-    if cfg.train_dataloader.get("dataset", {}).get("kept_maps"):
-        model.expect_kept_maps()
     trained = _of_loader(cfg, "train_dataloader")
     for loader in _EVALUATED:
         if not cfg.get(loader):

@@ -6,7 +6,6 @@ import subprocess
 import sys
 
 import pytest
-import timm
 import torch
 from mmengine.runner import Runner
 
@@ -165,61 +164,6 @@ def test_maps_of_other_views_or_teachers_are_never_read(tmp_path, change, words)
     change(cfg)
     with pytest.raises(ValueError, match=f"(?s)holds maps of {words}"):
         trained(cfg)
-
-
-@pytest.fixture
-def weights(tmp_path):
-    """A config of a teacher with a file of weights, as a run names it."""
-    torch.manual_seed(5)
-    file = tmp_path / "teacher.pth"
-    torch.save(timm.create_model("test_resnet", num_classes=10).state_dict(), file)
-    teacher = dict(type="TimmTeacher", model_name="test_resnet", num_classes=10)
-    return dict(AAL, teacher=dict(teacher, checkpoint=str(file))), file
-
-
-def test_once_all_maps_are_kept_the_teacher_is_not_built_and_its_file_not_needed(tmp_path, weights):
-    model, file = weights
-    first = trained(config(tmp_path / "first", model=model))
-    for name in ("with", "without"):
-        runner = trained(config(tmp_path / name, model=model))
-        assert runner.model._kept.passes == 0
-        assert runner.model._teacher.module._teacher is None
-        for one, other in zip(first.model.parameters(), runner.model.parameters()):
-            assert torch.equal(one, other)
-        file.unlink(missing_ok=True)
-    with open(tmp_path / "maps" / "maps.bin", "r+b") as maps:
-        maps.truncate(runner.model._kept.kept.size - 1)
-    with pytest.raises(FileNotFoundError, match="teacher.checkpoint='.*teacher.pth': no such file"):
-        trained(config(tmp_path / "damaged", model=model))
-
-
-def other_file(model, file):
-    torch.manual_seed(6)
-    torch.save(timm.create_model("test_resnet", num_classes=10).state_dict(), file)
-
-
-def other_architecture(model, file):
-    model["teacher"].update(model_name="test_resnet", output_stride=16)
-
-
-def other_precision(model, file):
-    model["teacher"].update(dtype="bfloat16")
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        (other_file, "teacher weights: "),
-        (other_architecture, r"teacher: 'test_resnet \("),
-        (other_precision, "teacher options: "),
-    ],
-)
-def test_a_teacher_that_is_not_built_is_told_from_another(tmp_path, weights, change, words):
-    model, file = weights
-    trained(config(tmp_path / "first", model=model))
-    change(model, file)
-    with pytest.raises(ValueError, match=f"holds maps of another {words}"):
-        trained(config(tmp_path / "second", model=model))
 
 
 def test_data_sets_with_folders_of_their_own_are_rejected(tmp_path):
