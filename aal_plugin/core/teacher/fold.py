@@ -51,7 +51,7 @@ def fold_batch_norms(model: nn.Module, run: Callable[[], list[Tensor]]) -> int:
 
 
 class _Source(TorchDispatchMode):
-    """Records during a forward pass which convolution feeds which norm, and what else reads it."""
+    """Records which convolution feeds which norm, and what else reads it."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()

@@ -27,11 +27,9 @@ from .weights import check_finite
 class FrozenTeacher(nn.Module):
     """A network without gradients, always in eval mode, whose layers give the levels.
 
-    `model.train()` of an owner does not reach its batch norms, dropout or drop-path. A deep copy
-    of an owner shares the teacher: nothing in it can change.
-
     Each level is a map (B, C, h, w), whatever the network returns: maps with channels last are
-    transposed, patch tokens return to their grid without class token and registers.
+    transposed, patch tokens return to their grid without class token and registers. A deep copy of
+    an owner shares the teacher: nothing in it can change.
 
     Args:
         model: a CNN or a transformer, such as a timm, torchvision or MMPretrain model. The teacher
@@ -46,7 +44,8 @@ class FrozenTeacher(nn.Module):
         rgb: whether the model was trained on RGB images (else BGR).
         channels_last: infer with images and weights in that memory format.
         fold_norms: fold batch norms into convolutions; maps are equal up to rounding.
-        dtype: 'bfloat16' or 'float16': infer in it. None: in float32, or as autocast says.
+        dtype: 'bfloat16' or 'float16': infer in it; float16's overflows become its largest value,
+            so that one map does not make the loss NaN. None: in float32, or as autocast says.
         compile: `torch.compile` the inference.
         name: the teacher's, for error messages; by default the model's class.
         input_size: (H, W), or (C, H, W), of the images that the model was built for; one such
@@ -55,9 +54,6 @@ class FrozenTeacher(nn.Module):
         num_prefix_tokens: tokens ahead of a transformer's patches, see `Levels`.
         image_channels: which of the student's channels the teacher receives, see `TeacherImages`.
         copy_model: False saves memory: `model` itself is frozen, and its norms are folded for good.
-
-    In float16, values beyond its range become its largest, so that one map that overflows does
-    not make the whole loss NaN; bfloat16 has the range of float32.
 
     Attributes:
         layers, channels: names and channels of the levels.
@@ -141,8 +137,7 @@ class FrozenTeacher(nn.Module):
     ) -> None:
         """Set how the student's images are normalised, in pixel values; None: not at all.
 
-        They are re-normalised to the teacher's own mean, std and channel order from then on. It is
-        an error if the next batch contradicts this, see `TeacherImages`.
+        The teacher re-normalises them to its own. The next batch is held against this.
         """
         self.images.match(mean, std, rgb, next(self.model.parameters()).device, **advice)
 

@@ -15,9 +15,9 @@ from mmpretrain.registry import DATASETS
 
 from aal_plugin.core.losses.links import as_grid
 from aal_plugin.core.settings import check_whole
-from aal_plugin.core.teacher.kept_key import images_sum, view_number, words_of
 from aal_plugin.core.teacher.kept_maps import KeptMaps
 from aal_plugin.core.teacher.packing import check_bits
+from aal_plugin.core.teacher.views import images_sum, view_number, words_of
 from aal_plugin.mm.runs.random_states import seeded_item, states_restored
 
 from .wrapper import Wrapper
@@ -50,9 +50,8 @@ class RepeatedViews(Wrapper):
     With our launchers, n follows from the epoch, or from the iteration, and a resumed run goes on
     where it was; otherwise each process counts.
 
-    With `kept_maps`, AALClassifier computes the teacher's maps of each view once, keeps them in
-    that folder, and reads them ever after: see `aal_plugin.core.KeptMaps`. The loader's workers
-    read them.
+    With `kept_maps`, AALClassifier computes the teacher's maps of each view once and keeps them in
+    that folder, see `aal_plugin.core.KeptMaps`; the loader's workers read them.
 
     Args:
         dataset: the data set with its pipeline, or its config.

@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from mmengine.config import Config
-from mmpretrain.registry import TRANSFORMS
 from torch import nn
 
 from aal_plugin.mm.configs.types import type_name
 
 READ_AS_RGB = ("CIFAR10", "CIFAR100")
-_EVALUATED = ("val_dataloader", "test_dataloader")
 
 
 class Normalisation(NamedTuple):
@@ -52,7 +50,6 @@ def images_normalisation(
     """How the images of a config's loader are normalised when they reach the model.
 
     Args:
-        cfg: a config of MMPretrain.
         pixels: the model's data preprocessor.
         loader: the key of the data loader whose pipeline is read; a missing one changes nothing.
 
@@ -68,29 +65,13 @@ def images_normalisation(
 
 
 def match_images(model: Any, cfg: Config) -> None:
-    """Tell an AALClassifier how the pipeline of its runner's config normalises images.
+    """Tell an AALClassifier how the training pipeline of its runner's config normalises images.
 
     `model.images_mean` of the config goes before. Call it before the first step.
-
-    Raises:
-        ValueError: the pipelines of training and evaluation normalise differently.
     """
     if not hasattr(model, "match_images") or not cfg.get("train_dataloader"):
         return
-    trained = _of_loader(cfg, "train_dataloader")
-    for loader in _EVALUATED:
-        if not cfg.get(loader):
-            continue
-        other = _of_loader(cfg, loader)
-        pipelines = [*_pipelines(cfg, "train_dataloader"), *_pipelines(cfg, loader)]
-        unread = any(_may_normalise(step) for steps, _ in pipelines for step in steps)
-        if _rounded(other) != _rounded(trained) and not unread:
-            raise ValueError(
-                f"{loader} normalises images with mean={other.mean} and std={other.std}, but "
-                f"train_dataloader with mean={trained.mean} and std={trained.std} (in pixel "
-                "values); give both pipelines the same Normalize"
-            )
-    if not trained.does_nothing:
+    if not _of_loader(cfg, "train_dataloader").does_nothing:
         model.match_images(*images_normalisation(cfg, model.data_preprocessor))
 
 
@@ -140,15 +121,6 @@ def _of_pipeline(steps: Sequence[dict], rgb: bool | None) -> Normalisation:
             found = found.flipped(to_rgb=True) if step.get("to_rgb", True) else found
             found = found.then(step["mean"], step["std"])
     return found
-
-
-def _may_normalise(step: dict) -> bool:
-    """Whether a step may normalise in a way that is not read here."""
-    name = type_name(step)
-    if name.startswith("torchvision/"):
-        return name.endswith(("Compose", "Lambda", "RandomApply"))
-    root = getattr(TRANSFORMS.get(name), "__module__", "").split(".")[0]
-    return root not in ("mmcv", "mmpretrain", "aal_plugin") or name == "Albumentations"
 
 
 def _rounded(one: Normalisation) -> tuple[tuple[float, ...], ...]:

@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from aal_plugin.core.teacher import kept_maps
-from aal_plugin.core.teacher.kept_maps import KeptMaps, KeptTeacher
-from aal_plugin.core.teacher.packing import kept_shapes
+from aal_plugin.core.teacher.kept_maps import KeptMaps
+from aal_plugin.core.teacher.kept_teacher import KeptTeacher, kept_shapes
 
 SHAPES = [(3, 4, 6), (5, 2, 2)]
 VIEWS = 12

@@ -9,7 +9,7 @@ import pytest
 import torch
 from mmengine.runner import Runner
 
-from aal_plugin.mm.models.kept_teacher import _map_grid
+from aal_plugin.mm.models.kept_maps import grid_of
 from aal_plugin.mm.runs.as_data import load_as_data
 from aal_plugin.mm.runs.protection import protected
 from tests.mm.small import AAL, TEACHER, batch, build, scalars, total, training
@@ -97,7 +97,7 @@ def test_losses_and_gradients_are_those_of_a_live_teacher(tmp_path, model, bits,
 def test_maps_are_made_smaller_only_where_every_loss_compares_them_on_one_grid(model, grid):
     """Resized twice, or before a square, a map would not be what a live teacher gives."""
     images, _ = batch()
-    assert _map_grid(build(model), images)[0] == grid
+    assert grid_of(build(model), images[:1])[0] == grid
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from mmpretrain.models.heads import ClsHead
 from mmpretrain.registry import MODELS
 from torch import Tensor
@@ -9,14 +11,10 @@ from torch import Tensor
 from aal_plugin.core.losses.distillation import DISTILLATIONS, check_distillation
 
 from .student_logits import predicted
-from .teacher_head import (
-    TEACHER_LOGITS,
-    Classifier,
-    Step,
-    TeacherHead,
-    check_classes,
-    check_label_loss,
-)
+from .teacher_head import TEACHER_LOGITS, Step, TeacherHead, check_classes, check_label_loss
+
+if TYPE_CHECKING:
+    from aal_plugin.mm.models.classifier import AALClassifier
 
 
 @MODELS.register_module()
@@ -61,7 +59,7 @@ class DistillHead(TeacherHead):
         self.temperature = temperature
         self.reduction = reduction
 
-    def connect(self, classifier: Classifier) -> None:
+    def connect(self, classifier: AALClassifier) -> None:
         check_label_loss("distill_head", classifier)
         head = classifier.head
         if self.token and not _has_second_logits(head):

@@ -203,7 +203,7 @@ def test_levels_of_a_transformer_are_its_blocks_patch_tokens():
     model = teach(DISTILLED, dict(transfer_head=dict(AT, pairs=[(1, 3), (3, 4)])))
     images, samples = batch()
     model(images, samples, mode="loss")
-    recorder = model.transfer_head._recorder
+    recorder = model.transfer_head.recording
     kept = []
     model.backbone.layers[0].register_forward_hook(lambda m, i, out: kept.append(out))
     recorder.start((24, 24))

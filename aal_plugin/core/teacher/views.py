@@ -1,21 +1,18 @@
-"""What kept maps depend on: the key of their folder, and the numbers of the views."""
+"""Views of images that come again: their numbers, and what they depend on.
+
+# K views of each image
+"""
 
 from __future__ import annotations
 
 import functools
 import hashlib
-import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-
-from .frozen_teacher import FrozenTeacher
-
-FILE = "key.json"
 
 
 def view_number(index: int, shown: int, views: int, seed: int = 0) -> int:
@@ -40,52 +37,6 @@ def _offset(seed: int, index: int) -> int:
     return int(np.random.SeedSequence((seed, index)).generate_state(1)[0])
 
 
-def read_key(folder: Path) -> dict[str, Any] | None:
-    """The key of a folder of kept maps, or None without one.
-
-    Example:
-        >>> read_key(Path("/nowhere"))
-    """
-    path = folder / FILE
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
-
-
-def check_key(folder: Path, mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
-    """Raise ValueError if the maps of a folder are others than this run's; names what differs.
-
-    Example:
-        >>> check_key(Path("maps"), {"teacher": "a"}, {"teacher": "a"})
-    """
-    differs = sorted(name for name in {*mine, *theirs} if mine.get(name) != theirs.get(name))
-    if differs:
-        name = differs[0]
-        raise ValueError(
-            f"kept_maps={str(folder)!r} holds maps of another {name}: {theirs.get(name)!r}, this "
-            f"run has {mine.get(name)!r}"
-            + (f" ({', '.join(differs[1:])} differ too)" if differs[1:] else "")
-            + "; choose another folder, or delete this one"
-        )
-
-
-def teacher_key(teacher: FrozenTeacher) -> dict[str, Any]:
-    """What identifies a teacher that is built: its name, weights, layers, and its pixels.
-
-    Example:
-        >>> sorted(teacher_key(FrozenTeacher(torch.nn.Conv2d(3, 4, 1), layers=[""])))
-        ['layers', 'normalisation', 'teacher', 'teacher weights']
-    """
-    total = hashlib.sha256(str(teacher._dtype).encode())
-    for name, tensor in teacher.model.state_dict().items():
-        plain = tensor.detach().cpu().contiguous(memory_format=torch.contiguous_format)
-        total.update(name.encode() + plain.flatten().view(torch.uint8).numpy().tobytes())
-    return {
-        "teacher": teacher.name,
-        "teacher weights": _short(total),
-        "layers": list(teacher.layers),
-        "normalisation": teacher.images.key(),
-    }
-
-
 def images_sum(images: Iterable[str | Path | np.ndarray]) -> str:
     """A hash of the images of a data set: names and sizes of files, or values.
 
@@ -101,7 +52,7 @@ def images_sum(images: Iterable[str | Path | np.ndarray]) -> str:
             path = Path(image)
             size = path.stat().st_size if path.is_file() else 0
             total.update(f"{'/'.join(path.parts[-2:])} {size}\n".encode())
-    return _short(total)
+    return total.hexdigest()[:16]
 
 
 def words_of(transform: Any) -> str:
@@ -120,7 +71,3 @@ def words_of(transform: Any) -> str:
         own = (f"{name}={words_of(value)}" for name, value in sorted(vars(transform).items()))
         return f"{type(transform).__name__}({', '.join(own)})"
     return re.sub(r" at 0x[0-9a-f]+", "", repr(transform))
-
-
-def _short(total: Any) -> str:
-    return str(total.hexdigest()[:16])

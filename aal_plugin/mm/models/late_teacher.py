@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from mmpretrain.registry import MODELS
-from torch import Tensor, nn
+from torch import nn
 
 from aal_plugin.core import FrozenTeacher
 from aal_plugin.core.images import image_channels_of
-from aal_plugin.core.settings import check_number
+from aal_plugin.core.teacher.teacher_images import pixel_values
 from aal_plugin.core.teacher.weights import check_weights
-
-from .heads.teacher_head import ACTIVATIONS, TEACHER_GRADIENT, TEACHER_LOGITS
 
 _ADVICE = (
     "normalise images once, in data_preprocessor or in the pipeline, or set model.images_mean and "
@@ -29,8 +26,8 @@ class LateTeacher(nn.Module):
     Predictions do not run it, so a test needs no file of its weights. Until `get`, its architecture
     with random weights gives the heads their channels and classes; `forget` drops that.
 
-    Args:
-        given: the config of a teacher, or a teacher.
+    Attributes:
+        built: the teacher, or None until it is needed.
 
     Raises:
         ValueError: the config names no weights, or two sources of them.
@@ -39,11 +36,11 @@ class LateTeacher(nn.Module):
     def __init__(self, given: dict | FrozenTeacher) -> None:
         super().__init__()
         self._config: dict | None = None
-        self._images: dict[str, Any] = {}
+        self.said: dict[str, Any] = {}  # of the student's images
         # Its device and dtype become the teacher's, as if the teacher had been here from the start.
         self.register_buffer("_like", torch.zeros(()))
         if isinstance(given, nn.Module):
-            self._teacher: Any = given
+            self.built: Any = given
             return
         checkpoint, pretrained = given.get("checkpoint"), given.get("pretrained", False)
         kind = given.get("type")
@@ -54,43 +51,27 @@ class LateTeacher(nn.Module):
             check_weights(pretrained, checkpoint, False)
             self._config = copy.deepcopy(given)
             given = architecture_of(given)
-        self._teacher = MODELS.build(given)
+        self.built = MODELS.build(given)
 
     def get(self) -> FrozenTeacher:
         """The teacher with its weights."""
-        if self._teacher is None:
+        if self.built is None:
             with torch.random.fork_rng(devices=[]):
                 teacher = MODELS.build(copy.deepcopy(self._config))
-            teacher.match_input(**self._images)
-            self._teacher = teacher.to(self._like)
-            self._pixels = teacher.images
-        return self._teacher
-
-    def check(self, images: Tensor) -> None:
-        """Hold the first batch (B, 3, H, W) against what was said of its pixels."""
-        self._pixels.check(images)
+            teacher.match_input(**self.said)
+            self.built = teacher.to(self._like)
+        return self.built
 
     def match(self, mean: Any, std: Any, rgb: bool) -> None:
         """See `FrozenTeacher.match_input`."""
-        self._images = dict(mean=mean, std=std, rgb=rgb, advice=_ADVICE)
-        if self._teacher is not None:
-            self._pixels, self._channels = self._teacher.images, self._teacher.channels
-        self._pixels.match(mean, std, rgb, self._like.device, _ADVICE)
-
-    @property
-    def channels(self) -> list[int]:
-        """Of the levels."""
-        return list(self._channels)
-
-    @property
-    def rgb(self) -> bool:
-        """Whether the student's images are RGB."""
-        return bool(self._images["rgb"])
+        self.said = dict(mean=mean, std=std, rgb=rgb, advice=_ADVICE)
+        if self.built is not None:
+            self.built.match_input(**self.said)
 
     def forget(self) -> None:
         """Drop the architecture with random weights; `get` builds the teacher."""
         if self._config is not None:
-            self._teacher = None
+            self.built = None
 
 
 def architecture_of(teacher: dict) -> dict:
@@ -102,37 +83,21 @@ def architecture_of(teacher: dict) -> dict:
     return given
 
 
-def built_teacher(
-    given: dict | FrozenTeacher | None,
-    needs: frozenset[str],
-    model: Any,
-    mean: Sequence[float] | None,
-    std: Sequence[float] | None,
-    rgb: bool | None,
-) -> LateTeacher | None:
+def late_teacher(
+    given: dict | FrozenTeacher, model: Any, mean: Any, std: Any, rgb: bool | None
+) -> LateTeacher:
     """The teacher, set to re-normalise the student's images to its own mean, std and colours.
 
     Args:
-        given: the config's `teacher`, a teacher, or None.
-        needs: what the heads need, of student and teacher.
         model: the classifier, of which backbone and data preprocessor exist.
         mean, std, rgb: the config's `images_mean`, `images_std` and `images_rgb`.
 
     Raises:
-        ValueError: no teacher where a head needs one, or the student's images may be RGB or BGR.
+        ValueError: the student's images may be RGB or BGR.
     """
     _check_images(mean, std, rgb)
-    if given is None:
-        of_teacher = needs & {ACTIVATIONS, TEACHER_LOGITS, TEACHER_GRADIENT}
-        if of_teacher:
-            raise ValueError(
-                f"AALClassifier has no teacher, but its heads need the teacher's "
-                f"{', '.join(sorted(of_teacher))}; add teacher=dict(type='TimmTeacher', …)"
-            )
-        return None
     late = LateTeacher(given)
-    teacher = late.get()
-    pixels = model.data_preprocessor
+    teacher, pixels = late.get(), model.data_preprocessor
     normalised = hasattr(pixels, "mean") or mean is not None
     coloured = normalised and image_channels_of(model.backbone) == 3
     if rgb is None:
@@ -156,9 +121,6 @@ def _check_images(mean: Any, std: Any, rgb: Any) -> None:
         raise ValueError(f"model.images_rgb={rgb!r}; choose True, False or None")
     if (mean is None) != (std is None):
         raise ValueError(f"model.images_mean={mean!r} and images_std={std!r}; give both or none")
-    for key, values in (("images_mean", mean), ("images_std", std)):
-        allowed = "numbers in pixel values (0–255), one for each channel"
-        if values is not None and (isinstance(values, str) or not isinstance(values, Sequence)):
-            raise ValueError(f"model.{key}={values!r}; choose {allowed}")
-        for value in values or ():
-            check_number(f"model.{key}", value, allowed, low=1e-6 if key == "images_std" else 0)
+    if mean is not None:
+        pixel_values("model.images_mean", mean, low=0)
+        pixel_values("model.images_std", std, low=1e-6)
