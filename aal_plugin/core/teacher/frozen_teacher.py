@@ -32,8 +32,7 @@ class FrozenTeacher(nn.Module):
     an owner shares the teacher: nothing in it can change.
 
     Args:
-        model: a CNN or a transformer, such as a timm, torchvision or MMPretrain model. The teacher
-            works on a copy of it, see `copy_model`.
+        model: a CNN or a transformer, of which the teacher uses a copy, see `copy_model`.
         layers: dotted names of the modules whose outputs are the levels, in order; `name[item]`
             is one entry of a list, tuple or dict. None: the stages of a CNN or a hierarchical
             transformer, and four evenly spaced blocks of a ViT.
@@ -65,11 +64,9 @@ class FrozenTeacher(nn.Module):
     Example:
         >>> import timm
         >>> teacher = FrozenTeacher(timm.create_model("test_vit"), input_size=(160, 160))
-        >>> teacher.layers, teacher.channels
-        (['blocks.1', 'blocks.2', 'blocks.4', 'blocks.5'], [64, 64, 64, 64])
         >>> maps, logits = teacher(torch.zeros(2, 3, 160, 160))
-        >>> maps[0].shape
-        torch.Size([2, 64, 10, 10])
+        >>> teacher.layers, maps[0].shape
+        (['blocks.1', 'blocks.2', 'blocks.4', 'blocks.5'], torch.Size([2, 64, 10, 10]))
     """
 
     def __init__(
@@ -103,13 +100,7 @@ class FrozenTeacher(nn.Module):
         self.images = TeacherImages(mean, std, rgb, resized, image_channels, colours, self.name)
         check_finite(model, f"teacher {self.name}")
         if copy_model:
-            try:  # in one call: a method goes with its model
-                model, features = copy.deepcopy((model, features))
-            except RuntimeError as error:
-                raise ValueError(
-                    f"teacher {self.name} cannot be copied ({error}); give copy_model=False, "
-                    "which changes the model itself"
-                ) from error
+            model, features = copy.deepcopy((model, features))  # a method goes with its model
         self.model = model.requires_grad_(False)
         self._features = features or model
         self._dtype: torch.dtype | None = None
@@ -137,7 +128,8 @@ class FrozenTeacher(nn.Module):
     ) -> None:
         """Set how the student's images are normalised, in pixel values; None: not at all.
 
-        The teacher re-normalises them to its own. The next batch is held against this.
+        One number or one per channel, in the order of `rgb`. The teacher re-normalises the images
+        to its own mean, std and channel order. The next batch is held against this.
         """
         self.images.match(mean, std, rgb, next(self.model.parameters()).device, **advice)
 

@@ -11,7 +11,8 @@ import json
 import os
 import shutil
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,7 @@ class KeptMaps:
         folder: created if it does not exist.
         views: V, the number of entries.
         shapes: (C, h, w) of each level.
-        key: what the maps depend on: teacher, pixels, images. A folder with another key is
-            rejected.
+        key: what the maps depend on: teacher, pixels, images.
         bits: of a value: 4, 8 or 16.
 
     Raises:
@@ -94,12 +94,10 @@ class KeptMaps:
     def write(self, views: Sequence[int], entries: np.ndarray) -> None:
         """Keep the entries (B, entry) of these views."""
         handle = self._handle(os.O_RDWR | os.O_CREAT)
-        try:
+        with self._named():
             for view, entry in zip(views, entries):
                 if os.pwrite(handle, entry.tobytes(), view * self.entry) < self.entry:
                     raise OSError(errno.ENOSPC, "")  # a disk that fills up takes the first part
-        except OSError as error:
-            raise self._named(error) from error
 
     def packed(self, maps: Sequence[Tensor]) -> np.ndarray:
         """Maps (B, C, h, w) of each level → entries (B, entry)."""
@@ -118,20 +116,17 @@ class KeptMaps:
     def _claim(self) -> None:
         """Make the folder and its key, or check the key that is there."""
         theirs = read_key(self.folder)
-        try:
-            if theirs is None:
-                self.folder.mkdir(parents=True, exist_ok=True)
-            self._check_room()
-            if theirs is None:
-                # Of two runs that start at once, the second sees the key of the first.
-                with open(self._file, "ab") as file:
-                    fcntl.flock(file, fcntl.LOCK_EX)
-                    theirs = read_key(self.folder)
-                    if theirs is None:
-                        text = json.dumps(self.key, indent=1, sort_keys=True) + "\n"
-                        write_whole(self.folder / "key.json", text)
-        except OSError as error:
-            raise self._named(error) from error
+        with self._named():
+            self.folder.mkdir(parents=True, exist_ok=True)
+        self._check_room()
+        if theirs is None:
+            # Of two runs that start at once, the second sees the key of the first.
+            with self._named(), open(self._file, "ab") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                theirs = read_key(self.folder)
+                if theirs is None:
+                    text = json.dumps(self.key, indent=1, sort_keys=True) + "\n"
+                    write_whole(self.folder / "key.json", text)
         _check_key(self.folder, self.key, theirs or self.key)
 
     def _check_room(self) -> None:
@@ -149,17 +144,18 @@ class KeptMaps:
     def _handle(self, flags: int) -> int:
         """Opened once: forked workers may share it, because pread and pwrite move no position."""
         if flags not in self._handles:
-            try:
+            with self._named():
                 self._handles[flags] = os.open(self._file, flags, 0o644)
-            except OSError as error:
-                raise self._named(error) from error
         return self._handles[flags]
 
-    def _named(self, error: OSError) -> OSError:
-        if "kept_maps=" in str(error.strerror):
-            return error
-        words = f"kept_maps={str(self.folder)!r}: {os.strerror(error.errno or 0)}"
-        return type(error)(error.errno, words)
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Errors of the disk name the folder."""
+        try:
+            yield
+        except OSError as error:
+            words = f"kept_maps={str(self.folder)!r}: {os.strerror(error.errno or 0)}"
+            raise type(error)(error.errno, words) from error
 
     def _checksum(self, body: bytes) -> int:
         return zlib.crc32(body, self._salt) or 1  # a hole in the file reads as zeros
@@ -179,7 +175,7 @@ def read_key(folder: Path) -> dict[str, Any] | None:
 
 
 def _check_key(folder: Path, mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
-    """Raise ValueError if the maps of a folder are others than this run's; names what differs."""
+    """Raise ValueError if the maps of a folder are others than this run's."""
     differs = sorted(name for name in {*mine, *theirs} if mine.get(name) != theirs.get(name))
     if differs:
         name = differs[0]

@@ -108,22 +108,16 @@ def keep_maps(
 
     Args:
         image: (1, 3, H, W), any of the size of the student's images.
-        views: V.
         shown: what the views depend on: images, transform, seed.
         grid, antialias: how maps are made smaller before they are kept; None: not at all.
-        bits: of a kept value.
-
-    Raises:
-        ValueError, OSError: see `KeptMaps`.
     """
     unchecked = teacher.images.unchecked
     maps, _ = teacher(image)
     teacher.images.unchecked = unchecked  # this image is not the first batch
     key = dict(shown, grid=grid, antialias=antialias, pixels=list(image.shape[1:]))
     key.update(teacher_key(teacher))
-    return KeptTeacher(
-        teacher, KeptMaps(folder, views, kept_shapes(maps, grid), key, bits), antialias
-    )
+    kept = KeptMaps(folder, views, kept_shapes(maps, grid), key, bits)
+    return KeptTeacher(teacher, kept, antialias)
 
 
 def kept_shapes(maps: Sequence[Tensor], grid: Grid | None = None) -> list[tuple[int, int, int]]:

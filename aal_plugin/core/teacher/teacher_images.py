@@ -31,9 +31,7 @@ class TeacherImages(nn.Module):
     the normalisation that the images are said to have.
 
     Args:
-        mean, std: normalisation that the teacher was trained with, in pixel values (0–255), one
-            number per channel in the order of `rgb`. None: values pass as they are.
-        rgb: whether the teacher was trained on RGB images (else BGR).
+        mean, std, rgb: see `FrozenTeacher`.
         image_size: (H, W) that the teacher receives, by bicubic interpolation with antialiasing;
             None: the size of the student's images.
         image_channels: which of the student's channels the teacher receives, in the teacher's
@@ -94,12 +92,9 @@ class TeacherImages(nn.Module):
         device: torch.device | None = None,
         advice: str = _ADVICE,
     ) -> None:
-        """Set how the images that follow are normalised.
+        """Set how the images that follow are normalised, see `FrozenTeacher.match_input`.
 
         Args:
-            mean, std: in pixel values, one number or one per channel, in the order of `rgb`; None:
-                not normalised.
-            rgb: whether they are RGB.
             device: of the images.
             advice: what to do about a first batch that contradicts this, for the error.
         """
@@ -131,11 +126,7 @@ class TeacherImages(nn.Module):
         return images
 
     def check(self, images: Tensor) -> None:
-        """Hold the first batch (B, S, H, W) against what `match` said of it; later ones are free.
-
-        Raises:
-            ValueError: values that images of this mean and std cannot have.
-        """
+        """Hold the first batch (B, S, H, W) against what `match` said of it; once."""
         if not self.unchecked or is_compiling() or images.is_meta:
             return
         self.unchecked = False

@@ -19,11 +19,7 @@ def view_number(index: int, shown: int, views: int, seed: int = 0) -> int:
     """The number of the view that an image shows when it was shown `shown` times before.
 
     An image begins with a view of its own, so that the first epoch shows all kinds of views. The
-    views of image i have the numbers from i·K to i·K + K - 1.
-
-    Args:
-        index: the image's.
-        views: K.
+    K views of image i have the numbers from i·K to i·K + K - 1.
 
     Example:
         >>> [view_number(index=2, shown=epoch, views=4) for epoch in range(5)]
@@ -38,12 +34,7 @@ def _offset(seed: int, index: int) -> int:
 
 
 def images_sum(images: Iterable[str | Path | np.ndarray]) -> str:
-    """A hash of the images of a data set: names and sizes of files, or values.
-
-    Example:
-        >>> images_sum([np.zeros((2, 2))]) == images_sum([np.ones((2, 2))])
-        False
-    """
+    """A hash of the images of a data set: names and sizes of files, or values."""
     total = hashlib.sha256()
     for image in images:
         if isinstance(image, np.ndarray):

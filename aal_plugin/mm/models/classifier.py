@@ -16,11 +16,7 @@ from aal_plugin.core import AttentionRecorder, FrozenTeacher, KeptTeacher, Unreg
 from aal_plugin.core.guidance import GuidanceSetting
 from aal_plugin.core.losses.attention_transfer import twice_differentiable_attention
 
-from .compatibility import (
-    make_checkpoints_nonreentrant,
-    make_drop_rates_compilable,
-    reject_sharded_heads,
-)
+from .compatibility import make_checkpoints_nonreentrant, make_drop_rates_compilable
 from .heads.guidance_head import GuidanceHead
 from .heads.student_logits import is_distilled, predicted
 from .heads.teacher_head import (
@@ -50,13 +46,11 @@ class AALClassifier(ImageClassifier):
     Args:
         backbone: for links, a ViT of a family in `aal_plugin.core.student.families`, or with
             `attention_layers` of the link head.
-        teacher: a `TimmTeacher` or `MMTeacher`; None if no loss needs one.
-        link_head: an `AttentionLinkHead`.
-        distill_head: a `DistillHead`.
+        teacher: a `TimmTeacher`, `MMTeacher` or `ModuleTeacher`; None if no loss needs one.
+        link_head, distill_head: an `AttentionLinkHead`, a `DistillHead`.
         transfer_head: an `ActivationTransferHead`, `HintHead` or `GradientTransferHead`.
-        guidance: locality guidance, alone or beside the others: its weight (the published one is
-            2.5), or a dict of weight, blocks, levels and student_layers, see
-            `aal_plugin.core.guidance.Guidance`.
+        guidance: locality guidance: its weight (the published one is 2.5), or a dict of weight,
+            blocks, levels and student_layers, see `aal_plugin.core.guidance.Guidance`.
         images_rgb: whether the student's images are RGB; by default what
             `data_preprocessor.to_rgb` says. If that is False, the setting is required for a
             teacher of RGB images: CIFAR's images are RGB on disk, files loaded by mmcv are BGR.
@@ -202,7 +196,6 @@ class AALClassifier(ImageClassifier):
 
     def train(self, mode: bool = True) -> AALClassifier:
         super().train(mode)
-        reject_sharded_heads(self)
         make_checkpoints_nonreentrant(self)
         if mode:
             _ = self.teacher  # built before a step is compiled

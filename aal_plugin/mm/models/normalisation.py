@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from mmengine.config import Config
 from torch import nn
 
-from aal_plugin.mm.configs.types import type_name
+from aal_plugin.mm.configs.types import parts_of, type_name
 
 READ_AS_RGB = ("CIFAR10", "CIFAR100")
 
@@ -88,18 +88,12 @@ def _of_loader(cfg: Config, loader: str) -> Normalisation:
 
 def _pipelines(cfg: Config, loader: str) -> list[tuple[Sequence[dict], bool | None]]:
     """The pipelines of a loader's data sets, and whether the images begin as RGB."""
-
-    def inside(dataset: Any) -> list[tuple[Sequence[dict], bool | None]]:
-        if not isinstance(dataset, dict):
-            return []
-        wrapped = [dataset.get("dataset"), *(dataset.get("datasets") or ())]
-        found = [one for other in wrapped for one in inside(other)]
-        if dataset.get("pipeline"):
-            rgb = True if type_name(dataset) in READ_AS_RGB else None
-            found.append((dataset["pipeline"], rgb))
-        return found
-
-    return inside((cfg.get(loader) or {}).get("dataset"))
+    parts = [part for _, part in parts_of((cfg.get(loader) or {}).get("dataset"))]
+    return [
+        (part["pipeline"], True if type_name(part) in READ_AS_RGB else None)
+        for part in parts
+        if part.get("pipeline")
+    ]
 
 
 def _of_pipeline(steps: Sequence[dict], rgb: bool | None) -> Normalisation:
@@ -123,9 +117,7 @@ def _of_pipeline(steps: Sequence[dict], rgb: bool | None) -> Normalisation:
     return found
 
 
-def _rounded(one: Normalisation) -> tuple[tuple[float, ...], ...]:
+def _rounded(one: Normalisation) -> str:
     """For a comparison: one number for all channels equals it three times."""
-    return tuple(
-        tuple(round(value, 3) for value in (values if len(set(values)) > 1 else values[:1]))
-        for values in (one.mean, one.std)
-    )
+    values = [v if len(set(v)) > 1 else v[:1] for v in (one.mean, one.std)]
+    return str([[round(number, 3) for number in numbers] for numbers in values])

@@ -157,15 +157,6 @@ def test_teacher_sees_the_pixels_it_was_trained_on():
     torch.testing.assert_close(seen[0], (pixels.flip(1) / 255 - mean) / std, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["Mixup", "CutMix"])
-def test_mixed_batches_train(kind):
-    aal = build(AAL, train_cfg=dict(augments=[dict(type=kind, alpha=1.0)]))
-    pixels = torch.randint(0, 256, (4, 3, 24, 24), dtype=torch.uint8)
-    data = aal.data_preprocessor(dict(inputs=pixels, data_samples=batch()[1]), training=True)
-    total(aal(**data, mode="loss")).backward()
-    assert torch.isfinite(aal.link_head.links[0].weight.grad).all()
-
-
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_mixed_precision_steps_with_loss_scaling(dtype):
     """MMEngine's AmpOptimWrapper demands a GPU; these are its autocast and its scaler."""
@@ -222,32 +213,24 @@ def test_compiled_step_equals_the_eager_one():
             torch.testing.assert_close(p.grad, expected[name], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("head", ["links", "soft", "transfer"])
-def test_compiled_step_is_one_graph(head):
-    other = dict(
-        links={},
-        soft=dict(distill_head=dict(type="DistillHead", kind="soft")),
-        transfer=dict(transfer_head=dict(type="ActivationTransferHead")),
-    )[head]
+def test_a_compiled_step_of_all_heads_is_one_graph_whatever_the_weight():
     backbone = dict(AAL["backbone"], drop_path_rate=0.1)
-    model = build(dict(AAL, backbone=backbone, teacher=dict(TEACHER, num_classes=10), **other))
+    heads = dict(
+        distill_head=dict(type="DistillHead", kind="soft"),
+        transfer_head=dict(type="ActivationTransferHead"),
+        guidance=2.5,
+    )
+    model = build(dict(AAL, backbone=backbone, teacher=dict(TEACHER, num_classes=10), **heads))
+    counter = torch._dynamo.testing.CompileCounter()
     step = torch.compile(
-        lambda *data: total(model(*data, mode="loss")), backend="eager", fullgraph=True
+        lambda *data: total(model(*data, mode="loss")), backend=counter, fullgraph=True
     )
     step(*batch()).backward()  # raises where a graph breaks
     assert model.link_head.links[0].weight.grad.abs().sum() > 0
-
-
-def test_a_new_weight_each_epoch_does_not_compile_anew():
-    _, aal = twins()
-    counter = torch._dynamo.testing.CompileCounter()
-    step = torch.compile(lambda *data: total(aal(*data, mode="loss")), backend=counter)
-    step(*batch())
-    frames = counter.frame_count
-    for weight in (1980.0, 1960.2, 1940.6):
-        aal.link_head.set_weight(weight)
+    for weight in (1980.0, 1960.2):
+        model.link_head.set_weight(weight)
         step(*batch())
-    assert counter.frame_count == frames
+    assert counter.frame_count == 1
 
 
 def test_links_are_those_of_the_config():

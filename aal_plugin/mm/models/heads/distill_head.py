@@ -54,10 +54,8 @@ class DistillHead(TeacherHead):
     ) -> None:
         settings = (kind, token, loss_weight, temperature, reduction)
         super().__init__(check_distillation(self.key, *settings), init_cfg)
-        self.kind = kind
-        self.token = token
-        self.temperature = temperature
-        self.reduction = reduction
+        self.kind, self.token = kind, token
+        self.temperature, self.reduction = temperature, reduction
 
     def connect(self, classifier: AALClassifier) -> None:
         check_label_loss("distill_head", classifier)

@@ -154,7 +154,7 @@ def check_label_loss(key: str, classifier: AALClassifier) -> None:
 
 
 def check_classes(key: str, classifier: AALClassifier) -> None:
-    """Raise ValueError unless student and teacher have the same number of classes."""
+    """Raise ValueError unless student and teacher have as many classes."""
     classes = getattr(classifier.head, "num_classes", None)
     teachers = teacher_of(classifier).num_classes
     if classes != teachers:
