@@ -64,11 +64,11 @@ class KeptTeacher:
             views: the number of each image's view, from 0 to V - 1.
             entries: what a loader's worker has read already; the others are read here.
         """
-        read: list[np.ndarray | None] = list(entries or [None] * len(views))
         # Another batch may have kept a view since its worker looked for it.
-        late = [place for place, entry in enumerate(read) if entry is None]
-        for place, entry in zip(late, self.kept.read([views[place] for place in late])):
-            read[place] = entry
+        read = [
+            self.kept.read([view])[0] if entry is None else entry
+            for view, entry in zip(views, entries or [None] * len(views))
+        ]
         found = [entry for entry in read if entry is not None]
         if len(found) == len(read):
             return self._unpacked(np.stack(found), images.device)
@@ -78,14 +78,10 @@ class KeptTeacher:
             for level, shape in zip(self.teacher(images)[0], self.kept.shapes)
         ]
         packed = self.kept.packed(maps)
-        missing = []
-        for place, entry in enumerate(read):
-            if entry is None:
-                missing.append(place)
-            else:
-                packed[place] = entry
+        missing = [place for place, entry in enumerate(read) if entry is None]
         self.kept.write([views[place] for place in missing], packed[missing])
-        return self._unpacked(packed, images.device)
+        whole = [new if entry is None else entry for new, entry in zip(packed, read)]
+        return self._unpacked(np.stack(whole), images.device)
 
     def _unpacked(self, entries: np.ndarray, device: torch.device) -> list[Tensor]:
         given = torch.from_numpy(entries)

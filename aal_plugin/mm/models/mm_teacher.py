@@ -16,7 +16,6 @@ from mmpretrain.registry import MODELS
 from aal_plugin.core import FrozenTeacher
 from aal_plugin.core.student.families import image_size_of
 from aal_plugin.core.teacher.weights import check_weights, load_weights
-from aal_plugin.mm.configs.types import PRETRAINED, type_name
 from aal_plugin.process import searched_in
 
 from .normalisation import images_normalisation
@@ -94,16 +93,12 @@ def _published(config: str | Config) -> str | None:
 
 
 def _without_own_weights(config: str | Config) -> str | Config:
-    """The config, without the weights that its backbone would download."""
+    """The config, without the weights that its backbone would download when it is built."""
     if isinstance(config, str):
         if not Path(config).is_file():
             return config
         config = Config.fromfile(config)
-    config = Config(config.to_dict())
-    backbone = config.model.backbone
-    if backbone.get("pretrained"):
-        backbone.pretrained = False
-    start = backbone.get("init_cfg")
-    if type_name(start) in PRETRAINED:
-        backbone.init_cfg = None
+    if config.model.backbone.get("pretrained"):
+        config = Config(config.to_dict())
+        config.model.backbone.pretrained = False
     return config

@@ -152,20 +152,6 @@ def test_grids_follow_the_images_where_the_model_takes_any_size():
             torch.testing.assert_close(got, wanted)
 
 
-def test_a_transformer_is_frozen_and_its_pass_ends_after_the_last_level():
-    model = built("deit_tiny_patch16_224", **VITS["deit_tiny_patch16_224"][0], drop_path_rate=0.5)
-    teacher = teacher_of(model, (48, 80), layers=["blocks.1", "blocks.3"])
-    ran = []
-    teacher.model.blocks[4].register_forward_hook(lambda *_: ran.append(4))
-    teacher.train()
-    x = images((48, 80)).requires_grad_()
-    first, second = teacher(x)[0], teacher(x)[0]
-    assert not ran and not any(level.requires_grad for level in first)
-    assert all(torch.equal(a, b) for a, b in zip(first, second))  # no drop path
-    assert not any(module.training for module in teacher.modules())
-    assert not any(parameter.requires_grad for parameter in teacher.parameters())
-
-
 @pytest.mark.parametrize(
     ("name", "settings"),
     [

@@ -137,7 +137,7 @@ class TeacherHead(BaseModule):
 
 
 def teacher_of(classifier: AALClassifier) -> FrozenTeacher:
-    """The classifier's teacher; it has one if any of its heads needs one."""
+    """The classifier's teacher, for a head that needs one."""
     assert classifier.teacher is not None
     return classifier.teacher
 
