@@ -16,6 +16,14 @@ class Unregistered(Generic[Kept]):
     The owner's state dict, parameters, optimizer, DDP buckets and checkpoints do not contain it.
     A deep copy of the owner shares the module but does not own it: only the owner moves it
     between devices, so that an EMA copy on the CPU does not move the teacher.
+
+    Example:
+        >>> class Owner(nn.Module):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.teacher = Unregistered(nn.Linear(2, 2))
+        >>> list(Owner().state_dict())
+        []
     """
 
     def __init__(self, module: Kept, owned: bool = True) -> None:

@@ -4,6 +4,7 @@ import errno
 import multiprocessing
 import os
 import shutil
+import time
 from collections import namedtuple
 
 import numpy as np
@@ -164,12 +165,13 @@ def fill(folder, begun):
 def test_processes_fill_one_folder_and_may_be_killed_at_any_time(tmp_path):
     fork = multiprocessing.get_context("fork")  # without a second import of torch
     right = kept(tmp_path / "right").packed(maps_of(range(VIEWS)))
-    for _ in range(3):
+    for turn in range(3):
         begun = [fork.Event(), fork.Event()]
         both = [fork.Process(target=fill, args=(tmp_path / "maps", one)) for one in begun]
         for process, one in zip(both, begun):
             process.start()
             assert one.wait(60)
+        time.sleep(0.05 * turn)
         for process in both:
             process.kill()
             process.join()

@@ -116,14 +116,13 @@ def test_teacher_sees_the_pixels_it_was_trained_on():
     torch.testing.assert_close(seen[0], (pixels.flip(1) / 255 - mean) / std, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_mixed_precision_steps_with_loss_scaling(dtype):
+def test_mixed_precision_steps_with_loss_scaling():
     """MMEngine's AmpOptimWrapper demands a GPU; these are its autocast and its scaler."""
     _, aal = twins()
     before = copy.deepcopy(aal.state_dict())
     optimizer = torch.optim.SGD(aal.parameters(), lr=0.1)
     scaler = torch.amp.GradScaler("cpu", init_scale=512.0)
-    with torch.autocast("cpu", dtype=dtype):
+    with torch.autocast("cpu", dtype=torch.float16):
         losses = aal(*batch(), mode="loss")
     assert losses["loss_link"].dtype == torch.float32
     scaler.scale(total(losses)).backward()

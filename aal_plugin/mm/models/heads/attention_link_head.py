@@ -47,9 +47,8 @@ class AttentionLinkHead(TeacherHead):
         map_size: int | tuple[int, int] | None = None,
         antialias: bool = False,
         attention_layers: AttentionLayers | None = None,
-        init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(loss_weight, init_cfg)
+        super().__init__(loss_weight)
         check_flag("link_head.antialias", antialias)
         size = as_grid(map_size, "link_head.map_size")
         self._settings = (links, size, antialias, attention_layers)

@@ -50,10 +50,9 @@ class DistillHead(TeacherHead):
         loss_weight: float | None = None,
         temperature: float = 3.0,
         reduction: str = "batch",
-        init_cfg: dict | None = None,
     ) -> None:
         settings = (kind, token, loss_weight, temperature, reduction)
-        super().__init__(check_distillation(self.key, *settings), init_cfg)
+        super().__init__(check_distillation(self.key, *settings))
         self.kind, self.token = kind, token
         self.temperature, self.reduction = temperature, reduction
 

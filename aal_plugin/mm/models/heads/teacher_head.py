@@ -81,8 +81,8 @@ class TeacherHead(BaseModule):
     needs: frozenset[str] = frozenset()
     recording: Any = None
 
-    def __init__(self, loss_weight: float, init_cfg: dict | None = None) -> None:
-        super().__init__(init_cfg)
+    def __init__(self, loss_weight: float) -> None:
+        super().__init__()
         check_number(f"{self.key}.loss_weight", loss_weight, "a finite number, 0 or more", low=0)
         self.loss_weight = float(loss_weight)
         # A tensor, because torch.compile would recompile for each new number. The flag tells that λ

@@ -66,9 +66,8 @@ class ActivationTransferHead(TeacherHead):
         reduction: str = "mean",
         loss_weight: float = 1000.0,
         student_layers: Sequence[str] | None = None,
-        init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(loss_weight, init_cfg)
+        super().__init__(loss_weight)
         check_choice("transfer_head.kind", kind, list(ATTENTION_MAPS))
         check_choice("transfer_head.reduction", reduction, list(REDUCTIONS))
         check_number("transfer_head.power", power, "a number, 1 or more", low=1)
@@ -111,9 +110,8 @@ class HintHead(TeacherHead):
         pairs: Pairs = None,
         loss_weight: float = 1.0,
         student_layers: Sequence[str] | None = None,
-        init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(loss_weight, init_cfg)
+        super().__init__(loss_weight)
         self._pairs, self._layers = _as_pairs(pairs), student_layers
 
     def connect(self, classifier: AALClassifier) -> None:
@@ -174,10 +172,8 @@ class GradientTransferHead(TeacherHead):
 
     name = "gradient"
 
-    def __init__(
-        self, kind: str = "teacher", loss_weight: float = 1.0, init_cfg: dict | None = None
-    ) -> None:
-        super().__init__(loss_weight, init_cfg)
+    def __init__(self, kind: str = "teacher", loss_weight: float = 1.0) -> None:
+        super().__init__(loss_weight)
         check_choice("transfer_head.kind", kind, list(_GRADIENT_LOSSES))
         self.kind = kind
         self.needs = frozenset({INPUT_GRADIENT}) | (
