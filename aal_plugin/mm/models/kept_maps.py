@@ -67,4 +67,6 @@ def grid_of(model: AALClassifier, image: Tensor) -> tuple[Grid | None, bool]:
     """The one grid on which all heads compare maps, and whether they smooth maps before."""
     heads = [head for head in model.teacher_heads if ACTIVATIONS in head.needs]
     losses = [head.recording for head in heads]
+    if None in losses:  # a head of one's own, which may do anything with a map
+        return None, False
     return compared_grid(model, losses, image, model.extract_feat)

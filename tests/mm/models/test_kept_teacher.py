@@ -5,8 +5,10 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
+from mmpretrain.registry import MODELS
 
 from aal_plugin.mm.datasets.repeated_views import View
+from aal_plugin.mm.models.heads.teacher_head import ACTIVATIONS, TeacherHead
 from aal_plugin.mm.models.kept_maps import grid_of
 from aal_plugin.mm.runs.as_data import load_as_data
 from aal_plugin.mm.runs.protection import protected
@@ -88,8 +90,17 @@ def test_losses_and_gradients_are_those_of_a_live_teacher(tmp_path, model, bits,
     assert differ  # the kept maps were used
 
 
+@MODELS.register_module(force=True)
+class OwnHead(TeacherHead):
+    needs = frozenset({ACTIVATIONS})
+
+
+OWN = dict(AAL, transfer_head=dict(type="OwnHead", loss_weight=1.0))
+
+
 @pytest.mark.parametrize(
-    ("model", "grid"), [(GUIDED, (3, 3)), (ALONE, (3, 3)), (TRANSFER, None), (LARGER, None)]
+    ("model", "grid"),
+    [(GUIDED, (3, 3)), (ALONE, (3, 3)), (TRANSFER, None), (LARGER, None), (OWN, None)],
 )
 def test_maps_are_made_smaller_only_where_every_loss_compares_them_on_one_grid(model, grid):
     """Resized twice, or before a square, a map would not be what a live teacher gives."""
@@ -185,7 +196,7 @@ def test_a_run_that_was_broken_off_ends_as_an_unbroken_one(tmp_path, by_epoch):
     last, not_yet = (5, 3) if by_epoch else (10, 8)
     Runner.from_cfg(protected(resumable(tmp_path / "unbroken", "unbroken", by_epoch))).train()
     broken = resumable(tmp_path / "broken", "broken", by_epoch)
-    broken.default_hooks["break"] = dict(type="BreakHook")
+    broken.default_hooks.stop = dict(type="BreakHook")
     with pytest.raises(ZeroDivisionError):
         Runner.from_cfg(protected(broken)).train()
     assert not (tmp_path / "broken" / saved.format(not_yet)).exists()
