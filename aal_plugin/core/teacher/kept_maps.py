@@ -85,7 +85,7 @@ class KeptMaps:
 
     def read(self, views: Sequence[int]) -> list[np.ndarray | None]:
         """The entry of each view, bytes (entry,), or None where it is absent or damaged."""
-        if not self._file.exists():
+        if os.O_RDONLY not in self._handles and not self._file.exists():
             return [None] * len(views)
         handle = self._handle(os.O_RDONLY)
         found = (os.pread(handle, self.entry, view * self.entry) for view in views)
