@@ -9,8 +9,8 @@ from .student.attention_recorder import AttentionRecorder
 from .student.feature_recorder import FeatureRecorder
 from .student.maps import class_token_attention, qkv_class_token_attention
 from .teacher.frozen_teacher import FrozenTeacher
-from .teacher.kept_maps import KeptMaps, KeptTeacher
-from .teacher.packing import kept_shapes
+from .teacher.kept_maps import KeptMaps
+from .teacher.kept_teacher import KeptTeacher, kept_shapes
 from .teacher.timm_teacher import TimmTeacher
 from .teacher.unregistered import Unregistered
 

@@ -6,21 +6,20 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from .linked_student import LinkedStudent
+from .guidance import Guidance
+from .linked_student import AttentionLinkLoss, LinkedStudent
 from .losses.links import map_grid
 from .teacher.frozen_teacher import FrozenTeacher
-from .teacher.kept_key import teacher_key
-from .teacher.kept_maps import KeptMaps, KeptTeacher
-from .teacher.packing import kept_shapes
+from .teacher.kept_teacher import Grid, KeptTeacher, keep_maps
 
 
 @contextmanager
@@ -65,35 +64,39 @@ def kept_teacher(
     Raises:
         ValueError, OSError: see `KeptMaps`.
     """
-    unchecked = teacher.images._unchecked
-    maps, _ = teacher(image)
-    teacher.images._unchecked = unchecked  # this image is not the first batch
-    grid, antialias = _compared(linked, image)
-    key = dict(shown, grid=grid, antialias=antialias, pixels=list(image.shape[1:]))
-    kept = KeptMaps(folder, views, kept_shapes(maps, grid), dict(key, **teacher_key(teacher)))
-    return KeptTeacher(teacher, kept, antialias)
+    losses = [loss for loss in (linked.link_loss, linked.guidance) if loss is not None]
+    grid, antialias = compared_grid(linked, losses, image, linked.student)
+    return keep_maps(teacher, image, folder, views, shown, grid, antialias)
 
 
-def _compared(linked: LinkedStudent, image: Tensor) -> tuple[tuple[int, int] | None, bool]:
-    """The one grid on which links and guidance compare maps, and whether they smooth maps before.
+def compared_grid(
+    owner: nn.Module, losses: Sequence[Any], image: Tensor, student: Callable[[Tensor], Any]
+) -> tuple[Grid | None, bool]:
+    """The one grid on which losses compare maps, and whether they smooth maps before.
 
-    The grid is None if the maps are kept as they are.
+    The grid is None if the maps are kept as they are: the losses compare on several grids, or one
+    is neither of links nor guidance, and may do more with a map than compare it.
+
+    Args:
+        owner: of student and losses.
+        image: (1, 3, H, W), with which `student` runs once.
     """
-    links, guidance = linked.link_loss, linked.guidance
-    losses = [loss for loss in (links, guidance) if loss is not None]
-    modes = {module: module.training for module in linked.modules()}
+    modes = {module: module.training for module in owner.modules()}
     for module in modes:  # no running statistics and no random draws of this one image
         module.training = False
     for loss in losses:
         loss.start(image.shape[-2:])
     with torch.no_grad():
-        linked.student(image)
+        student(image)
     for module, mode in modes.items():
         module.training = mode
-    found = set()
-    if links is not None:
-        recorded = map_grid(links.recorder.stop())
-        found.add((links.map_size or recorded, links.antialias))
-    if guidance is not None:
-        found |= {((maps.shape[-2], maps.shape[-1]), False) for maps in guidance.features()}
+    found: set[tuple[Grid | None, bool]] = set()
+    for loss in losses:
+        if isinstance(loss, AttentionLinkLoss):
+            found.add((loss.map_size or map_grid(loss.recorder.stop()), loss.antialias))
+        elif isinstance(loss, Guidance):
+            found |= {((maps.shape[-2], maps.shape[-1]), False) for maps in loss.features()}
+        else:
+            loss.discard()
+            found.add((None, False))
     return found.pop() if len(found) == 1 else (None, False)

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset, IterableDataset
 
 from aal_plugin.core.kept_views import seeded
 from aal_plugin.core.settings import check_whole
-from aal_plugin.core.teacher.kept_key import images_sum, view_number, words_of
+from aal_plugin.core.teacher.views import images_sum, view_number, words_of
 
 from .options import errors_in_options
 

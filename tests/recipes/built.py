@@ -331,8 +331,8 @@ def _model(model):
         values["links"] = dict(
             ranges=[tuple(r) for r in links.ranges],
             weights=sum(link.weight.numel() for link in links),
-            grid=model.link_head.map_size,
-            antialias=model.link_head.link_loss.antialias,
+            grid=model.link_head.recording.map_size,
+            antialias=model.link_head.recording.antialias,
         )
     if hasattr(model, "distill_head"):
         distil = model.distill_head
@@ -354,7 +354,7 @@ def _model(model):
             values["transfer"]["teacher_layers"] = list(teacher.layers)
     if hasattr(model, "guidance"):
         guidance = model.guidance
-        values["guidance"] = dict(weight=guidance.loss_weight, pairs=guidance.guidance.pairs)
+        values["guidance"] = dict(weight=guidance.loss_weight, pairs=guidance.recording.pairs)
     return values
 
 

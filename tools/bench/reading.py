@@ -17,7 +17,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from aal_plugin.core.teacher.kept_maps import KeptMaps
-from aal_plugin.core.teacher.packing import Packing
+from aal_plugin.core.teacher.packing import packed_size
 
 # EfficientNet-B3 at 224 px beside DeiT-S, whose grid is 14×14.
 CHANNELS = (24, 32, 48, 96, 136, 232, 384)
@@ -55,7 +55,7 @@ def reading(
         folder: on the disk to measure; by default a temporary one.
     """
     with TemporaryDirectory(dir=folder, prefix="aal-kept-maps-") as place:
-        entry = Packing(shapes).size
+        entry = packed_size(shapes)
         kept = KeptMaps(place, max(1, int(gigabytes * 1e9 / entry)), shapes, key={})
         for view in range(kept.views):
             # Random values: a file system may compress equal ones.

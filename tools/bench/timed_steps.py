@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aal_plugin.core import AttentionLinks, AttentionRecorder, TimmTeacher, link_ranges
-from aal_plugin.core.teacher.kept_maps import KeptMaps, KeptTeacher
-from aal_plugin.core.teacher.packing import kept_shapes
+from aal_plugin.core.teacher.kept_maps import KeptMaps
+from aal_plugin.core.teacher.kept_teacher import KeptTeacher, kept_shapes
 
 from .setting import Setting
 from .straightforward import (

@@ -27,13 +27,6 @@ def fold_batch_norms(model: nn.Module, run: Callable[[], list[Tensor]]) -> int:
         model: in eval mode; it is changed.
         run: infers with the model on some images and returns every tensor that is used
             afterwards: a convolution whose output is among them keeps its norm.
-
-    Example:
-        >>> model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)).eval()
-        >>> fold_batch_norms(model, lambda: [model(torch.zeros(1, 3, 8, 8))])
-        1
-        >>> model[1]
-        Identity()
     """
     source = _Source(model)
     with torch.no_grad(), source:
@@ -51,7 +44,7 @@ def fold_batch_norms(model: nn.Module, run: Callable[[], list[Tensor]]) -> int:
 
 
 class _Source(TorchDispatchMode):
-    """Records during a forward pass which convolution feeds which norm, and what else reads it."""
+    """Records which convolution feeds which norm, and what else reads it."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()

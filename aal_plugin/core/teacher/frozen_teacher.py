@@ -27,15 +27,12 @@ from .weights import check_finite
 class FrozenTeacher(nn.Module):
     """A network without gradients, always in eval mode, whose layers give the levels.
 
-    `model.train()` of an owner does not reach its batch norms, dropout or drop-path. A deep copy
-    of an owner shares the teacher: nothing in it can change.
-
     Each level is a map (B, C, h, w), whatever the network returns: maps with channels last are
-    transposed, patch tokens return to their grid without class token and registers.
+    transposed, patch tokens return to their grid without class token and registers. A deep copy of
+    an owner shares the teacher: nothing in it can change.
 
     Args:
-        model: a CNN or a transformer, such as a timm, torchvision or MMPretrain model. The teacher
-            works on a copy of it, see `copy_model`.
+        model: a CNN or a transformer, of which the teacher uses a copy, see `copy_model`.
         layers: dotted names of the modules whose outputs are the levels, in order; `name[item]`
             is one entry of a list, tuple or dict. None: the stages of a CNN or a hierarchical
             transformer, and four evenly spaced blocks of a ViT.
@@ -46,7 +43,8 @@ class FrozenTeacher(nn.Module):
         rgb: whether the model was trained on RGB images (else BGR).
         channels_last: infer with images and weights in that memory format.
         fold_norms: fold batch norms into convolutions; maps are equal up to rounding.
-        dtype: 'bfloat16' or 'float16': infer in it. None: in float32, or as autocast says.
+        dtype: 'bfloat16' or 'float16': infer in it; float16's overflows become its largest value,
+            so that one map does not make the loss NaN. None: in float32, or as autocast says.
         compile: `torch.compile` the inference.
         name: the teacher's, for error messages; by default the model's class.
         input_size: (H, W), or (C, H, W), of the images that the model was built for; one such
@@ -55,9 +53,6 @@ class FrozenTeacher(nn.Module):
         num_prefix_tokens: tokens ahead of a transformer's patches, see `Levels`.
         image_channels: which of the student's channels the teacher receives, see `TeacherImages`.
         copy_model: False saves memory: `model` itself is frozen, and its norms are folded for good.
-
-    In float16, values beyond its range become its largest, so that one map that overflows does
-    not make the whole loss NaN; bfloat16 has the range of float32.
 
     Attributes:
         layers, channels: names and channels of the levels.
@@ -69,11 +64,9 @@ class FrozenTeacher(nn.Module):
     Example:
         >>> import timm
         >>> teacher = FrozenTeacher(timm.create_model("test_vit"), input_size=(160, 160))
-        >>> teacher.layers, teacher.channels
-        (['blocks.1', 'blocks.2', 'blocks.4', 'blocks.5'], [64, 64, 64, 64])
         >>> maps, logits = teacher(torch.zeros(2, 3, 160, 160))
-        >>> maps[0].shape
-        torch.Size([2, 64, 10, 10])
+        >>> teacher.layers, maps[0].shape
+        (['blocks.1', 'blocks.2', 'blocks.4', 'blocks.5'], torch.Size([2, 64, 10, 10]))
     """
 
     def __init__(
@@ -107,13 +100,7 @@ class FrozenTeacher(nn.Module):
         self.images = TeacherImages(mean, std, rgb, resized, image_channels, colours, self.name)
         check_finite(model, f"teacher {self.name}")
         if copy_model:
-            try:  # in one call: a method goes with its model
-                model, features = copy.deepcopy((model, features))
-            except RuntimeError as error:
-                raise ValueError(
-                    f"teacher {self.name} cannot be copied ({error}); give copy_model=False, "
-                    "which changes the model itself"
-                ) from error
+            model, features = copy.deepcopy((model, features))  # a method goes with its model
         self.model = model.requires_grad_(False)
         self._features = features or model
         self._dtype: torch.dtype | None = None
@@ -141,8 +128,8 @@ class FrozenTeacher(nn.Module):
     ) -> None:
         """Set how the student's images are normalised, in pixel values; None: not at all.
 
-        They are re-normalised to the teacher's own mean, std and channel order from then on. It is
-        an error if the next batch contradicts this, see `TeacherImages`.
+        One number or one per channel, in the order of `rgb`. The teacher re-normalises the images
+        to its own mean, std and channel order. The next batch is held against this.
         """
         self.images.match(mean, std, rgb, next(self.model.parameters()).device, **advice)
 

@@ -27,26 +27,16 @@ class Levels:
         model: the owner of the layers, in eval mode.
         layers: dotted names, see `split_item`; None: of the `default_layers` the `chosen_levels`.
         images: (1, C, H, W), one image that the model accepts.
-        name: the model's name in error messages.
+        name: the model's, for errors.
         num_prefix_tokens: tokens ahead of the patches; None: as the model states it
             (`num_prefix_tokens` of timm, `num_extra_tokens` of MMPretrain), or as few as leave a
             full grid.
 
     Attributes:
-        layers: names of the levels.
-        channels: channels of each level.
+        layers, channels: names and channels of the levels.
 
     Raises:
         ValueError: the model has no such layer, or a layer did not run or returns no map.
-
-    Example:
-        >>> import torch
-        >>> model = nn.ModuleDict(dict(layer1=nn.Conv2d(3, 8, 2, 2), layer2=nn.Conv2d(8, 4, 2, 2)))
-        >>> model.forward = lambda images: model["layer2"](model["layer1"](images))
-        >>> levels = Levels(model, None, torch.zeros(1, 3, 8, 8))
-        >>> maps, _ = levels.run(lambda: model(torch.zeros(2, 3, 16, 16)), (2, 3, 16, 16))
-        >>> levels.layers, [tuple(level.shape) for level in maps]
-        (['layer1', 'layer2'], [(2, 8, 8, 8), (2, 4, 4, 4)])
     """
 
     def __init__(
@@ -54,7 +44,7 @@ class Levels:
         model: nn.Module,
         layers: Sequence[str] | None,
         images: Tensor,
-        name: str = "the model",
+        name: str,
         num_prefix_tokens: int | None = None,
     ) -> None:
         self._name = name
@@ -77,19 +67,11 @@ class Levels:
     def run(
         self, forward: Callable[[], Any], images: tuple[int, ...], stop: bool = False
     ) -> tuple[list[Tensor], Any]:
-        """Run a forward pass on images of shape (B, C, H, W).
+        """A map (B, C, h, w) for each level, and what `forward` returned, or None if it was ended.
 
         Args:
-            forward: runs the model.
-            images: the shape of its images.
-            stop: end the pass after the last level, as soon as an earlier pass has shown which
-                level that is.
-
-        Returns:
-            A map (B, C, h, w) for each level, and what `forward` returned or None if it was ended.
-
-        Raises:
-            ValueError: a layer did not run or returned no map.
+            images: the shape (B, C, H, W) of the images on which `forward` runs the model.
+            stop: end the pass after the last level; an earlier pass has shown which one that is.
         """
         outputs, result = self._recorded_in(forward, stop)
         return self._maps(outputs, images), result

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,8 +16,8 @@ from torch import Tensor, nn
 from aal_plugin.core.settings import check_number, check_whole
 from aal_plugin.older_releases import is_compiling
 
-from .first_batch import contradiction
-
+_NARROW = 8.0  # normalised values, and those of 0 to 1, lie within; 8-bit images do not
+_OUTSIDE = 0.4  # noise of unit variance, as random erasing draws it, leaves 0 to 255 less often
 _ADVICE = (
     "teacher.match_input(mean, std, rgb) says how your images are normalised, in pixel values "
     "(0–255); without it the teacher expects its own mean and std"
@@ -30,9 +31,7 @@ class TeacherImages(nn.Module):
     the normalisation that the images are said to have.
 
     Args:
-        mean, std: normalisation that the teacher was trained with, in pixel values (0–255), one
-            number per channel in the order of `rgb`. None: values pass as they are.
-        rgb: whether the teacher was trained on RGB images (else BGR).
+        mean, std, rgb: see `FrozenTeacher`.
         image_size: (H, W) that the teacher receives, by bicubic interpolation with antialiasing;
             None: the size of the student's images.
         image_channels: which of the student's channels the teacher receives, in the teacher's
@@ -67,8 +66,8 @@ class TeacherImages(nn.Module):
         if (mean is None) != (std is None):
             raise ValueError(f"teacher.mean={mean!r} and teacher.std={std!r}; give both or none")
         self._whose, self.channels = f"teacher {name}".strip(), channels
-        self.mean = None if mean is None else self._numbers("teacher.mean", mean)
-        self.std = None if std is None else self._numbers("teacher.std", std)
+        self.mean = None if mean is None else pixel_values("teacher.mean", mean, channels)
+        self.std = None if std is None else pixel_values("teacher.std", std, channels)
         if self.std is not None and min(self.std) <= 0:
             raise ValueError(f"teacher.std={std!r}; choose numbers above 0")
         if self.mean is not None and 0 < max(self.mean) <= 1:
@@ -83,7 +82,7 @@ class TeacherImages(nn.Module):
         self.register_buffer("scale", None)
         self.register_buffer("shift", None)
         self._said: tuple[Any, Any, str] = (self.mean, self.std, _ADVICE)
-        self._unchecked = self.std is not None and max(self.std) != 1
+        self.unchecked = self.std is not None and max(self.std) != 1  # the first batch
 
     def match(
         self,
@@ -93,12 +92,9 @@ class TeacherImages(nn.Module):
         device: torch.device | None = None,
         advice: str = _ADVICE,
     ) -> None:
-        """Set how the images that follow are normalised.
+        """Set how the images that follow are normalised, see `FrozenTeacher.match_input`.
 
         Args:
-            mean, std: in pixel values, one number or one per channel, in the order of `rgb`; None:
-                not normalised.
-            rgb: whether they are RGB.
             device: of the images.
             advice: what to do about a first batch that contradicts this, for the error.
         """
@@ -114,7 +110,7 @@ class TeacherImages(nn.Module):
         self.shift = None if same else shift.to(device)
         self._said = (given_mean.flatten().tolist(), given_std.flatten().tolist(), advice)
         # Two networks without any normalisation may share any unit.
-        self._unchecked = not (same and max(self.std) == 1)
+        self.unchecked = not (same and max(self.std) == 1)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, S, H, W) as the student sees them → (B, C, h, w) as the teacher expects."""
@@ -130,14 +126,10 @@ class TeacherImages(nn.Module):
         return images
 
     def check(self, images: Tensor) -> None:
-        """Hold the first batch (B, S, H, W) against what `match` said of it; later ones are free.
-
-        Raises:
-            ValueError: values that images of this mean and std cannot have.
-        """
-        if not self._unchecked or is_compiling() or images.is_meta:
+        """Hold the first batch (B, S, H, W) against what `match` said of it; once."""
+        if not self.unchecked or is_compiling() or images.is_meta:
             return
-        self._unchecked = False
+        self.unchecked = False
         mean, std, advice = self._said
         words = contradiction(self._of_teacher(images.detach()), mean, std)
         if words:
@@ -168,33 +160,37 @@ class TeacherImages(nn.Module):
             )
         return values.flip(1) if self._flip else values
 
-    def _numbers(self, key: str, values: Sequence[float]) -> tuple[float, ...]:
-        allowed = f"{self.channels} numbers in pixel values (0–255), one for each channel"
-        several = isinstance(values, Sequence) and not isinstance(values, str)
-        if not several or len(values) not in (1, self.channels):
-            raise ValueError(f"{key}={values!r}; choose {allowed}")
-        for value in values:
-            check_number(key, value, allowed)
-        return tuple(float(value) for value in values) * (self.channels // len(values))
-
     def _indices(self, numbers: Sequence[int]) -> list[int]:
-        key = "teacher.image_channels"
         if not isinstance(numbers, Sequence) or len(numbers) != self.channels:
             raise ValueError(
-                f"{key}={numbers!r}; choose {self.channels} channels of the student's images, "
-                "counted from 1"
+                f"teacher.image_channels={numbers!r}; choose {self.channels} channels of the "
+                "student's images, counted from 1"
             )
         for number in numbers:
-            check_whole(key, number, 1)
+            check_whole("teacher.image_channels", number, 1)
         return [number - 1 for number in numbers]
 
 
-def checked_size(key: str, size: int | Sequence[int] | None) -> tuple[int, int] | None:
-    """A size (H, W) that a user gave as one number or two.
+def pixel_values(
+    key: str, values: Any, channels: int | None = None, low: float = -math.inf
+) -> tuple[float, ...]:
+    """Numbers in pixel values, from `low`: one for all channels or one for each of them.
 
-    Args:
-        key: its config key, for error messages.
-        size: pixels.
+    Raises:
+        ValueError: anything else; names the config key.
+    """
+    count = "" if channels is None else f"{channels} "
+    allowed = f"{count}numbers in pixel values (0–255), one for each channel"
+    several = isinstance(values, Sequence) and not isinstance(values, str)
+    if not several or len(values) not in (1, channels or len(values)):
+        raise ValueError(f"{key}={values!r}; choose {allowed}")
+    for value in values:
+        check_number(key, value, allowed, low)
+    return tuple(float(value) for value in values) * ((channels or len(values)) // len(values))
+
+
+def checked_size(key: str, size: int | Sequence[int] | None) -> tuple[int, int] | None:
+    """A size (H, W) that the config key gives as one number or two, of pixels.
 
     Raises:
         ValueError: anything else than one or two whole numbers, 1 or more.
@@ -215,3 +211,34 @@ def checked_size(key: str, size: int | Sequence[int] | None) -> tuple[int, int] 
 
 def _channelwise(values: Sequence[float]) -> Tensor:
     return torch.tensor([float(value) for value in values]).view(1, -1, 1, 1)
+
+
+def contradiction(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> str:
+    """Why images cannot be (pixels − mean) / std of pixels from 0 to 255, or ''.
+
+    Found are values of 0 to 1 or normalised ones that are said to be plain pixels, the reverse, and
+    images that are normalised twice. One colour alone proves nothing.
+
+    Example:
+        >>> contradiction(torch.tensor([[[[-2.1, 1.3]]]]), [0.0], [1.0])
+        'the first batch has values from -2.1 to 1.3, and with mean=[0.0] and std=[1.0] these \
+would be pixels of -2.1 to 1.3, not of 0 to 255'
+    """
+    wide = images.double() if images.device.type == "cpu" else images.float()
+    means, stds = (wide.new_tensor(values).view(1, -1, 1, 1) for values in (mean, std))
+    pixels = wide * stds + means
+    low, high = float(wide.min()), float(wide.max())
+    darkest, brightest = float(pixels.min()), float(pixels.max())
+    outside = ((pixels < -1) | (pixels > 256)).float().mean() > _OUTSIDE
+    varied = low < high
+    narrow = varied and darkest >= -_NARROW and brightest <= _NARROW
+    # Of 0 to 1, as ToTensor leaves them: no pixel is darker than the mean.
+    unit = varied and low >= 0 and high <= 1 and min(std) < 128
+    if not (outside or narrow or unit):
+        return ""
+    words = "none darker than the mean; are they of 0 to 1?" if unit else "not of 0 to 255"
+    rounded = [[round(value, 3) for value in values] for values in (mean, std)]
+    return (
+        f"the first batch has values from {low:.4g} to {high:.4g}, and with mean={rounded[0]} and "
+        f"std={rounded[1]} these would be pixels of {darkest:.4g} to {brightest:.4g}, {words}"
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
@@ -19,7 +18,6 @@ from .frozen_teacher import FrozenTeacher
 from .teacher_images import checked_size
 from .weights import check_weights, load_weights
 
-_logger = logging.getLogger(__name__)
 _OF_EXTRACTION = ("features_only", "out_indices", "feature_cls")  # timm's, of features_only=True
 
 
@@ -31,12 +29,12 @@ class TimmTeacher(FrozenTeacher):
         pretrained: load timm's weights of that name.
         checkpoint: or a file of weights (.pth, .safetensors).
         use_ema: load the averaged weights of a timm run with --model-ema, as timm does for its own
-            models; False: the raw ones. The log states which were loaded.
-        layers, image_size, image_channels: see `FrozenTeacher`.
+            models; False: the raw ones. Timm's log states which were loaded.
         num_classes: the checkpoint's, if it differs from the model's own; 0: no classifier.
         allow_random_weights: for trials. A random teacher trains without an error and teaches
             noise, so weights are required otherwise.
-        channels_last, fold_norms, dtype, compile: see `FrozenTeacher`.
+        layers, channels_last, fold_norms, dtype, compile, image_size, image_channels: see
+            `FrozenTeacher`.
         **model_kwargs: passed to `timm.create_model`, such as `img_size` of a ViT, or
             `features_only=True` for the maps that timm itself extracts. Other than three `in_chans`
             need `pretrained_cfg_overlay=dict(mean=..., std=...)`, in pixel values of 0 to 1.
@@ -113,8 +111,30 @@ class TimmTeacher(FrozenTeacher):
             image_channels=image_channels,
             copy_model=False,
         )
-        whence = (data.get(key) for key in ("architecture", "tag", "hf_hub_id", "url", "file"))
-        self.published = " ".join(str(part) for part in whence if part)
+
+
+def _created(model_name: str, pretrained: bool, model_kwargs: dict[str, Any]) -> nn.Module:
+    import timm
+
+    published = ":" in model_name or timm.models.is_model_pretrained(model_name)
+    own = set(model_kwargs.get("pretrained_cfg_overlay") or ()) - {"mean", "std"}
+    if pretrained and not published and not own:  # older timm goes on with random weights
+        raise ValueError(
+            f"teacher.pretrained=True: timm has no weights for {model_name!r}; give "
+            "teacher.checkpoint=FILE, or another teacher.model_name"
+        )
+    try:
+        model: nn.Module = timm.create_model(model_name, pretrained=pretrained, **model_kwargs)
+        return model
+    except OSError as error:  # URLError and the hub's errors are OSErrors
+        if not pretrained:
+            raise
+        # Without its traceback and causes, which are hundreds of lines of retries.
+        error.__cause__ = error.__context__ = None
+        raise ValueError(
+            f"teacher.pretrained=True: timm's weights for {model_name!r} could not be downloaded; "
+            "give teacher.checkpoint=FILE, or use a machine with a network"
+        ) from error.with_traceback(None)
 
 
 def _loaded(
@@ -132,71 +152,14 @@ def _loaded(
     return _created(model_name, True, dict(model_kwargs, pretrained_cfg_overlay=overlay))
 
 
-def _created(model_name: str, pretrained: bool, model_kwargs: dict[str, Any]) -> nn.Module:
-    import timm
-
-    published = ":" in model_name or timm.models.is_model_pretrained(model_name)
-    own = set(model_kwargs.get("pretrained_cfg_overlay") or ()) - {"mean", "std"}
-    if pretrained and not published and not own:
-        raise ValueError(
-            f"teacher.pretrained=True: timm has no weights for {model_name!r}; give "
-            "teacher.checkpoint=FILE, or another teacher.model_name"
-        )
-    retries = logging.getLogger("huggingface_hub.utils._http")
-    once = partial(
-        _first_as,
-        f"teacher.pretrained=True: the download of timm's weights for {model_name!r} fails and is "
-        "retried for a minute; without a network, give teacher.checkpoint=FILE",
-        [],
-    )
-    retries.addFilter(once)
-    try:
-        model: nn.Module = timm.create_model(model_name, pretrained=pretrained, **model_kwargs)
-        return model
-    except OSError as error:  # URLError and the hub's errors are OSErrors
-        if not pretrained:
-            raise
-        # Without its traceback and causes, which are hundreds of lines of retries.
-        error.__cause__ = error.__context__ = None
-        raise ValueError(
-            f"teacher.pretrained=True: timm's weights for {model_name!r} could not be downloaded; "
-            "give teacher.checkpoint=FILE, or use a machine with a network"
-        ) from error.with_traceback(None)
-    finally:
-        retries.removeFilter(once)
-
-
-def _first_as(line: str, seen: list[logging.LogRecord], record: logging.LogRecord) -> bool:
-    """A filter that lets the first log record pass, with `line` as its text."""
-    seen.append(record)
-    record.msg, record.args = line, ()
-    return len(seen) == 1
-
-
 def _read(checkpoint: str, use_ema: bool, model: nn.Module) -> dict[str, Tensor]:
-    """The weights of a file: the averaged ones if it has them and `use_ema` is True."""
+    """The weights of a file. Of another image size, or under their authors' names, they are
+    converted as timm itself converts them: a position embedding is resampled to the model's grid.
+    """
     from timm.models import load_state_dict
 
     with data_only([Namespace]):  # of the options that train.py saves
-        raw, averaged = (
-            dict[str, Tensor](load_state_dict(checkpoint, use_ema=ema)) for ema in (False, True)
-        )
-    if raw.keys() == averaged.keys() and all(raw[key].equal(averaged[key]) for key in raw):
-        return _converted(raw, model)
-    words = (
-        "EMA weights are loaded; teacher.use_ema=False loads the raw ones"
-        if use_ema
-        else "raw weights are loaded; teacher.use_ema=True loads the EMA weights"
-    )
-    _logger.info("teacher.checkpoint=%r: %s", checkpoint, words)
-    return _converted(averaged if use_ema else raw, model)
-
-
-def _converted(weights: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-    """Weights of another image size, or under their authors' names, as timm itself converts them.
-
-    A position embedding is resampled to the model's grid.
-    """
+        weights = dict[str, Tensor](load_state_dict(checkpoint, use_ema=use_ema))
     own = model.state_dict()
     same = own.keys() == weights.keys() and all(own[k].shape == weights[k].shape for k in own)
     convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)

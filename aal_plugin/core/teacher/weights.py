@@ -14,11 +14,7 @@ _BOUNDED = ("running_mean", "running_var", "weight", "bias")
 
 
 def check_weights(pretrained: bool, checkpoint: str | None, allow_random_weights: bool) -> None:
-    """Raise ValueError unless weights come from one source: a library's, a file, or none allowed.
-
-    Example:
-        >>> check_weights(pretrained=False, checkpoint="teacher.pth", allow_random_weights=False)
-    """
+    """Raise ValueError unless weights come from one source, or none are allowed."""
     if pretrained and checkpoint is not None:
         raise ValueError(
             f"teacher.pretrained=True and teacher.checkpoint={checkpoint!r} are two sources of "
@@ -32,11 +28,7 @@ def check_weights(pretrained: bool, checkpoint: str | None, allow_random_weights
 
 
 def check_finite(model: nn.Module, whose: str) -> None:
-    """Raise ValueError if weights or statistics of the model `whose` contain NaN or infinity.
-
-    Example:
-        >>> check_finite(nn.Linear(2, 2), "teacher")
-    """
+    """Raise ValueError if weights or statistics of the model `whose` contain NaN or infinity."""
     name = nonfinite_name(dict([*model.named_parameters(), *model.named_buffers()]))
     if name is not None:
         raise ValueError(
@@ -80,35 +72,31 @@ def load_weights(
     Raises:
         FileNotFoundError: no such file.
         ValueError: the file cannot be read, or its weights do not fit the model.
-
-    Example:
-        >>> load_weights(nn.Linear(2, 2), "/nowhere.pth", read=lambda file: {})
-        Traceback (most recent call last):
-        FileNotFoundError: teacher.checkpoint='/nowhere.pth': no such file
     """
+    given = f"teacher.checkpoint={checkpoint!r}"
     if not Path(checkpoint).is_file():
-        raise FileNotFoundError(
-            f"teacher.checkpoint={checkpoint!r}: no such file{searched_in(checkpoint)}"
-        )
+        raise FileNotFoundError(f"{given}: no such file{searched_in(checkpoint)}")
     try:
         state_dict = read(checkpoint)
     except Exception as error:  # torch, pickle and safetensors each have errors of their own
-        raise ValueError(
-            f"teacher.checkpoint={checkpoint!r} cannot be read; it may be incomplete ({error})"
-        ) from error
+        raise ValueError(f"{given} cannot be read; it may be incomplete ({error})") from error
     classes = _classes(model, state_dict)
     if classes is not None:
         raise ValueError(
-            f"teacher.checkpoint={checkpoint!r} does not fit the teacher: its classifier has "
-            f"{classes[0]} classes, and the teacher's {classes[1]}; give "
-            f"{classes_key}={classes[0]}"
+            f"{given} does not fit the teacher: its classifier has {classes[0]} classes, and the "
+            f"teacher's {classes[1]}; give {classes_key}={classes[0]}"
         )
+    fit_weights(model, state_dict, f"{given} does not fit the teacher")
+
+
+def fit_weights(model: nn.Module, state_dict: dict[str, Tensor], words: str) -> None:
+    """Load weights strictly; the ValueError begins with `words`, and is no page long."""
     try:
         model.load_state_dict(state_dict)
     except RuntimeError as error:
-        raise ValueError(
-            f"teacher.checkpoint={checkpoint!r} does not fit the teacher: {_shortened(str(error))}"
-        ) from error
+        lines = [line if len(line) < 300 else line[:300] + " …" for line in str(error).splitlines()]
+        rest = ["…"] if len(lines) > 6 else []
+        raise ValueError(f"{words}: " + "\n".join(lines[:6] + rest)) from error
 
 
 def _classes(model: nn.Module, state_dict: dict[str, Tensor]) -> tuple[int, int] | None:
@@ -118,17 +106,8 @@ def _classes(model: nn.Module, state_dict: dict[str, Tensor]) -> tuple[int, int]
         return None
     shapes = [(tuple(state_dict[key].shape), tuple(own[key].shape)) for key in own]
     differing = [(given, wanted) for given, wanted in shapes if given != wanted]
-    counts = {(given[:1], wanted[:1]) for given, wanted in differing}
-    rest = all(given[1:] == wanted[1:] for given, wanted in differing)
-    # A weight and its bias; two heads of a distilled model.
-    if not rest or len(counts) != 1 or len(differing) > 4 or () in next(iter(counts)):
+    if not all(given and wanted and given[1:] == wanted[1:] for given, wanted in differing):
         return None
-    (given,), (wanted,) = counts.pop()
-    return given, wanted
-
-
-def _shortened(words: str, lines: int = 6) -> str:
-    """The first lines of PyTorch's list of differences, each shortened."""
-    given = words.splitlines()
-    kept = [line if len(line) < 300 else line[:300] + " …" for line in given[:lines]]
-    return "\n".join(kept + (["…"] if len(given) > lines else []))
+    counts = {(given[0], wanted[0]) for given, wanted in differing}
+    # A weight and its bias; two heads of a distilled model.
+    return counts.pop() if len(counts) == 1 and len(differing) <= 4 else None

@@ -15,9 +15,9 @@ from mmpretrain.registry import DATASETS
 
 from aal_plugin.core.losses.links import as_grid
 from aal_plugin.core.settings import check_whole
-from aal_plugin.core.teacher.kept_key import images_sum, view_number, words_of
 from aal_plugin.core.teacher.kept_maps import KeptMaps
 from aal_plugin.core.teacher.packing import check_bits
+from aal_plugin.core.teacher.views import images_sum, view_number, words_of
 from aal_plugin.mm.runs.random_states import seeded_item, states_restored
 
 from .wrapper import Wrapper
@@ -25,10 +25,7 @@ from .wrapper import Wrapper
 
 @dataclass(frozen=True)
 class View:
-    """Which view a sample shows: entry `number` of `count`, of the images that `images` names.
-
-    entry: the view's maps as a loader's worker has read them, None where they are not kept yet.
-    """
+    """Which view a sample shows: entry `number` of `count`, of the images that `images` names."""
 
     number: int
     count: int
@@ -36,7 +33,7 @@ class View:
     folder: str | None = None
     bits: int = 8
     size: tuple[int, int] | None = None
-    entry: np.ndarray | None = None
+    entry: np.ndarray | None = None  # what a loader's worker has read, if it is kept already
 
     def __deepcopy__(self, memo: dict[int, Any]) -> View:
         return self  # a sample that moves to a device is copied
@@ -50,9 +47,8 @@ class RepeatedViews(Wrapper):
     With our launchers, n follows from the epoch, or from the iteration, and a resumed run goes on
     where it was; otherwise each process counts.
 
-    With `kept_maps`, AALClassifier computes the teacher's maps of each view once, keeps them in
-    that folder, and reads them ever after: see `aal_plugin.core.KeptMaps`. The loader's workers
-    read them.
+    With `kept_maps`, AALClassifier computes the teacher's maps of each view once and keeps them in
+    that folder, see `aal_plugin.core.KeptMaps`; the loader's workers read them.
 
     Args:
         dataset: the data set with its pipeline, or its config.
@@ -62,10 +58,7 @@ class RepeatedViews(Wrapper):
         kept_size: a side or (h, w): maps are kept no larger. By default they are kept on the grid
             on which the losses compare them.
         seed: another seed gives other views.
-        lazy_init: MMEngine's: read the data set later, but before workers start.
-
-    Raises:
-        ValueError: a setting is out of range.
+        lazy_init: MMEngine's.
     """
 
     def __init__(
@@ -141,10 +134,8 @@ class RepeatedViews(Wrapper):
         return sample
 
     def _entry(self, number: int) -> np.ndarray | None:
-        if self._view.folder is None:
-            return None
-        if self._kept is None:  # until the first batch's maps are kept
-            self._kept = KeptMaps.existing(self._view.folder)
+        if self._kept is None and self._view.folder is not None:
+            self._kept = KeptMaps.existing(self._view.folder)  # None until a batch's maps are kept
         return None if self._kept is None else self._kept.read([number])[0]
 
 

@@ -118,7 +118,7 @@ def _guidance(model: Any) -> Iterator[str]:
     head = getattr(model, "guidance", None)
     if head is not None:
         layers = model.teacher.layers
-        pairs = [f"block {block} ← {layers[level - 1]}" for block, level in head.guidance.pairs]
+        pairs = [f"block {block} ← {layers[level - 1]}" for block, level in head.recording.pairs]
         yield f"weight {head.loss_weight:g}; {', '.join(pairs)}"
 
 

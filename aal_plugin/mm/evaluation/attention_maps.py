@@ -95,7 +95,7 @@ class AttentionReader:
         augmented = activations = None
         head = getattr(self.model, "link_head", None)
         if isinstance(head, AttentionLinkHead):
-            size = head.map_size or map_grid(maps)
+            size = head.recording.map_size or map_grid(maps)
             augmented = [a[0] for a in head.links([resize_maps(block, size) for block in maps])]
             activations = [level[0] for level in self.model.teacher(images)[0]]
         pixels = packed["inputs"].numpy()

@@ -12,17 +12,11 @@ from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
-from aal_plugin.core import AttentionRecorder, FrozenTeacher, Unregistered
+from aal_plugin.core import AttentionRecorder, FrozenTeacher, KeptTeacher, Unregistered
 from aal_plugin.core.guidance import GuidanceSetting
 from aal_plugin.core.losses.attention_transfer import twice_differentiable_attention
-from aal_plugin.core.teacher.kept_maps import KeptTeacher
 
-from .built_teacher import built_teacher
-from .compatibility import (
-    make_checkpoints_nonreentrant,
-    make_drop_rates_compilable,
-    reject_sharded_heads,
-)
+from .compatibility import make_checkpoints_nonreentrant, make_drop_rates_compilable
 from .heads.guidance_head import GuidanceHead
 from .heads.student_logits import is_distilled, predicted
 from .heads.teacher_head import (
@@ -34,7 +28,10 @@ from .heads.teacher_head import (
     Step,
     TeacherHead,
 )
-from .kept_teacher import taught
+from .kept_maps import maps_of_views
+from .late_teacher import late_teacher
+
+_OF_TEACHER = {ACTIVATIONS, TEACHER_LOGITS, TEACHER_GRADIENT}
 
 
 @MODELS.register_module()
@@ -49,13 +46,11 @@ class AALClassifier(ImageClassifier):
     Args:
         backbone: for links, a ViT of a family in `aal_plugin.core.student.families`, or with
             `attention_layers` of the link head.
-        teacher: a `TimmTeacher` or `MMTeacher`; None if no loss needs one.
-        link_head: an `AttentionLinkHead`.
-        distill_head: a `DistillHead`.
+        teacher: a `TimmTeacher`, `MMTeacher` or `ModuleTeacher`; None if no loss needs one.
+        link_head, distill_head: an `AttentionLinkHead`, a `DistillHead`.
         transfer_head: an `ActivationTransferHead`, `HintHead` or `GradientTransferHead`.
-        guidance: locality guidance, alone or beside the others: its weight (the published one is
-            2.5), or a dict of weight, blocks, levels and student_layers, see
-            `aal_plugin.core.guidance.Guidance`.
+        guidance: locality guidance: its weight (the published one is 2.5), or a dict of weight,
+            blocks, levels and student_layers, see `aal_plugin.core.guidance.Guidance`.
         images_rgb: whether the student's images are RGB; by default what
             `data_preprocessor.to_rgb` says. If that is False, the setting is required for a
             teacher of RGB images: CIFAR's images are RGB on disk, files loaded by mmcv are BGR.
@@ -99,12 +94,9 @@ class AALClassifier(ImageClassifier):
         self._images_given, self._rgb_given = images_mean is not None, images_rgb is not None
 
     def _add_teacher_and_heads(
-        self,
-        teacher: dict | FrozenTeacher | None,
-        given_heads: dict[str, dict | TeacherHead | None],
-        *images: Any,
+        self, teacher: dict | FrozenTeacher | None, given_heads: dict[str, Any], *images: Any
     ) -> None:
-        heads: dict[str, TeacherHead] = {
+        heads: dict[str, Any] = {
             name: given if isinstance(given, nn.Module) else MODELS.build(given)
             for name, given in given_heads.items()
             if given is not None
@@ -115,15 +107,21 @@ class AALClassifier(ImageClassifier):
                 "teacher would have no effect; add link_head=dict(type='AttentionLinkHead'), or "
                 "use ImageClassifier"
             )
-        needs = _needs_of(heads.values())
-        built = built_teacher(teacher, needs, self, *images)
-        self._teacher = None if built is None else Unregistered(built)
-        for name, loss in heads.items():
-            _check_slot(name, loss)
-            loss.connect(self)
-            self.add_module(name, loss)
-        if built is not None:
-            built.forget()
+        of_teacher = _needs_of(heads.values()) & _OF_TEACHER
+        if of_teacher and teacher is None:
+            raise ValueError(
+                f"AALClassifier has no teacher, but its heads need the teacher's "
+                f"{', '.join(sorted(of_teacher))}; add teacher=dict(type='TimmTeacher', …)"
+            )
+        late = None if teacher is None else late_teacher(teacher, self, *images)
+        self._teacher = None if late is None else Unregistered(late)
+        for name, head in heads.items():
+            if not isinstance(head, TeacherHead) or head.key != name:
+                raise ValueError(f"{name}: {type(head).__name__} does not belong there")
+            head.connect(self)
+            self.add_module(name, head)
+        if late is not None:
+            late.forget()
 
     def match_images(
         self, mean: Sequence[float], std: Sequence[float], rgb: bool | None = None
@@ -131,22 +129,20 @@ class AALClassifier(ImageClassifier):
         """Set how the images are normalised, in pixel values, unless the config says so itself."""
         if self._teacher is not None and not self._images_given:
             late = self._teacher.module
-            late.match(mean, std, late.rgb if self._rgb_given or rgb is None else rgb)
-
-    def expect_kept_maps(self) -> None:
-        """Build the teacher when the first map is missing: all may be kept."""
-        if self._teacher is not None:
-            self._teacher.module.waits = True
+            late.match(mean, std, late.said["rgb"] if self._rgb_given or rgb is None else rgb)
 
     @property
     def teacher(self) -> FrozenTeacher | None:
         """The frozen teacher with its weights, or None if no loss needs one."""
-        return None if self._teacher is None else self._teacher.module.get()
+        if self._teacher is None:
+            return None
+        late = self._teacher.module
+        return late.built or late.get()
 
     @property
     def attention_recorder(self) -> AttentionRecorder | None:
         """The recorder of the student's attention, or None without a `link_head`."""
-        return self.link_head.link_loss.recorder if hasattr(self, "link_head") else None
+        return self.link_head.recording.recorder if hasattr(self, "link_head") else None
 
     @property
     def teacher_heads(self) -> Iterator[TeacherHead]:
@@ -155,34 +151,43 @@ class AALClassifier(ImageClassifier):
 
     def loss(self, inputs: Tensor, data_samples: list[DataSample]) -> dict:
         """The label's loss and the losses that the teacher drives; inputs (B, 3, H, W)."""
-        active = [loss for loss in self.teacher_heads if loss.active]
+        active = [head for head in self.teacher_heads if head.active]
         needs = _needs_of(active)
         if INPUT_GRADIENT in needs:
             inputs = inputs.detach().requires_grad_()
         step = Step(self, inputs, data_samples)
-        if self._teacher is not None:
-            self._teacher.module.check(inputs)
+        if self.teacher is not None:
+            self.teacher.images.check(inputs)
         with twice_differentiable_attention() if INPUT_GRADIENT in needs else nullcontext():
             # The teacher first: its memory is free again before the student's activations,
             # which live until the backward pass, are created.
-            if needs & {ACTIVATIONS, TEACHER_LOGITS, TEACHER_GRADIENT}:
-                step.activations, step.teacher_logits = taught(self, step, needs)
+            if needs & _OF_TEACHER:
+                step.activations, step.teacher_logits = self._taught(step, needs)
             try:
-                for loss in active:
-                    loss.start(inputs.shape[-2:])
+                for head in active:
+                    head.start(inputs.shape[-2:])
                 step.feats = self.extract_feat(inputs)
             except BaseException:
-                for loss in active:
-                    loss.discard()
+                for head in active:
+                    head.discard()
                 raise
             losses = self._label_losses(step)
-            for loss in self.teacher_heads:
-                losses.update(loss.loss(step) if loss.active else loss.idle_loss(step))
+            for head in self.teacher_heads:
+                losses.update(head.loss(step) if head.active else head.idle_loss(step))
         return losses
 
+    def _taught(self, step: Step, needs: frozenset[str]) -> tuple[list[Tensor], Tensor | None]:
+        """The teacher's maps of every level, (B, C, h, w) each, and its logits (B, K) or None."""
+        views = [sample.metainfo.get("view") for sample in step.data_samples]
+        logits = bool(needs & {TEACHER_LOGITS, TEACHER_GRADIENT})
+        if any(view is not None and view.folder for view in views):
+            return maps_of_views(self, step.images, views, logits), None
+        assert self.teacher is not None
+        return self.teacher(step.images, logits, with_gradient=TEACHER_GRADIENT in needs)
+
     def _label_losses(self, step: Step) -> dict:
-        for loss in self.teacher_heads:
-            changed = loss.label_losses(step)
+        for head in self.teacher_heads:
+            changed = head.label_losses(step)
             if changed is not None:
                 return changed
         if self._distilled:  # MMPretrain itself cannot train these heads
@@ -191,10 +196,9 @@ class AALClassifier(ImageClassifier):
 
     def train(self, mode: bool = True) -> AALClassifier:
         super().train(mode)
-        reject_sharded_heads(self)
         make_checkpoints_nonreentrant(self)
-        if mode and self._teacher is not None and not self._teacher.module.waits:
-            _ = self.teacher  # before a step is compiled
+        if mode:
+            _ = self.teacher  # built before a step is compiled
         return self
 
     def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> AALClassifier:
@@ -206,8 +210,3 @@ class AALClassifier(ImageClassifier):
 def _needs_of(heads: Iterable[TeacherHead]) -> frozenset[str]:
     # No frozenset.union: torch 2.6 cannot compile it.
     return frozenset({need for head in heads for need in head.needs})
-
-
-def _check_slot(name: str, loss: nn.Module) -> None:
-    if not isinstance(loss, TeacherHead) or loss.key != name:
-        raise ValueError(f"{name}: {type(loss).__name__} does not belong there")

@@ -1,4 +1,4 @@
-"""What AALClassifier changes in models that MMPretrain and MMEngine build, and what it rejects."""
+"""What AALClassifier changes in models that MMPretrain and MMEngine build."""
 
 from __future__ import annotations
 
@@ -8,23 +8,6 @@ from typing import Any
 import numpy as np
 from torch import nn
 from torch.utils.checkpoint import checkpoint
-
-from .heads.teacher_head import HEADS
-
-
-def reject_sharded_heads(model: nn.Module) -> None:
-    """Raise ValueError if FSDP wraps a head, or a part of one, by itself.
-
-    FSDP gathers the weights of what it wraps only during that module's forward method; the losses
-    read them elsewhere.
-    """
-    for name, module in model.named_modules():
-        kinds = {kind.__name__ for kind in type(module).__mro__}
-        if name.startswith(HEADS) and "FullyShardedDataParallel" in kinds:
-            raise ValueError(
-                f"model_wrapper_cfg.auto_wrap_policy wraps {name!r} by itself, so AAL cannot read "
-                "its weights; choose None, or a policy for the backbone's blocks"
-            )
 
 
 def make_drop_rates_compilable(model: nn.Module) -> None:

@@ -15,12 +15,9 @@ TOKENS = ("cls_token", "dist_token", "pos_embed")
 class DeiTInit:
     """Linear layers, tokens and position embedding from a normal of std 0.02, cut at ±2; biases 0.
 
-    Use it for a classifier with MMPretrain's VisionTransformer, which otherwise starts with Xavier
+    For `model.init_cfg` with MMPretrain's VisionTransformer, which otherwise starts with Xavier
     weights in the MLPs and zeros in class token and classifier. The patch embedding keeps
     PyTorch's own first weights.
-
-    Example:
-        >>> model = dict(init_cfg=dict(type="DeiTInit"))
     """
 
     def __call__(self, module: nn.Module) -> None:

@@ -16,7 +16,6 @@ from mmpretrain.registry import MODELS
 from aal_plugin.core import FrozenTeacher
 from aal_plugin.core.student.families import image_size_of
 from aal_plugin.core.teacher.weights import check_weights, load_weights
-from aal_plugin.mm.configs.types import PRETRAINED, type_name
 from aal_plugin.process import searched_in
 
 from .normalisation import images_normalisation
@@ -36,9 +35,9 @@ class MMTeacher(FrozenTeacher):
             those of the config's `load_from`.
         layers: dotted names within the classifier, such as 'backbone.layer1'; by default the
             stages or blocks of its backbone, see `FrozenTeacher`.
-        allow_random_weights: see `aal_plugin.core.TimmTeacher`.
-        image_size, image_channels: see `aal_plugin.core.FrozenTeacher`.
-        channels_last, fold_norms, dtype, compile: see `aal_plugin.core.FrozenTeacher`.
+        allow_random_weights: for trials, see `aal_plugin.core.TimmTeacher`.
+        **options: see `aal_plugin.core.FrozenTeacher`: image_size, image_channels, channels_last,
+            fold_norms, dtype, compile.
 
     Raises:
         FileNotFoundError: no such config or checkpoint.
@@ -51,12 +50,7 @@ class MMTeacher(FrozenTeacher):
         checkpoint: str | bool | None = None,
         layers: Sequence[str] | None = None,
         allow_random_weights: bool = False,
-        channels_last: bool = True,
-        fold_norms: bool = True,
-        dtype: str | None = None,
-        compile: bool = False,
-        image_size: int | Sequence[int] | None = None,
-        image_channels: Sequence[int] | None = None,
+        **options: Any,
     ) -> None:
         check_weights(False, str(checkpoint) if checkpoint else None, allow_random_weights)
         if isinstance(config, str) and not Path(config).is_file() and not list_models(config):
@@ -64,7 +58,7 @@ class MMTeacher(FrozenTeacher):
                 f"teacher.config={config!r} is neither a file{searched_in(config)} nor a name from "
                 "MMPretrain's model zoo"
             )
-        classifier: Any = get_model(without_own_weights(config))
+        classifier: Any = get_model(_without_own_weights(config))
         name = config if isinstance(config, str) else type(classifier.backbone).__name__
         if checkpoint is True:
             load_published(classifier, _published(config), name)
@@ -81,18 +75,12 @@ class MMTeacher(FrozenTeacher):
             mean=own.mean,
             std=own.std,
             rgb=pixels.to_rgb or bool(own.rgb),
-            channels_last=channels_last,
-            fold_norms=fold_norms,
-            dtype=dtype,
-            compile=compile,
             name=name,
             input_size=image_size_of(classifier.backbone) or (224, 224),
-            image_size=image_size,
-            image_channels=image_channels,
             copy_model=False,
+            **options,
         )
         self.to_rgb: bool = pixels.to_rgb  # as its preprocessor was configured
-        self.published = _published(config)
 
 
 def _published(config: str | Config) -> str | None:
@@ -104,17 +92,13 @@ def _published(config: str | Config) -> str | None:
     return None if weights is None else str(weights)
 
 
-def without_own_weights(config: str | Config) -> str | Config:
-    """The config, without the weights that its backbone would download."""
+def _without_own_weights(config: str | Config) -> str | Config:
+    """The config, without the weights that its backbone would download when it is built."""
     if isinstance(config, str):
         if not Path(config).is_file():
             return config
         config = Config.fromfile(config)
-    config = Config(config.to_dict())
-    backbone = config.model.backbone
-    if backbone.get("pretrained"):
-        backbone.pretrained = False
-    start = backbone.get("init_cfg")
-    if type_name(start) in PRETRAINED:
-        backbone.init_cfg = None
+    if config.model.backbone.get("pretrained"):
+        config = Config(config.to_dict())
+        config.model.backbone.pretrained = False
     return config

@@ -37,8 +37,7 @@ class ModuleTeacher(FrozenTeacher):
             are pixel values: torchvision's mean 0.485 is 123.675 here.
 
     Raises:
-        FileNotFoundError: no such checkpoint.
-        ValueError: no such model, no weights, or weights that do not fit; see `FrozenTeacher`.
+        FileNotFoundError, ValueError: no such model or weights, or weights that do not fit.
     """
 
     def __init__(

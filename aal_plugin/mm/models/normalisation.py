@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from mmengine.config import Config
-from mmpretrain.registry import TRANSFORMS
 from torch import nn
 
-from aal_plugin.mm.configs.types import type_name
+from aal_plugin.mm.configs.types import parts_of, type_name
 
 READ_AS_RGB = ("CIFAR10", "CIFAR100")
-_EVALUATED = ("val_dataloader", "test_dataloader")
 
 
 class Normalisation(NamedTuple):
@@ -52,7 +50,6 @@ def images_normalisation(
     """How the images of a config's loader are normalised when they reach the model.
 
     Args:
-        cfg: a config of MMPretrain.
         pixels: the model's data preprocessor.
         loader: the key of the data loader whose pipeline is read; a missing one changes nothing.
 
@@ -68,31 +65,13 @@ def images_normalisation(
 
 
 def match_images(model: Any, cfg: Config) -> None:
-    """Tell an AALClassifier how the pipeline of its runner's config normalises images.
+    """Tell an AALClassifier how the training pipeline of its runner's config normalises images.
 
     `model.images_mean` of the config goes before. Call it before the first step.
-
-    Raises:
-        ValueError: the pipelines of training and evaluation normalise differently.
     """
     if not hasattr(model, "match_images") or not cfg.get("train_dataloader"):
         return
-    if cfg.train_dataloader.get("dataset", {}).get("kept_maps"):
-        model.expect_kept_maps()
-    trained = _of_loader(cfg, "train_dataloader")
-    for loader in _EVALUATED:
-        if not cfg.get(loader):
-            continue
-        other = _of_loader(cfg, loader)
-        pipelines = [*_pipelines(cfg, "train_dataloader"), *_pipelines(cfg, loader)]
-        unread = any(_may_normalise(step) for steps, _ in pipelines for step in steps)
-        if _rounded(other) != _rounded(trained) and not unread:
-            raise ValueError(
-                f"{loader} normalises images with mean={other.mean} and std={other.std}, but "
-                f"train_dataloader with mean={trained.mean} and std={trained.std} (in pixel "
-                "values); give both pipelines the same Normalize"
-            )
-    if not trained.does_nothing:
+    if not _of_loader(cfg, "train_dataloader").does_nothing:
         model.match_images(*images_normalisation(cfg, model.data_preprocessor))
 
 
@@ -109,18 +88,12 @@ def _of_loader(cfg: Config, loader: str) -> Normalisation:
 
 def _pipelines(cfg: Config, loader: str) -> list[tuple[Sequence[dict], bool | None]]:
     """The pipelines of a loader's data sets, and whether the images begin as RGB."""
-
-    def inside(dataset: Any) -> list[tuple[Sequence[dict], bool | None]]:
-        if not isinstance(dataset, dict):
-            return []
-        wrapped = [dataset.get("dataset"), *(dataset.get("datasets") or ())]
-        found = [one for other in wrapped for one in inside(other)]
-        if dataset.get("pipeline"):
-            rgb = True if type_name(dataset) in READ_AS_RGB else None
-            found.append((dataset["pipeline"], rgb))
-        return found
-
-    return inside((cfg.get(loader) or {}).get("dataset"))
+    parts = [part for _, part in parts_of((cfg.get(loader) or {}).get("dataset"))]
+    return [
+        (part["pipeline"], True if type_name(part) in READ_AS_RGB else None)
+        for part in parts
+        if part.get("pipeline")
+    ]
 
 
 def _of_pipeline(steps: Sequence[dict], rgb: bool | None) -> Normalisation:
@@ -144,18 +117,7 @@ def _of_pipeline(steps: Sequence[dict], rgb: bool | None) -> Normalisation:
     return found
 
 
-def _may_normalise(step: dict) -> bool:
-    """Whether a step may normalise in a way that is not read here."""
-    name = type_name(step)
-    if name.startswith("torchvision/"):
-        return name.endswith(("Compose", "Lambda", "RandomApply"))
-    root = getattr(TRANSFORMS.get(name), "__module__", "").split(".")[0]
-    return root not in ("mmcv", "mmpretrain", "aal_plugin") or name == "Albumentations"
-
-
-def _rounded(one: Normalisation) -> tuple[tuple[float, ...], ...]:
+def _rounded(one: Normalisation) -> str:
     """For a comparison: one number for all channels equals it three times."""
-    return tuple(
-        tuple(round(value, 3) for value in (values if len(set(values)) > 1 else values[:1]))
-        for values in (one.mean, one.std)
-    )
+    values = [v if len(set(v)) > 1 else v[:1] for v in (one.mean, one.std)]
+    return str([[round(number, 3) for number in numbers] for numbers in values])

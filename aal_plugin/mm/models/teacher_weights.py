@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from aal_plugin.core.teacher.weights import fit_weights
 from aal_plugin.mm.runs.as_data import load_as_data
 
 # What a file may call its weights: MMEngine and timm, PyTorch's examples and torchvision, others.
@@ -15,10 +16,9 @@ _STATISTICS = ("running_mean", "running_var")
 
 
 def read_weights(checkpoint: str, prefix: str = "") -> dict[str, Tensor]:
-    """The weights of a file or URL.
+    """The weights of a .pth or .safetensors file or URL: a state dict or a dict that contains one.
 
     Args:
-        checkpoint: a .pth or .safetensors file, of a state dict or a dict that contains one.
         prefix: only the weights whose names begin with it, without it: 'backbone.' of a detector.
 
     Raises:
@@ -40,17 +40,12 @@ def read_weights(checkpoint: str, prefix: str = "") -> dict[str, Tensor]:
 
 
 def load_published(model: nn.Module, url: str | None, whose: str) -> None:
-    """Load the weights that MMPretrain publishes for a model.
+    """Load the weights that MMPretrain publishes at a URL for a model, `whose` name errors tell.
 
-    The file may contain more than the model; every parameter of the model must be in it.
-
-    Args:
-        model: receives the weights.
-        url: where they are; None if there are none.
-        whose: the model's name in error messages.
+    The file may contain more than the model; every weight and statistic of the model must be in it.
 
     Raises:
-        ValueError: no such weights, no network, or weights that do not fit.
+        ValueError: no such weights (None), no network, or weights that do not fit.
     """
     if url is None:
         raise ValueError(
@@ -65,17 +60,9 @@ def load_published(model: nn.Module, url: str | None, whose: str) -> None:
             f"teacher.checkpoint=True: MMPretrain's weights for {whose!r} could not be downloaded "
             f"from {url}; give teacher.checkpoint=FILE, or use a machine with a network"
         ) from error.with_traceback(None)
-    try:
-        missing = set(model.load_state_dict(weights, strict=False).missing_keys)
-    except RuntimeError as error:
-        raise ValueError(
-            f"teacher.checkpoint=True: the weights at {url} do not fit {whose!r} ({error})"
-        ) from error
     # Buffers that a model computes by itself may be missing.
-    trained = {name for name, _ in model.named_parameters()}
-    lost = sorted(name for name in missing if name in trained or name.endswith(_STATISTICS))
-    if lost:
-        raise ValueError(
-            f"teacher.checkpoint=True: the weights at {url} do not fit {whose!r}; {len(lost)} are "
-            f"missing, the first {lost[0]!r}"
-        )
+    computed = {n for n, _ in model.named_buffers() if not n.endswith(_STATISTICS)}
+    state = model.state_dict().items()
+    own = {n: weights.get(n, t) for n, t in state if n in weights or n in computed}
+    words = f"teacher.checkpoint=True: the weights at {url} do not fit {whose!r}"
+    fit_weights(model, own, words)

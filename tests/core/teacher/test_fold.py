@@ -43,7 +43,6 @@ def check(model, images, folded):
         ("regnety_002", 0),
         ("densenet121", 62),  # norms after a concatenation stay
         ("repvgg_a0", 17),  # norms on an identity branch stay
-        ("resnetv2_50x1_bit", 0),  # standardised weights and group norms: nothing to fold
     ],
 )
 def test_levels_and_logits_are_unchanged(name, left):

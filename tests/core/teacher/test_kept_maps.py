@@ -1,11 +1,9 @@
 """Kept maps: what is read is what was computed, or it counts as absent."""
 
 import errno
+import multiprocessing
 import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from collections import namedtuple
 
@@ -14,8 +12,8 @@ import pytest
 import torch
 
 from aal_plugin.core.teacher import kept_maps
-from aal_plugin.core.teacher.kept_maps import KeptMaps, KeptTeacher
-from aal_plugin.core.teacher.packing import kept_shapes
+from aal_plugin.core.teacher.kept_maps import KeptMaps
+from aal_plugin.core.teacher.kept_teacher import KeptTeacher, kept_shapes
 
 SHAPES = [(3, 4, 6), (5, 2, 2)]
 VIEWS = 12
@@ -156,37 +154,28 @@ def test_maps_whose_key_was_deleted_are_not_read_as_another_teachers(tmp_path):
     assert kept(tmp_path, key=dict(teacher="b", pipeline="crop")).read([0]) == [None]
 
 
-FILL = """
-import sys
-sys.path.insert(0, {root!r})
-from tests.core.teacher.test_kept_maps import VIEWS, kept, maps_of
-store = kept({folder!r})
-while True:
-    for view in range(VIEWS):
-        store.write([view], store.packed(maps_of([view])))
-        print(view, flush=True)
-"""
+def fill(folder, begun):
+    store = kept(folder)
+    while True:
+        for view in range(VIEWS):
+            store.write([view], store.packed(maps_of([view])))
+            begun.set()
 
 
 def test_processes_fill_one_folder_and_may_be_killed_at_any_time(tmp_path):
-    import tests
-
-    root = str(next(iter(tests.__path__)) + "/..")
-    code = FILL.format(root=root, folder=str(tmp_path))
-    for _ in range(2):
-        both = [
-            subprocess.Popen([sys.executable, "-W", "ignore", "-c", code], stdout=subprocess.PIPE)
-            for _ in range(2)
-        ]
-        for one in both:
-            assert one.stdout.readline()
-        time.sleep(0.2)
-        for one in both:
-            one.send_signal(signal.SIGKILL)
-            one.communicate()
-        store = kept(tmp_path)
-        read = store.read(range(VIEWS))
-        right = store.packed(maps_of(range(VIEWS)))
+    fork = multiprocessing.get_context("fork")  # without a second import of torch
+    right = kept(tmp_path / "right").packed(maps_of(range(VIEWS)))
+    for turn in range(3):
+        begun = [fork.Event(), fork.Event()]
+        both = [fork.Process(target=fill, args=(tmp_path / "maps", one)) for one in begun]
+        for process, one in zip(both, begun):
+            process.start()
+            assert one.wait(60)
+        time.sleep(0.05 * turn)
+        for process in both:
+            process.kill()
+            process.join()
+        read = kept(tmp_path / "maps").read(range(VIEWS))
         assert any(entry is not None for entry in read)
         assert all(entry is None or (entry == own).all() for entry, own in zip(read, right))
 

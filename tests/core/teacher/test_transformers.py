@@ -152,20 +152,6 @@ def test_grids_follow_the_images_where_the_model_takes_any_size():
             torch.testing.assert_close(got, wanted)
 
 
-def test_a_transformer_is_frozen_and_its_pass_ends_after_the_last_level():
-    model = built("deit_tiny_patch16_224", **VITS["deit_tiny_patch16_224"][0], drop_path_rate=0.5)
-    teacher = teacher_of(model, (48, 80), layers=["blocks.1", "blocks.3"])
-    ran = []
-    teacher.model.blocks[4].register_forward_hook(lambda *_: ran.append(4))
-    teacher.train()
-    x = images((48, 80)).requires_grad_()
-    first, second = teacher(x)[0], teacher(x)[0]
-    assert not ran and not any(level.requires_grad for level in first)
-    assert all(torch.equal(a, b) for a, b in zip(first, second))  # no drop path
-    assert not any(module.training for module in teacher.modules())
-    assert not any(parameter.requires_grad for parameter in teacher.parameters())
-
-
 @pytest.mark.parametrize(
     ("name", "settings"),
     [
@@ -173,12 +159,8 @@ def test_a_transformer_is_frozen_and_its_pass_ends_after_the_last_level():
         ("swin_tiny_patch4_window7_224", HIERARCHICAL["swin_tiny_patch4_window7_224"]),
     ],
 )
-@pytest.mark.parametrize(
-    "options", [dict(), dict(dtype="bfloat16"), dict(dtype="float16"), dict(compile=True)]
-)
-def test_speed_options_leave_a_transformers_maps_alike(name, settings, options, monkeypatch):
-    compile = torch.compile
-    monkeypatch.setattr(torch, "compile", lambda run: compile(run, backend="aot_eager"))
+@pytest.mark.parametrize("options", [dict(), dict(dtype="bfloat16"), dict(dtype="float16")])
+def test_speed_options_leave_a_transformers_maps_alike(name, settings, options):
     plain = built(name, **settings).float()
     size = size_of(settings)
     fast = FrozenTeacher(built(name, **settings).float(), input_size=size, **options)
@@ -208,10 +190,10 @@ def test_timms_weights_of_another_image_size_are_resampled_as_timm_does(tmp_path
 
 
 def test_a_features_only_teacher_loads_a_checkpoint_of_the_whole_model(tmp_path):
-    whole = timm.create_model("selecsls42", num_classes=3)
+    whole = timm.create_model("test_resnet", num_classes=3)
     torch.save(whole.state_dict(), tmp_path / "whole.pth")
     teacher = TimmTeacher(
-        "selecsls42", checkpoint=str(tmp_path / "whole.pth"), num_classes=3, features_only=True,
+        "test_resnet", checkpoint=str(tmp_path / "whole.pth"), num_classes=3, features_only=True,
         out_indices=(1, 3), fold_norms=False,
     )  # fmt: skip
     by_name = FrozenTeacher(whole, teacher.model.feature_info.module_name(), fold_norms=False)

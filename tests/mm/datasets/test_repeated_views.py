@@ -12,7 +12,7 @@ from mmpretrain.registry import DATASETS
 from torch.utils.data import DataLoader
 
 import aal_plugin.mm  # noqa: F401
-from aal_plugin.core.teacher.kept_key import view_number
+from aal_plugin.core.teacher.views import view_number
 from aal_plugin.mm import RepeatedViews
 from aal_plugin.mm.datasets import repeated_views
 from aal_plugin.mm.runs.random_states import seed_every_image

@@ -6,11 +6,8 @@ from mmengine.model import ExponentialMovingAverage
 from mmengine.optim import OptimWrapper
 from mmengine.runner.activation_checkpointing import turn_on_activation_checkpointing
 
-from aal_plugin.core import AttentionLinks
 from aal_plugin.core.student.recorder import Recorder
 from tests.mm.small import AAL, PLAIN, TEACHER, batch, build, total
-
-DISTILLED = dict(PLAIN["backbone"], type="DistilledVisionTransformer")
 
 
 def twins(**changes):
@@ -62,26 +59,6 @@ def test_loss_adds_the_weighted_distance_and_logs_distance_and_weight():
     assert {"loss_link", "link_distance", "link_weight"} <= set(logged)
 
 
-@pytest.mark.parametrize("backbone", [PLAIN["backbone"], DISTILLED])
-def test_maps_equal_the_full_attention_on_a_non_square_image(backbone):
-    head = dict(type="DeiTClsHead", num_classes=10, in_channels=16)
-    changes = dict(backbone=backbone, **({"head": head} if backbone is DISTILLED else {}))
-    model = build(AAL, **changes).double().eval()
-    seen = []
-    for layer in model.backbone.layers:
-        layer.attn.qkv.register_forward_hook(lambda m, i, out: seen.append(out))
-    images, _ = batch(2, (16, 40))
-    with torch.no_grad():
-        model.attention_recorder.start((16, 40))
-        model(images.double())
-        maps = model.attention_recorder.stop()
-        prefix = model.backbone.num_extra_tokens
-        for got, qkv in zip(maps, seen):
-            q, k, _ = qkv.view(2, -1, 3, 2, 8).permute(2, 0, 3, 1, 4)
-            scores = (q[:, :, :1] @ k[:, :, prefix:].transpose(-2, -1)) * 8**-0.5
-            torch.testing.assert_close(got, scores.softmax(-1).view(2, 2, 2, 5))
-
-
 def test_links_learn_and_supervise_the_students_attention():
     _, aal = twins()
     grads = gradients(aal, batch())
@@ -119,24 +96,6 @@ def test_nothing_holds_a_teacher_tensor_and_all_hold_the_links():
     assert ema.module.teacher is aal.teacher
 
 
-def test_ema_copy_predicts_and_does_not_move_the_teacher():
-    aal = build(AAL)
-    ema = ExponentialMovingAverage(aal)
-    ema.double()
-    assert next(aal.teacher.parameters()).dtype == torch.float32
-    aal.double()
-    assert next(aal.teacher.parameters()).dtype == torch.float64
-
-
-def test_teacher_stays_in_eval_after_model_train():
-    aal = build(AAL, teacher=dict(TEACHER, fold_norms=False))  # folded, it has no statistics
-    aal.train()
-    assert not any(module.training for module in aal.teacher.modules())
-    before = copy.deepcopy(dict(aal.teacher.named_buffers()))
-    aal(*batch(), mode="loss")
-    assert all(torch.equal(b, before[n]) for n, b in aal.teacher.named_buffers())
-
-
 def test_init_weights_does_not_touch_the_teacher():
     aal = build(AAL)
     before = copy.deepcopy(aal.teacher.state_dict())
@@ -157,23 +116,13 @@ def test_teacher_sees_the_pixels_it_was_trained_on():
     torch.testing.assert_close(seen[0], (pixels.flip(1) / 255 - mean) / std, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["Mixup", "CutMix"])
-def test_mixed_batches_train(kind):
-    aal = build(AAL, train_cfg=dict(augments=[dict(type=kind, alpha=1.0)]))
-    pixels = torch.randint(0, 256, (4, 3, 24, 24), dtype=torch.uint8)
-    data = aal.data_preprocessor(dict(inputs=pixels, data_samples=batch()[1]), training=True)
-    total(aal(**data, mode="loss")).backward()
-    assert torch.isfinite(aal.link_head.links[0].weight.grad).all()
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_mixed_precision_steps_with_loss_scaling(dtype):
+def test_mixed_precision_steps_with_loss_scaling():
     """MMEngine's AmpOptimWrapper demands a GPU; these are its autocast and its scaler."""
     _, aal = twins()
     before = copy.deepcopy(aal.state_dict())
     optimizer = torch.optim.SGD(aal.parameters(), lr=0.1)
     scaler = torch.amp.GradScaler("cpu", init_scale=512.0)
-    with torch.autocast("cpu", dtype=dtype):
+    with torch.autocast("cpu", dtype=torch.float16):
         losses = aal(*batch(), mode="loss")
     assert losses["loss_link"].dtype == torch.float32
     scaler.scale(total(losses)).backward()
@@ -222,40 +171,24 @@ def test_compiled_step_equals_the_eager_one():
             torch.testing.assert_close(p.grad, expected[name], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("head", ["links", "soft", "transfer"])
-def test_compiled_step_is_one_graph(head):
-    other = dict(
-        links={},
-        soft=dict(distill_head=dict(type="DistillHead", kind="soft")),
-        transfer=dict(transfer_head=dict(type="ActivationTransferHead")),
-    )[head]
+def test_a_compiled_step_of_all_heads_is_one_graph_whatever_the_weight():
     backbone = dict(AAL["backbone"], drop_path_rate=0.1)
-    model = build(dict(AAL, backbone=backbone, teacher=dict(TEACHER, num_classes=10), **other))
+    heads = dict(
+        distill_head=dict(type="DistillHead", kind="soft"),
+        transfer_head=dict(type="ActivationTransferHead"),
+        guidance=2.5,
+    )
+    model = build(dict(AAL, backbone=backbone, teacher=dict(TEACHER, num_classes=10), **heads))
+    counter = torch._dynamo.testing.CompileCounter()
     step = torch.compile(
-        lambda *data: total(model(*data, mode="loss")), backend="eager", fullgraph=True
+        lambda *data: total(model(*data, mode="loss")), backend=counter, fullgraph=True
     )
     step(*batch()).backward()  # raises where a graph breaks
     assert model.link_head.links[0].weight.grad.abs().sum() > 0
-
-
-def test_a_new_weight_each_epoch_does_not_compile_anew():
-    _, aal = twins()
-    counter = torch._dynamo.testing.CompileCounter()
-    step = torch.compile(lambda *data: total(aal(*data, mode="loss")), backend=counter)
-    step(*batch())
-    frames = counter.frame_count
-    for weight in (1980.0, 1960.2, 1940.6):
-        aal.link_head.set_weight(weight)
+    for weight in (1980.0, 1960.2):
+        model.link_head.set_weight(weight)
         step(*batch())
-    assert counter.frame_count == frames
-
-
-def test_links_are_those_of_the_config():
-    aal = build(
-        AAL, link_head=dict(type="AttentionLinkHead", links=[(1, 1), (1, 2), (2, 3), (3, 3)])
-    )
-    assert isinstance(aal.link_head.links, AttentionLinks)
-    assert [link.in_channels for link in aal.link_head.links] == [2, 4, 4, 2]
+    assert counter.frame_count == 1
 
 
 @pytest.mark.parametrize(

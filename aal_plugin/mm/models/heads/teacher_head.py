@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 from mmengine.model import BaseModule
 from mmpretrain.structures import DataSample
-from torch import Tensor, nn
+from torch import Tensor
 
 from aal_plugin.core import FrozenTeacher
 from aal_plugin.core.settings import check_number
 
 from .student_logits import Logits, has_plain_label_loss, student_logits
+
+if TYPE_CHECKING:
+    from aal_plugin.mm.models.classifier import AALClassifier
 
 # An AALClassifier's, by their keys.
 HEADS = ("link_head", "distill_head", "transfer_head", "guidance")
@@ -27,21 +30,6 @@ TEACHER_LOGITS = "teacher logits"  # (B, K)
 TEACHER_GRADIENT = "teacher gradient"  # logits that can be differentiated by the images
 
 
-class Classifier(Protocol):
-    """What a head uses of the `AALClassifier` that owns it."""
-
-    backbone: nn.Module
-    head: Any
-    with_head: bool
-
-    @property
-    def teacher(self) -> FrozenTeacher | None:
-        """The frozen teacher, or None if no loss needs one."""
-
-    def extract_feat(self, inputs: Tensor) -> Any:
-        """Images (B, 3, H, W) → the input of `head`."""
-
-
 @dataclass
 class Step:
     """What a training step has computed so far; None where no active loss needs it.
@@ -49,7 +37,7 @@ class Step:
     images: (B, 3, H, W). feats: the student's, the input of its head.
     """
 
-    classifier: Classifier
+    classifier: AALClassifier
     images: Tensor
     data_samples: list[DataSample]
     feats: Any = None
@@ -73,12 +61,16 @@ class Step:
 class TeacherHead(BaseModule):
     """One loss that a teacher drives, with its weight.
 
-    A subclass names itself and its needs, creates its parameters in `connect`, records what it
-    needs of the student between `start` and `loss`, and returns its loss from `loss`.
-    `LambdaDecayHook` can lower the weight; at 0 nothing is computed.
+    A subclass names itself and its needs. In `connect` it creates its parameters and says with
+    `record_with` what records the student; `loss` returns its loss. `LambdaDecayHook` can lower the
+    weight; at 0 nothing is computed.
 
     Args:
         loss_weight: λ of the first epoch.
+
+    Attributes:
+        recording: what records the student between `start` and `loss`, or None: an
+            `AttentionLinkLoss`, a `Guidance` or a `FeatureRecorder`.
 
     Raises:
         ValueError: the weight is negative, infinite or not a number.
@@ -87,9 +79,10 @@ class TeacherHead(BaseModule):
     name: str  # of the loss, as it is logged
     key = "transfer_head"  # of the classifier's config
     needs: frozenset[str] = frozenset()
+    recording: Any = None
 
-    def __init__(self, loss_weight: float, init_cfg: dict | None = None) -> None:
-        super().__init__(init_cfg)
+    def __init__(self, loss_weight: float) -> None:
+        super().__init__()
         check_number(f"{self.key}.loss_weight", loss_weight, "a finite number, 0 or more", low=0)
         self.loss_weight = float(loss_weight)
         # A tensor, because torch.compile would recompile for each new number. The flag tells that λ
@@ -98,21 +91,22 @@ class TeacherHead(BaseModule):
         self.active = self.loss_weight > 0
         self.weight_is_set = False
 
-    def connect(self, classifier: Classifier) -> None:
+    def connect(self, classifier: AALClassifier) -> None:
         """Create the parameters that depend on student and teacher, and check that both fit."""
+
+    def record_with(self, recording: Any) -> None:
+        """Set `recording`, not as a submodule: a checkpoint names its parameters once."""
+        object.__setattr__(self, "recording", recording)
 
     def start(self, image_size: Sequence[int]) -> None:
         """Record what this loss needs of the student's next forward pass, on (H, W) pixels."""
+        if self.recording is not None:
+            self.recording.start(tuple(image_size))
 
     def discard(self) -> None:
         """Forget what was recorded, after a forward pass that failed."""
-
-    def map_grids(self) -> set[tuple[int, int]] | None:
-        """The grids (h, w) on which teacher maps are compared, if that is all that is done with
-        them; found from what was recorded since `start`.
-        """
-        self.discard()
-        return None
+        if self.recording is not None:
+            self.recording.discard()
 
     def set_weight(self, weight: float) -> None:
         """Set λ for the next steps."""
@@ -126,7 +120,7 @@ class TeacherHead(BaseModule):
 
     def loss(self, step: Step) -> dict:
         """`loss_<name>` = weight · distance, `<name>_distance` and `<name>_weight`."""
-        raise NotImplementedError
+        return self.weighted(self.recording(step.activations))
 
     def weighted(self, distance: Tensor) -> dict:
         """The weighted loss, and the distance and weight for the log."""
@@ -142,13 +136,13 @@ class TeacherHead(BaseModule):
         return {f"loss_{self.name}": zero, f"{self.name}_weight": self.weight}
 
 
-def teacher_of(classifier: Classifier) -> FrozenTeacher:
-    """The classifier's teacher; it has one if any of its heads needs one."""
+def teacher_of(classifier: AALClassifier) -> FrozenTeacher:
+    """The classifier's teacher, for a head that needs one."""
     assert classifier.teacher is not None
     return classifier.teacher
 
 
-def check_label_loss(key: str, classifier: Classifier) -> None:
+def check_label_loss(key: str, classifier: AALClassifier) -> None:
     """Raise ValueError unless the head's loss is a function of its logits alone."""
     head = classifier.head if classifier.with_head else None
     if not has_plain_label_loss(head):
@@ -159,8 +153,8 @@ def check_label_loss(key: str, classifier: Classifier) -> None:
         )
 
 
-def check_classes(key: str, classifier: Classifier) -> None:
-    """Raise ValueError unless student and teacher have the same number of classes."""
+def check_classes(key: str, classifier: AALClassifier) -> None:
+    """Raise ValueError unless student and teacher have as many classes."""
     classes = getattr(classifier.head, "num_classes", None)
     teachers = teacher_of(classifier).num_classes
     if classes != teachers:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from mmpretrain.registry import MODELS
-from torch import Tensor, nn
+from torch import Tensor
 
+from aal_plugin.core.guidance import Guidance
 from aal_plugin.core.losses.attention_transfer import (
     ATTENTION_MAPS,
     REDUCTIONS,
     attention_map,
     attention_transfer,
     half_norm,
-    hint_distance,
     input_gradient,
 )
 from aal_plugin.core.losses.links import as_pair
@@ -29,7 +29,6 @@ from .teacher_head import (
     ACTIVATIONS,
     INPUT_GRADIENT,
     TEACHER_GRADIENT,
-    Classifier,
     Step,
     TeacherHead,
     check_classes,
@@ -37,12 +36,73 @@ from .teacher_head import (
     teacher_of,
 )
 
+if TYPE_CHECKING:
+    from aal_plugin.mm.models.classifier import AALClassifier
+
 Pairs = Sequence[tuple[int, int]] | None
 
 
-class _PairedHead(TeacherHead):
-    """Sums a distance over pairs of a student's level and a teacher's."""
+@MODELS.register_module()
+class ActivationTransferHead(TeacherHead):
+    """Attention transfer by activations, summed over pairs (Zagoruyko and Komodakis, Eq. 2).
 
+    Args:
+        pairs: (student level, teacher level), counted from 1; by default the last levels of both.
+        kind: 'sum' or 'max' over channels of |A|^power.
+        reduction: 'mean', the mean of squares as in the authors' code, or 'paper', half the norm.
+        loss_weight: β; 10³ belongs to 'mean'.
+        student_layers: names of the backbone's modules that are the student's levels; by default
+            a CNN's stages or a transformer's blocks, see `FeatureRecorder`.
+    """
+
+    name = "transfer"
+    needs = frozenset({ACTIVATIONS})
+
+    def __init__(
+        self,
+        pairs: Pairs = None,
+        kind: str = "sum",
+        power: float = 2,
+        reduction: str = "mean",
+        loss_weight: float = 1000.0,
+        student_layers: Sequence[str] | None = None,
+    ) -> None:
+        super().__init__(loss_weight)
+        check_choice("transfer_head.kind", kind, list(ATTENTION_MAPS))
+        check_choice("transfer_head.reduction", reduction, list(REDUCTIONS))
+        check_number("transfer_head.power", power, "a number, 1 or more", low=1)
+        self.kind, self.power, self.reduction = kind, power, reduction
+        self._pairs, self._layers = _as_pairs(pairs), student_layers
+
+    def connect(self, classifier: AALClassifier) -> None:
+        recorder, self.pairs = _paired(classifier, self._pairs, self._layers)
+        self.record_with(recorder)
+
+    def loss(self, step: Step) -> dict:
+        features, activations = self.recording.stop(), step.activations
+        distances = []
+        for own, theirs in self.pairs:
+            student, teacher = (
+                attention_map(maps, self.kind, self.power)
+                for maps in (features[own - 1], activations[theirs - 1])
+            )
+            distances.append(attention_transfer(student, teacher, self.reduction))
+        return self.weighted(torch.stack(distances).sum())
+
+
+@MODELS.register_module()
+class HintHead(TeacherHead):
+    """FitNets hints: compares features, the student's after a 1×1 convolution (section 4.1.2).
+
+    It is `aal_plugin.core.guidance.Guidance` with pairs of one's own: features of unit norm, and no
+    convolution for a pair of equal width.
+
+    Args:
+        pairs, student_layers: see `ActivationTransferHead`.
+        loss_weight: β.
+    """
+
+    name = "hint"
     needs = frozenset({ACTIVATIONS})
 
     def __init__(
@@ -50,44 +110,19 @@ class _PairedHead(TeacherHead):
         pairs: Pairs = None,
         loss_weight: float = 1.0,
         student_layers: Sequence[str] | None = None,
-        init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(loss_weight, init_cfg)
-        self.pairs = _as_pairs(pairs)
-        self._layers = student_layers
+        super().__init__(loss_weight)
+        self._pairs, self._layers = _as_pairs(pairs), student_layers
 
-    def connect(self, classifier: Classifier) -> None:
-        student = classifier.backbone
-        self._recorder = FeatureRecorder(student, self._layers, "transfer_head.student_layers")
-        self.student_channels = self._recorder.channels(student, image_size_of(student) or (64, 64))
-        own, teachers = len(self.student_channels), len(teacher_of(classifier).channels)
-        if self.pairs is None:
-            self.pairs = [(own - i, teachers - i) for i in reversed(range(min(own, teachers)))]
-        for pair in self.pairs:
-            if not (1 <= pair[0] <= own and 1 <= pair[1] <= teachers):
-                raise ValueError(
-                    f"transfer_head.pairs: {pair}; choose (student level, teacher level) from 1, "
-                    f"at most {(own, teachers)}"
-                )
-
-    def start(self, image_size: Sequence[int]) -> None:
-        height, width = image_size
-        self._recorder.start((height, width))
-
-    def discard(self) -> None:
-        self._recorder.discard()
-
-    def loss(self, step: Step) -> dict:
-        features, activations = self._recorder.stop(), step.activations
-        distances = [
-            self.distance(number, features[own - 1], activations[theirs - 1])
-            for number, (own, theirs) in enumerate(self.pairs or ())
-        ]
-        return self.weighted(torch.stack(distances).sum())
-
-    def distance(self, number: int, student: Tensor, teacher: Tensor) -> Tensor:
-        """Of the maps (B, C, h, w) of a pair, by its number from 0."""
-        raise NotImplementedError
+    def connect(self, classifier: AALClassifier) -> None:
+        _, self.pairs = _paired(classifier, self._pairs, self._layers)
+        blocks, levels = zip(*self.pairs)
+        channels = teacher_of(classifier).channels
+        guidance = Guidance(
+            classifier.backbone, channels, 1.0, blocks, levels, student_layers=self._layers
+        )
+        self.regressors = guidance.regressors
+        self.record_with(guidance)
 
 
 def _as_pairs(pairs: Any) -> list[tuple[int, int]] | None:
@@ -102,70 +137,23 @@ def _as_pairs(pairs: Any) -> list[tuple[int, int]] | None:
     return [pair for pair in found if pair is not None]
 
 
-@MODELS.register_module()
-class ActivationTransferHead(_PairedHead):
-    """Attention transfer by activations, summed over pairs (Zagoruyko and Komodakis, Eq. 2).
-
-    Args:
-        pairs: (student level, teacher level), counted from 1; by default the last levels of both.
-        kind: 'sum' or 'max' over channels of |A|^power.
-        reduction: 'mean', the mean of squares as in the authors' code, or 'paper', half the norm.
-        loss_weight: β; 10³ belongs to 'mean'.
-        student_layers: names of the backbone's modules that are the student's levels; by default
-            a CNN's stages or a transformer's blocks, see `FeatureRecorder`.
-    """
-
-    name = "transfer"
-
-    def __init__(
-        self,
-        pairs: Pairs = None,
-        kind: str = "sum",
-        power: float = 2,
-        reduction: str = "mean",
-        loss_weight: float = 1000.0,
-        student_layers: Sequence[str] | None = None,
-        init_cfg: dict | None = None,
-    ) -> None:
-        super().__init__(pairs, loss_weight, student_layers, init_cfg)
-        check_choice("transfer_head.kind", kind, list(ATTENTION_MAPS))
-        check_choice("transfer_head.reduction", reduction, list(REDUCTIONS))
-        check_number("transfer_head.power", power, "a number, 1 or more", low=1)
-        self.kind, self.power, self.reduction = kind, power, reduction
-
-    def distance(self, number: int, student: Tensor, teacher: Tensor) -> Tensor:
-        own, theirs = (attention_map(maps, self.kind, self.power) for maps in (student, teacher))
-        return attention_transfer(own, theirs, self.reduction)
-
-
-@MODELS.register_module()
-class HintHead(_PairedHead):
-    """FitNets hints: compares features, the student's after a 1×1 convolution (section 4.1.2).
-
-    A pair of equal width is compared directly, without a convolution.
-
-    Args:
-        pairs, student_layers: see `ActivationTransferHead`.
-        loss_weight: β.
-    """
-
-    name = "hint"
-
-    def connect(self, classifier: Classifier) -> None:
-        super().connect(classifier)
-        channels = teacher_of(classifier).channels
-        widths = [(self.student_channels[s - 1], channels[t - 1]) for s, t in self.pairs or ()]
-        self.regressors = nn.ModuleList(
-            nn.Identity() if own == theirs else nn.Conv2d(own, theirs, kernel_size=1)
-            for own, theirs in widths
-        )
-
-    def map_grids(self) -> set[tuple[int, int]]:
-        features = self._recorder.stop()
-        return {(m.shape[-2], m.shape[-1]) for m in (features[s - 1] for s, _ in self.pairs or ())}
-
-    def distance(self, number: int, student: Tensor, teacher: Tensor) -> Tensor:
-        return hint_distance(self.regressors[number](student), teacher)
+def _paired(
+    classifier: AALClassifier, pairs: list[tuple[int, int]] | None, layers: Sequence[str] | None
+) -> tuple[FeatureRecorder, list[tuple[int, int]]]:
+    """A recorder of the student's levels, and the pairs of student and teacher level."""
+    student = classifier.backbone
+    recorder = FeatureRecorder(student, layers, "transfer_head.student_layers")
+    own = len(recorder.channels(student, image_size_of(student) or (64, 64)))
+    teachers = len(teacher_of(classifier).channels)
+    if pairs is None:
+        pairs = [(own - i, teachers - i) for i in reversed(range(min(own, teachers)))]
+    for pair in pairs:
+        if not (1 <= pair[0] <= own and 1 <= pair[1] <= teachers):
+            raise ValueError(
+                f"transfer_head.pairs: {pair}; choose (student level, teacher level) from 1, "
+                f"at most {(own, teachers)}"
+            )
+    return recorder, pairs
 
 
 @MODELS.register_module()
@@ -184,17 +172,15 @@ class GradientTransferHead(TeacherHead):
 
     name = "gradient"
 
-    def __init__(
-        self, kind: str = "teacher", loss_weight: float = 1.0, init_cfg: dict | None = None
-    ) -> None:
-        super().__init__(loss_weight, init_cfg)
+    def __init__(self, kind: str = "teacher", loss_weight: float = 1.0) -> None:
+        super().__init__(loss_weight)
         check_choice("transfer_head.kind", kind, list(_GRADIENT_LOSSES))
         self.kind = kind
         self.needs = frozenset({INPUT_GRADIENT}) | (
             {TEACHER_GRADIENT} if kind == "teacher" else set()
         )
 
-    def connect(self, classifier: Classifier) -> None:
+    def connect(self, classifier: AALClassifier) -> None:
         check_label_loss("transfer_head", classifier)
         if self.kind == "teacher":
             check_classes("transfer_head", classifier)

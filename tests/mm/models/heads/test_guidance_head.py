@@ -25,7 +25,7 @@ def gradients(model, data):
 def test_it_is_hints_with_pairs_by_hand_to_the_bit(base):
     guided = build(dict(base, guidance=2.5)).train()
     by_hand = build(dict(base, guidance=None, transfer_head=BY_HAND)).train()
-    assert guided.guidance.guidance.pairs == PAIRS
+    assert guided.guidance.recording.pairs == PAIRS
     names = {n.replace("transfer_head.", "guidance."): p for n, p in by_hand.named_parameters()}
     for name, parameter in guided.named_parameters():
         assert torch.equal(parameter, names[name]), name

@@ -5,7 +5,6 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
-from mmengine.optim import OptimWrapper
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 
@@ -35,27 +34,13 @@ HEADS = {
     "gradient": dict(transfer_head=dict(type="GradientTransferHead")),
     "symmetry": dict(transfer_head=dict(type="GradientTransferHead", kind="symmetry")),
     "norm": dict(transfer_head=dict(type="GradientTransferHead", kind="norm")),
-    "at + kd": dict(transfer_head=AT, distill_head=dict(type="DistillHead", kind="soft")),
     "links + token": dict(
         link_head=AAL["link_head"], distill_head=dict(type="DistillHead", token=True)
-    ),
-    "gradient + kd": dict(
-        transfer_head=dict(type="GradientTransferHead"),
-        distill_head=dict(type="DistillHead", kind="soft"),
     ),
     "gradient + links + hard": dict(
         transfer_head=dict(type="GradientTransferHead"),
         link_head=AAL["link_head"],
         distill_head=dict(type="DistillHead"),
-    ),
-    "symmetry + token": dict(
-        transfer_head=dict(type="GradientTransferHead", kind="symmetry"),
-        distill_head=dict(type="DistillHead", token=True),
-    ),
-    "links + at + kd": dict(
-        link_head=AAL["link_head"],
-        transfer_head=AT,
-        distill_head=dict(type="DistillHead", kind="soft"),
     ),
 }
 
@@ -111,15 +96,6 @@ def test_soft_and_hard_share_the_label_with_the_teacher():
         torch.testing.assert_close(losses["loss_distill"], weight * distance)
 
 
-def test_by_elements_soft_is_divided_by_the_classes_too():
-    soft = dict(type="DistillHead", kind="soft")
-    by_batch, by_elements = (
-        teach(PLAIN, dict(distill_head=dict(soft, **given))).train()(*batch(), mode="loss")
-        for given in (dict(), dict(reduction="elements"))
-    )
-    torch.testing.assert_close(by_batch["loss_distill"], 10 * by_elements["loss_distill"])
-
-
 def test_class_token_learns_the_label_and_distillation_token_the_teacher():
     model = teach(DISTILLED, HEADS["token"]).train()
     data = batch()
@@ -163,18 +139,9 @@ def test_heads_that_mmpretrain_refuses_to_train_learn_from_the_teacher(backbone,
     total(model(images, samples, mode="loss")).backward()
     second = model.head.head_dist if hasattr(model.head, "head_dist") else model.head.dist_head
     assert all(p.grad.abs().sum() > 0 for p in second.parameters())
-
-
-@pytest.mark.parametrize("name", ["pit_ti_distilled_224", "deit_tiny_distilled_patch16_224"])
-def test_timms_distilled_models_learn_from_the_teacher(name):
-    small = dict(base_dims=(8, 8, 8), depth=(1, 1, 1)) if "pit" in name else dict(depth=2)
-    width = 64 if "pit" in name else 192
-    backbone = dict(type="TIMMPooledBackbone", model_name=name, img_size=48, **small)
-    head = dict(type="DeiTClsHead", num_classes=10, in_channels=width)
-    model = teach(dict(PLAIN, backbone=backbone, head=head), HEADS["links + token"]).train()
-    losses = model(*batch(image=(48, 48)), mode="loss")
-    total(losses).backward()
-    assert losses["loss_distill"] > 0 and losses["loss_link"] > 0
+    model.distill_head.set_weight(0.0)  # MMPretrain would refuse it now
+    losses = model(images, samples, mode="loss")
+    assert total(losses) == losses["loss"] > 0
 
 
 def test_mixed_labels_are_distilled_too():
@@ -203,7 +170,7 @@ def test_levels_of_a_transformer_are_its_blocks_patch_tokens():
     model = teach(DISTILLED, dict(transfer_head=dict(AT, pairs=[(1, 3), (3, 4)])))
     images, samples = batch()
     model(images, samples, mode="loss")
-    recorder = model.transfer_head._recorder
+    recorder = model.transfer_head.recording
     kept = []
     model.backbone.layers[0].register_forward_hook(lambda m, i, out: kept.append(out))
     recorder.start((24, 24))
@@ -308,8 +275,6 @@ PATCHES = {
         depths=(2, 2),
         num_heads=(1, 2),
     ),
-    "pit": dict(POOLED, model_name="pit_ti_224", base_dims=(8, 8, 8), depth=(1, 1, 1)),
-    "vit": dict(POOLED, model_name="vit_tiny_patch16_224", depth=2, embed_dim=12, num_heads=3),
     "mmpretrain swin": dict(
         type="SwinTransformer",
         arch=dict(embed_dims=8, depths=[2, 2], num_heads=[1, 2]),
@@ -317,14 +282,13 @@ PATCHES = {
         window_size=6,
         out_indices=(1,),
     ),
-    "beit": dict(PLAIN["backbone"], type="BEiTViT", img_size=48),
     "timm cnn": dict(type="TIMMPooledBackbone", model_name="test_resnet"),
 }
 
 
 @pytest.mark.parametrize("name", PATCHES)
 def test_attention_transfers_to_students_of_every_kind(name):
-    width = {"swin": 16, "pit": 64, "vit": 12, "mmpretrain swin": 16, "beit": 16}.get(name, 96)
+    width = 96 if name == "timm cnn" else 16
     neck = dict(type="GlobalAveragePooling") if name == "mmpretrain swin" else None
     head = dict(type="LinearClsHead", num_classes=10, in_channels=width)
     student = dict(PLAIN, backbone=PATCHES[name], neck=neck, head=head)
@@ -333,28 +297,6 @@ def test_attention_transfers_to_students_of_every_kind(name):
     total(losses).backward()
     assert losses["loss_hint"] > 0
     assert all(p.grad.abs().sum() > 0 for p in model.transfer_head.parameters())
-
-
-def test_levit_trains_on_when_its_distillation_stops():
-    backbone = dict(type="LeViT", arch="128s", img_size=224, patch_size=16)
-    head = dict(type="LeViTClsHead", in_channels=384, num_classes=10)
-    neck = dict(type="GlobalAveragePooling")
-    model = teach(dict(PLAIN, backbone=backbone, neck=neck, head=head), HEADS["token"]).train()
-    model.distill_head.set_weight(0.0)
-    losses = model(*batch(image=(224, 224), size=2), mode="loss")
-    assert total(losses) == losses["loss"] > 0
-
-
-def test_hint_regressors_are_trained_and_not_the_teacher():
-    model = teach(CNN, HEADS["hints"]).train()
-    keys = [key for key in model.state_dict() if key.startswith("transfer_head")]
-    assert keys == [
-        f"transfer_head.regressors.{i}.{p}" for i in range(4) for p in ("weight", "bias")
-    ]
-    wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
-    before = model.transfer_head.regressors[0].weight.clone()
-    wrapper.update_params(total(model(*batch(), mode="loss")))
-    assert not torch.equal(before, model.transfer_head.regressors[0].weight)
 
 
 @pytest.mark.parametrize(

@@ -134,37 +134,3 @@ def test_hints_of_equal_widths_are_compared_directly():
         units = [x.flatten(1) / (x**2).sum((1, 2, 3)).sqrt()[:, None] for x in (own, theirs)]
         wanted = wanted + ((units[0] - units[1]) ** 2).sum(1).mean()
     torch.testing.assert_close(losses["loss_hint"], wanted, rtol=1e-4, atol=1e-5)
-
-
-def test_teachers_convolutions_are_read_ahead_of_their_norms():
-    """NIN's teacher of Table 3: batch norm, no ReLU ahead of pooling, losses on convolutions."""
-    backbone = dict(type="NetworkInNetwork", width=6, relu_before_pooling=False)
-    config = dict(
-        NIN,
-        type="ImageClassifier",
-        backbone=backbone,
-        head=dict(NIN["head"], in_channels=6),
-        data_preprocessor=PLAIN["data_preprocessor"],
-    )
-    from mmengine.config import Config
-
-    layers = [f"backbone.layer{i}.6" for i in (1, 2, 3)]
-    teacher = dict(
-        type="MMTeacher",
-        config=Config(dict(model=config, data_preprocessor=config["data_preprocessor"])),
-        layers=layers,
-        allow_random_weights=True,
-    )
-    model = build(transfer_head=dict(type="ActivationTransferHead"), teacher=teacher)
-    images, _ = batch(image=(32, 32))
-    got, _ = model.teacher(images)
-    net = copy.deepcopy(model.teacher.model.backbone)
-    for level, layer in enumerate((net.layer1, net.layer2, net.layer3)):
-        x = images if level == 0 else F.max_pool2d(x, 2)  # noqa: F821
-        before = layer[:6](x)
-        x = layer[7](F.conv2d(before, layer[6].weight, layer[6].bias))
-        assert isinstance(layer[7], torch.nn.BatchNorm2d), "folded into a convolution that is read"
-        torch.testing.assert_close(
-            got[level], F.conv2d(before, layer[6].weight), rtol=1e-4, atol=1e-5
-        )
-        assert len(layer) == 8 and (got[level] < 0).any()

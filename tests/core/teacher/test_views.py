@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from aal_plugin.core import FrozenTeacher
-from aal_plugin.core.teacher.kept_key import images_sum, teacher_key, view_number, words_of
+from aal_plugin.core.teacher.kept_teacher import teacher_key
+from aal_plugin.core.teacher.views import images_sum, view_number, words_of
 
 
 def teacher(seed=0, **options):
