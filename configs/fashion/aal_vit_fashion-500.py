@@ -22,7 +22,7 @@ train_dataloader = dict(
         kept_maps="work_dirs/fashion/maps",
     )
 )
-optim_wrapper = dict(optimizer=dict(lr=4e-3))
-param_scheduler = dict(eta_max=4e-3)
+optim_wrapper = dict(optimizer=dict(lr=1.6e-2))
+param_scheduler = dict(eta_max=1.6e-2)
 default_hooks = dict(aal=dict(type="LambdaDecayHook", final=0.05))
 work_dir = "work_dirs/fashion/aal"
