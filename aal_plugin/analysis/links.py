@@ -130,11 +130,11 @@ def select_ranges(share: np.ndarray, keep: float) -> list[Range]:
     (AAL, section 4.2).
 
     Args:
-        share: (L, N), rows that sum to one, see `link_share`.
+        share: (L, N), see `link_share`.
         keep: in (0, 1].
 
     Returns:
-        (first, last) block per level, 1-based and inclusive: a value for `link_head.links`.
+        (first, last) block per level: a value for `link_head.links`.
 
     Raises:
         ValueError: keep is out of range.

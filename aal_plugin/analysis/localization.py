@@ -20,11 +20,9 @@ from torchvision.ops import box_iou
 
 
 def pick_map(maps: Sequence[Tensor], block: int | None = None, head: int | None = None) -> Tensor:
-    """One map (h, w) of an image: a block's head, or the mean over its heads.
+    """One map (h, w) of the maps of every block, (M, h, w) each.
 
-    Args:
-        maps: of every block, (M, h, w) each.
-        block, head: counted from 1; by default the last block and all its heads.
+    Blocks and heads count from 1; by default it is the mean over the heads of the last block.
 
     Raises:
         ValueError: the student has no such block or head.
@@ -44,8 +42,7 @@ def threshold_boxes(
 ) -> np.ndarray:
     """The box around the largest part of a map that reaches a threshold, for each threshold.
 
-    Pixels that touch by a side or a corner belong to one part; the part with most pixels is the
-    largest.
+    Pixels that touch by a side or a corner belong to one part.
 
     Args:
         attention: (h, w), covering the image; resized bilinearly to `image_size`, (H, W).

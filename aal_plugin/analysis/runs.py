@@ -128,8 +128,7 @@ def json_lines(path: Path) -> list[dict]:
 def joined(logs: Sequence[Lines]) -> Lines:
     """The lines of a run and its resumed parts; each replaces the others from its first epoch on.
 
-    Args:
-        logs: oldest first, as the times in their names say; empty ones are passed over.
+    The oldest log is the first, as the times in their names say.
     """
     lines: Lines = []
     for log in filter(None, logs):

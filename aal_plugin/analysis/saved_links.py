@@ -69,7 +69,6 @@ def read_links(path: str, ema: bool = False) -> SavedLinks:
     """Read the links of a checkpoint without building its model; no code in the file is run.
 
     Args:
-        path: the file.
         ema: read the average of EMAHook or of timm's --model-ema, not the raw links.
 
     Raises:
@@ -181,9 +180,7 @@ def append_record(
 def link_history(work_dir: str | os.PathLike, absolute: bool = False) -> LinkHistory:
     """The links of every epoch that a run recorded, or else of the checkpoints that it kept.
 
-    Args:
-        work_dir: a work dir of MMEngine, or an output folder of timm's train.py.
-        absolute: mean magnitudes, not how many times as large as before training they are.
+    They are how many times as large as before training; with `absolute` the mean magnitudes.
 
     Raises:
         ValueError: a checkpoint has no links, or cannot be read.

@@ -83,8 +83,7 @@ def _svg(figure: Figure, prefix: str) -> str:
 def link_heatmaps(groups: Groups) -> dict[str, Any]:
     """Of every run that recorded links: its name, the epochs, and (levels, blocks) for each.
 
-    The colours are those of `aal links plot`. A run has one scale for all its epochs, from 0 on,
-    so that growing links look stronger.
+    A run has one scale for all its epochs, from 0 on, so that growing links look stronger.
     """
     runs = []
     for name, same in groups.items():

@@ -1,12 +1,11 @@
 """Runs of tools/timm_train.py's parts in this process, and of the tool as a user types it."""
 
+import multiprocessing
 import os
 import runpy
 import socket
 import subprocess
 import sys
-import traceback
-import warnings
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,9 @@ from aal_plugin.timm.launch import load_script, put_task_in
 ROOT = Path(__file__).resolve().parents[2]
 TOOL = ROOT / "tools/timm_train.py"
 SCRIPT = Path(__file__).with_name("train_script.py")
+# Forks of a server that has imported torch once, and never trained.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload([__name__])
 AAL = ["--aal-teacher", "test_resnet", "--aal-random-teacher", "--aal-gammas", "0.9"]
 
 
@@ -63,35 +65,30 @@ def changed(folder, *replaced):
     return path
 
 
-def forked(run, **environment):
-    """Start a function in a process of its own, a fork of this one; its id."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # this process may have threads
-        child = os.fork()
-    if child == 0:
-        try:
-            os.environ.update(environment)
-            run()
-        except BaseException:
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-    return child
+def started(folder, *options, script=SCRIPT, **environment):
+    """`run` in a process of its own, without the threads of this one; it has begun."""
+    process = PROCESSES.Process(target=_run, args=(environment, folder, options, script))
+    process.start()
+    return process
 
 
-def ended(child):
-    """The exit code of a forked process, negative for a signal."""
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+def _run(environment, folder, options, script):
+    os.environ.update(environment)
+    run(folder, *options, script=script)
 
 
-def on_ranks(run, count=2):
-    """Run a function on several forked ranks, as torchrun starts them."""
+def on_ranks(folder, *options, count=2):
+    """`run` on several ranks, as torchrun starts them."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     shared = dict(WORLD_SIZE=str(count), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    children = [forked(run, **shared, RANK=str(n), LOCAL_RANK=str(n)) for n in range(count)]
-    assert [ended(child) for child in children] == [0] * count
+    ranks = [
+        started(folder, *options, **shared, RANK=str(n), LOCAL_RANK=str(n)) for n in range(count)
+    ]
+    for rank in ranks:
+        rank.join(timeout=300)
+    assert [rank.exitcode for rank in ranks] == [0] * count
 
 
 def launch(*command, status=0, **environment):

@@ -309,7 +309,7 @@ def test_two_ranks_with_half_the_batch_each_end_as_one_rank_with_the_whole(tmp_p
     options = [*AAL, "--aal-stop-epoch", "1", "--grad-accum-steps", "2", "--model-ema"]
     options += ["--aal-guidance", "1"]
     one = run(tmp_path / "one", *options)
-    on_ranks(lambda: run(tmp_path / "two", *options))
+    on_ranks(tmp_path / "two", *options)
     two = torch.load(tmp_path / "two" / "last.pth.tar")
     for key in ("state_dict", "task_state", "state_dict_ema", "task_state_ema"):
         torch.testing.assert_close(two[key], one[key], rtol=1e-4, atol=1e-6)

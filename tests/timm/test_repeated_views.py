@@ -16,7 +16,7 @@ from aal_plugin.core import FrozenTeacher, KeptMaps
 from aal_plugin.data import export_image_folder
 from aal_plugin.timm.repeated_views import RepeatedViews, label_and_view
 
-from .runs import AAL, SCRIPT, TOOL, changed, ended, forked, launch, ranks, refused, run
+from .runs import AAL, SCRIPT, TOOL, changed, launch, ranks, refused, run, started
 from .small import batch, gradients, student, task
 
 IMAGES, VIEWS = 20, 2
@@ -260,8 +260,9 @@ def test_a_killed_run_is_completed_on_two_ranks(options, tmp_path):
             "        os.kill(os.getpid(), 9 * epoch * step)\n        update = (",
         ),
     )
-    child = forked(lambda: run(tmp_path / "run", *options, script=killed))
-    assert ended(child) == -signal.SIGKILL
+    process = started(tmp_path / "run", *options, script=killed)
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     key = json.loads((tmp_path / "maps/key.json").read_text())
     parts = dict(views=key.pop("views"), shapes=key.pop("shapes"), key=key)
     maps = KeptMaps(tmp_path / "maps", **parts)

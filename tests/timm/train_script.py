@@ -37,7 +37,6 @@ parser.add_argument("--drop", type=float, default=0.0)
 parser.add_argument("--kd-model-name", default=None)
 parser.add_argument("--model-ema", action="store_true")
 parser.add_argument("--channels-last", action="store_true")
-parser.add_argument("--torchcompile", default=None)
 parser.add_argument("--in-chans", type=int, default=3)
 parser.add_argument("--cooldown-epochs", type=int, default=0)
 parser.add_argument("--bce-loss", action="store_true")
@@ -97,8 +96,6 @@ def main():
         task.setup_ema(decay=0.9)
         if args.resume:
             load_task_ema_checkpoint(task, args.resume)
-    if args.torchcompile:
-        task.compile(backend=args.torchcompile)
     if args.distributed:
         task.prepare_distributed(device_ids=[device])
     saver = None
