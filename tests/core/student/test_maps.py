@@ -79,19 +79,19 @@ def test_too_many_tokens_are_reported_as_a_wrong_prefix():
 def test_gradient_of_query_and_keys_is_that_of_slices():
     from aal_plugin.core.student.maps import _QueryAndKeys
 
-    def slices(qkv, prefix):
-        return qkv[:, 0, :4], qkv[:, prefix:, 4:8]
+    def slices(qkv, prefix, class_token):
+        return qkv[:, :1, :4] if class_token else qkv[:, prefix:, :4], qkv[:, prefix:, 4:8]
 
-    for prefix in (1, 3):
+    for prefix, class_token in ((1, True), (3, True), (1, False)):
         qkv = torch.randn(2, 6, 12, dtype=torch.float64, requires_grad=True)
         results = []
         for function in (_QueryAndKeys.apply, slices):
-            query, key = function(qkv, prefix)
-            value = (query.sin()[:, None] * key.cos()).sum()
+            query, key = function(qkv, prefix, class_token)
+            value = (query.sin() * key.cos()).sum()
             results.append([query, key, *torch.autograd.grad(value, qkv)])
         for got, expected in zip(*results):
             assert torch.equal(got, expected)
-        assert torch.autograd.gradgradcheck(_QueryAndKeys.apply, (qkv, prefix))
+        assert torch.autograd.gradgradcheck(_QueryAndKeys.apply, (qkv, prefix, class_token))
 
 
 def test_reading_attention_makes_one_gradient_of_the_size_of_qkv():

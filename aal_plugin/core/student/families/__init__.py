@@ -20,9 +20,8 @@ from aal_plugin.core.student.recognise import (
 
 # Importing a file registers its families.
 from . import (  # noqa: F401
-    class_attention,
+    both_libraries,
     hugging_face,
-    levit,
     mmpretrain,
     timm_positions,
     timm_vit,
