@@ -5,46 +5,19 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
+from .images import trial
 from .linked_student import LinkedStudent
 from .losses.links import map_grid
 from .teacher.frozen_teacher import FrozenTeacher
 from .teacher.kept_key import teacher_key
 from .teacher.kept_maps import KeptMaps, KeptTeacher
 from .teacher.packing import kept_shapes
-
-
-@contextmanager
-def seeded(*numbers: int) -> Iterator[None]:
-    """Seed Python's, NumPy's and torch's random draws; afterwards they go on as before.
-
-    Example:
-        >>> with seeded(0, 7, 2):
-        ...     first = random.random(), np.random.rand(), torch.rand(1)
-        >>> with seeded(0, 7, 2):
-        ...     first == (random.random(), np.random.rand(), torch.rand(1))
-        True
-    """
-    python, numpy, state = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    seed = int(np.random.SeedSequence(numbers).generate_state(1)[0])
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.default_generator.manual_seed(seed)
-    try:
-        yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
-        torch.set_rng_state(state)
 
 
 def kept_teacher(
@@ -81,15 +54,10 @@ def _compared(linked: LinkedStudent, image: Tensor) -> tuple[tuple[int, int] | N
     """
     links, guidance = linked.link_loss, linked.guidance
     losses = [loss for loss in (links, guidance) if loss is not None]
-    modes = {module: module.training for module in linked.modules()}
-    for module in modes:  # no running statistics and no random draws of this one image
-        module.training = False
     for loss in losses:
         loss.start(image.shape[-2:])
-    with torch.no_grad():
+    with trial(linked):
         linked.student(image)
-    for module, mode in modes.items():
-        module.training = mode
     found = set()
     if links is not None:
         recorded = map_grid(links.recorder.stop())

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from aal_plugin.core import AttentionLinks
-from aal_plugin.core.guidance import Guidance
+from aal_plugin.core.student_losses import Guidance
 
 from .linked_student import TimmLinkedStudent
 

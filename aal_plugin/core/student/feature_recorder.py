@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, cast
 
-import torch
 from torch import Tensor, nn
 
-from aal_plugin.core.images import image_channels_of
+from aal_plugin.core.images import image_channels_of, trial
 from aal_plugin.core.layer_maps import as_map, item_of
 from aal_plugin.core.layer_names import default_layers, named_modules_of, nearest, split_item
 
@@ -75,21 +74,16 @@ class FeatureRecorder(MapRecorder):
                 readers.append(BlockReader((Source(module, output_of),), None, read))
         super().__init__(student, StudentReader(readers))
 
-    @torch.no_grad()
-    def channels(self, student: nn.Module, image_size: tuple[int, int]) -> list[int]:
+    def channels(self, student: nn.Module, image_size: Grid) -> list[int]:
         """Channels of every level, from a pass in eval mode on an image of (H, W) pixels."""
-        modes = {module: module.training for module in student.modules()}
-        student.eval()
+        weights, colours = next(student.parameters()), image_channels_of(student)
         self.start(image_size)
         try:
-            weights, colours = next(student.parameters()), image_channels_of(student)
-            student(weights.new_zeros(1, colours, *image_size))
+            with trial(student):
+                student(weights.new_zeros(1, colours, *image_size))
         except BaseException:
             self.discard()
             raise
-        finally:
-            for module, mode in modes.items():
-                module.training = mode
         return [level.shape[1] for level in self.stop()]
 
 

@@ -36,12 +36,6 @@ def class_token_attention(
         scale: the block's own factor on the product, 1/√D as in Eq. 2.
         bias: added to the scaled product, such as a position bias; (M, N) or (B, M, N).
 
-    Returns:
-        Maps that sum to one over their grid, (B, M, h, w), float32 or wider.
-
-    Raises:
-        ValueError: the number of keys is not h * w.
-
     Example:
         >>> query, key = torch.zeros(1, 2, 8), torch.rand(1, 6, 2, 8)
         >>> class_token_attention(query, key, grid=(2, 3), scale=8**-0.5)[0, 0]
@@ -79,57 +73,44 @@ def token_attention(
     query: Tensor,
     key: Tensor,
     grid: tuple[int, int],
-    scale: float,
     num_prefix_tokens: int,
     class_token: bool,
+    scale: float | None = None,
+    query_norm: Norm | None = None,
+    key_norm: Norm | None = None,
     rotate: Norm | None = None,
     bias: Tensor | None = None,
 ) -> Tensor:
     """Maps from the queries and keys of all tokens: Eq. 3, or the attention that patches receive.
 
     Args:
-        query, key: (B, T, M, D), prefix tokens before patches, after the block's own norms.
+        query, key: (B, T, M, D), prefix tokens before patches; a query may be the class token's.
         class_token: whether the first token is a class token; its row is read then.
+        scale: the block's own factor on the product; None is 1/√D.
+        query_norm, key_norm: applied to the last axis of each head before the product.
         rotate: rotary position embedding of the patches, (B, N, M, D) to the same shape.
         bias: added to the scaled product, (M, T, T) or (B, M, T, T), queries before keys.
     """
-    # Only what the map needs is rotated and multiplied: one query with a class token.
+    # Only what the map needs is normed, rotated and multiplied: one query with a class token.
     patches = slice(num_prefix_tokens, None)
     rows = slice(0, 1) if class_token else patches
     query, key = query[:, rows], key[:, patches]
+    query = query if query_norm is None else query_norm(query)
+    key = key if key_norm is None else key_norm(key)
     if rotate is not None:
         query, key = query if class_token else rotate(query), rotate(key)
     bias = None if bias is None else bias[..., rows, patches]
+    scale = query.shape[-1] ** -0.5 if scale is None else scale
     return attention_received(query, key, grid, scale, bias)
 
 
 def projected_attention(
-    query: Tensor,
-    key: Tensor,
-    grid: tuple[int, int],
-    num_heads: int,
-    num_prefix_tokens: int,
-    scale: float | None,
-    class_token: bool,
-    query_norm: Norm | None = None,
-    key_norm: Norm | None = None,
+    query: Tensor, key: Tensor, grid: tuple[int, int], num_heads: int, **settings: Any
 ) -> Tensor:
-    """Maps from the outputs of separate query and key projections, as in `token_attention`.
-
-    Args:
-        query: (B, T, M·D), or (B, M·D) for the class token alone.
-        key: (B, T, M·D), prefix tokens before patches.
-        scale: None is 1/√D.
-        query_norm, key_norm: applied to the last axis of each head before the product.
-    """
+    """As `token_attention`, from projections (B, T, M·D), or (B, M·D) for the class token alone."""
     query = query[:, None] if query.dim() == 2 else query
-    query = query[:, slice(0, 1) if class_token else slice(num_prefix_tokens, None)]
-    query = query.unflatten(-1, (num_heads, -1))
-    key = key[:, num_prefix_tokens:].unflatten(-1, (num_heads, -1))
-    query = query if query_norm is None else query_norm(query)
-    key = key if key_norm is None else key_norm(key)
-    scale = query.shape[-1] ** -0.5 if scale is None else scale
-    return attention_received(query, key, grid, scale)
+    query, key = (heads.unflatten(-1, (num_heads, -1)) for heads in (query, key))
+    return token_attention(query, key, grid, **settings)
 
 
 def qkv_class_token_attention(
@@ -160,8 +141,8 @@ def qkv_class_token_attention(
         >>> qkv_class_token_attention(qkv, (2, 3), 2, num_prefix_tokens=1, scale=8**-0.5).shape
         torch.Size([1, 2, 2, 3])
     """
-    given = (qkv, grid, num_heads, num_prefix_tokens, scale, True, query_norm, key_norm)
-    return qkv_attention(*given)
+    norms = dict(query_norm=query_norm, key_norm=key_norm)
+    return qkv_attention(qkv, grid, num_heads, num_prefix_tokens, True, scale=scale, **norms)
 
 
 def qkv_attention(
@@ -169,15 +150,13 @@ def qkv_attention(
     grid: tuple[int, int],
     num_heads: int,
     num_prefix_tokens: int,
-    scale: float | None,
     class_token: bool,
-    query_norm: Norm | None = None,
-    key_norm: Norm | None = None,
+    **settings: Any,
 ) -> Tensor:
-    """As `qkv_class_token_attention`, or the attention that each patch receives from patches."""
+    """As `token_attention`, from the output (B, T, 3·M·D) of one projection."""
     query, key = _QueryAndKeys.apply(qkv, num_prefix_tokens, class_token)
-    norms = query_norm, key_norm
-    return projected_attention(query, key, grid, num_heads, 0, scale, class_token, *norms)
+    settings.update(num_prefix_tokens=0, class_token=class_token)
+    return projected_attention(query, key, grid, num_heads, **settings)
 
 
 class _QueryAndKeys(torch.autograd.Function):
@@ -229,7 +208,7 @@ def attention_from_weights(
 
 
 def check_fills(num_patches: int, grid: tuple[int, int]) -> None:
-    """Raise ValueError unless patch tokens fill a grid (h, w); it names the likely reason."""
+    """Raise ValueError unless patch tokens fill a grid; it names the likely reason."""
     over = num_patches - grid[0] * grid[1]
     if not over:
         return

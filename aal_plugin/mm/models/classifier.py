@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from aal_plugin.core import AttentionRecorder, FrozenTeacher, Unregistered
 from aal_plugin.core.guidance import GuidanceSetting
-from aal_plugin.core.losses.attention_transfer import twice_differentiable_attention
 from aal_plugin.core.teacher.kept_maps import KeptTeacher
+from aal_plugin.older_releases import plain_attention
 
 from .built_teacher import built_teacher
 from .compatibility import (
@@ -55,7 +55,7 @@ class AALClassifier(ImageClassifier):
         transfer_head: an `ActivationTransferHead`, `HintHead` or `GradientTransferHead`.
         guidance: locality guidance, alone or beside the others: its weight (the published one is
             2.5), or a dict of weight, blocks, levels and student_layers, see
-            `aal_plugin.core.guidance.Guidance`.
+            `aal_plugin.core.student_losses.Guidance`.
         images_rgb: whether the student's images are RGB; by default what
             `data_preprocessor.to_rgb` says. If that is False, the setting is required for a
             teacher of RGB images: CIFAR's images are RGB on disk, files loaded by mmcv are BGR.
@@ -162,7 +162,8 @@ class AALClassifier(ImageClassifier):
         step = Step(self, inputs, data_samples)
         if self._teacher is not None:
             self._teacher.module.check(inputs)
-        with twice_differentiable_attention() if INPUT_GRADIENT in needs else nullcontext():
+        # Fused kernels of attention have no second derivative.
+        with plain_attention() if INPUT_GRADIENT in needs else nullcontext():
             # The teacher first: its memory is free again before the student's activations,
             # which live until the backward pass, are created.
             if needs & {ACTIVATIONS, TEACHER_LOGITS, TEACHER_GRADIENT}:

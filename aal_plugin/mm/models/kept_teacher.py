@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
+from aal_plugin.core.images import trial
 from aal_plugin.core.teacher.kept_maps import KeptMaps, KeptTeacher
 from aal_plugin.core.teacher.packing import kept_shapes
 
@@ -89,15 +89,10 @@ def _map_grid(model: AALClassifier, images: Tensor) -> tuple[Grid, bool]:
     The grid is None if the maps are kept as they are.
     """
     heads = [head for head in model.teacher_heads if ACTIVATIONS in head.needs]
-    modes = {module: module.training for module in model.modules()}
-    for module in modes:  # no running statistics and no random draws of this one image
-        module.training = False
     for head in heads:
         head.start(images.shape[-2:])
-    with torch.no_grad():
+    with trial(model):
         model.extract_feat(images[:1])
-    for module, mode in modes.items():
-        module.training = mode
     grids = [head.map_grids() for head in heads]
     found = {grid for each in grids for grid in each or ()}
     smooth = {isinstance(head, AttentionLinkHead) and head.link_loss.antialias for head in heads}

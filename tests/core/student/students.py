@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from aal_plugin.core import AttentionLinkLoss, AttentionRecorder, FeatureRecorder
-from aal_plugin.core.guidance import Guidance
 from aal_plugin.core.student.families import find_reader
+from aal_plugin.core.student_losses import Guidance
 
 from .attention_loops import InterceptedWeights, class_row, received
 

@@ -80,5 +80,5 @@ def _read_rotary(
     cosine, sine = tables
     # The class token's query is not rotated, the patches' keys are.
     turn = partial(rotate, sine=sine, cosine=cosine, half=True)
-    maps: Tensor = read(query, key, grid=grid, key_norm=turn)
+    maps: Tensor = read(query, key, grid=grid, rotate=turn)
     return maps

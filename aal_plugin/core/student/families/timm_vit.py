@@ -186,7 +186,7 @@ def _read_heads(
     groups = getattr(attn, "num_kv_groups", 1)
     key = key if groups == 1 else key.repeat_interleave(groups, dim=2)  # shared by several heads
     added = {} if terms is None else terms(attn, *extras)
-    return token_attention(query, key, grid, attn.scale, **settings, **added)
+    return token_attention(query, key, grid, scale=attn.scale, **settings, **added)
 
 
 def sizes_of(patch_embed: Foreign) -> tuple[Grid | None, Grid | None]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aal_plugin.core.guidance import Guidance, GuidanceSetting, guidance_settings
+from aal_plugin.core.guidance import GuidanceSetting, guidance_settings
+from aal_plugin.core.student_losses import Guidance
 
 from .teacher_head import ACTIVATIONS, Classifier, Step, TeacherHead, teacher_of
 
 
 class GuidanceHead(TeacherHead):
-    """Locality guidance, thin over `aal_plugin.core.guidance.Guidance`.
+    """Locality guidance, thin over `aal_plugin.core.student_losses.Guidance`.
 
     A checkpoint holds its 1×1 convolutions alone, `guidance.regressors.<pair>.weight|bias`.
 

@@ -18,7 +18,7 @@ from aal_plugin.core.losses.attention_transfer import (
     hint_distance,
     input_gradient,
 )
-from aal_plugin.core.losses.links import as_pair
+from aal_plugin.core.losses.link_ranges import as_pair
 from aal_plugin.core.precision import at_least_float32
 from aal_plugin.core.settings import check_choice, check_number
 from aal_plugin.core.student.families import image_size_of
