@@ -46,9 +46,6 @@ def guidance_pairs(
     What is not given is spaced evenly from the first to the last, and rounded. Without both there
     are four pairs, or as many as the smaller side has.
 
-    Raises:
-        ValueError: numbers that do not exist, or not one level a block.
-
     Example:
         >>> guidance_pairs(num_blocks=12, num_levels=7)
         [(1, 1), (5, 3), (8, 5), (12, 7)]

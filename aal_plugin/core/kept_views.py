@@ -1,7 +1,4 @@
-"""The teacher's maps of views that come again, for a `LinkedStudent` in any loop.
-
-# V views of all images
-"""
+"""The teacher's maps of views that come again, for a `LinkedStudent` in any loop."""
 
 from __future__ import annotations
 
@@ -30,13 +27,8 @@ def kept_teacher(
 ) -> KeptTeacher:
     """A teacher whose maps of V views are kept in a folder, on the grid that the losses compare.
 
-    Args:
-        image: (1, 3, H, W), any of the size of the student's images.
-        views: V.
-        shown: what the views depend on: images, transform, seed.
-
-    Raises:
-        ValueError, OSError: see `KeptMaps`.
+    `image`, (1, 3, H, W), is any of the size of the student's images. `shown` is what the views
+    depend on: images, transform, seed.
     """
     unchecked = teacher.images._unchecked
     maps, _ = teacher(image)

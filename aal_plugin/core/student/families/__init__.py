@@ -53,11 +53,7 @@ def known_reader(student: nn.Module) -> StudentReader | None:
 
 
 def find_reader(student: nn.Module) -> StudentReader:
-    """As `known_reader`, but an unknown student is an error.
-
-    Raises:
-        ValueError: no family knows any of the student's modules.
-    """
+    """As `known_reader`, but an unknown student is an error."""
     reader = known_reader(student)
     if reader is None:
         for module in student.modules():
