@@ -130,18 +130,13 @@ _WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 
 
 class MapRecorder:
-    """Records the maps that a reader reads, during the student's forward pass.
-
-    Create it before `torch.compile`, which ignores hooks that are added later. Between `start` and
-    `stop` it stores references to tensors that the forward pass computes anyway; at all other times
-    it does nothing. A deep copy of the student together with its recorder (an EMA copy) has a
-    recorder of its own.
-    """
+    """Records the maps of a student that a reader reads; see `AttentionRecorder` for its use."""
 
     _parts = "blocks"  # what has maps, for errors
 
     def __init__(self, student: nn.Module, reader: StudentReader) -> None:
         self.image_size, self._patch = reader.image_size, reader.patch
+        self._started: Grid | None = None  # the (H, W) of the images
         if self.image_size is not None:
             self._check_size(*self.image_size)
         # Blocks share the source of their grid: it is recorded once.
@@ -179,7 +174,7 @@ class MapRecorder:
         height, width = image_size
         self._check_size(height, width)
         self._check_modules()
-        self._started_size = height, width
+        self._started = height, width
         for recorder in self._recorders:
             recorder.start()
 
@@ -195,7 +190,7 @@ class MapRecorder:
             ValueError: some blocks did not run since `start`.
         """
         found: dict[Recorder | None, Any] = {one: one.stop() for one in self._recorders}
-        found[None] = self._started_size
+        found[None] = self._started
         missing = [
             number
             for number, (_, values, grid) in enumerate(self._blocks, start=1)
