@@ -1,13 +1,14 @@
 """The method in plain torch: student's attention, teacher's activations, links, losses and λ."""
 
-from .linked_student import AttentionLinkLoss, LinkedStudent
-from .losses.link_distance import link_distance, mean_link_distance
-from .losses.links import AttentionLinks, link_ranges
+from .linked_student import LinkedStudent
+from .losses.link_ranges import link_ranges
+from .losses.links import AttentionLinks, link_distance, mean_link_distance
 from .losses.resize import resize_maps
 from .losses.schedule import check_schedule, link_weight, paper_course
 from .student.attention_recorder import AttentionRecorder
 from .student.feature_recorder import FeatureRecorder
 from .student.maps import class_token_attention, qkv_class_token_attention
+from .student_losses import AttentionLinkLoss
 from .teacher.frozen_teacher import FrozenTeacher
 from .teacher.kept_maps import KeptMaps
 from .teacher.kept_teacher import KeptTeacher, kept_shapes

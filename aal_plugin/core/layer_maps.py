@@ -32,15 +32,10 @@ def as_map(
     and how high and wide the grid is: the grid keeps the ratio.
 
     Args:
-        output: what the layer returned.
         fmt: 'NCHW', or 'NHWC' if a timm model says so in `output_fmt`.
         image_size: (H, W) of the model's images.
         layer: the layer's name in error messages.
         num_prefix_tokens: tokens ahead of the patches; None: as few as leave a full grid.
-
-    Raises:
-        ValueError: the output is neither a map nor a grid of tokens, or its channels seem to be
-            last although `fmt` is 'NCHW'.
 
     Example:
         >>> import torch
@@ -83,11 +78,8 @@ def has_channels_last(output: Any, image_size: _Size) -> bool:
 def prefix_tokens(output: Any, image_size: _Size, expected: int | None = None) -> int | None:
     """How many tokens of (B, T, C) are ahead of the patches, or None for no grid of tokens.
 
-    Args:
-        output: what a layer returned.
-        image_size: (H, W) of the model's images.
-        expected: the number that the model states; it is used if the other tokens fill a grid
-            (the blocks of CaiT run before the class token is added).
+    The number that the model states, `expected`, is used if the other tokens fill a grid: the
+    blocks of CaiT run before the class token is added.
 
     Example:
         >>> import torch
@@ -110,25 +102,19 @@ def prefix_tokens(output: Any, image_size: _Size, expected: int | None = None) -
 def item_of(output: Any, item: str | None, layer: str) -> Any:
     """One entry, by key or position, of what a layer returned; None: the whole output.
 
-    Raises:
-        ValueError: the output has no such entry, or is a dict and no item was given.
-
     Example:
         >>> item_of(["a", "b"], "1", "stage4"), item_of({"out": "a"}, "out", "backbone")
         ('b', 'a')
     """
-    entries: Any = output
-    if isinstance(output, Mapping):
-        if item is None:
-            raise ValueError(
-                f"{layer} returns a dict with the keys {list(output)}; choose one, such as "
-                f"'NAME[{next(iter(output), 'KEY')}]'"
-            )
-        if item in output:
-            return output[item]
-        entries = list(output.values())
-    if item is None:
-        return output
+    keyed = isinstance(output, Mapping)
+    if item is None and keyed:
+        raise ValueError(
+            f"{layer} returns a dict with the keys {list(output)}; choose one, such as "
+            f"'NAME[{next(iter(output), 'KEY')}]'"
+        )
+    if item is None or (keyed and item in output):
+        return output if item is None else output[item]
+    entries: Any = list(output.values()) if keyed else output
     count = len(entries) if isinstance(entries, (list, tuple)) else 0
     if not item.lstrip("-").isdigit() or not -count <= int(item) < count:
         raise ValueError(f"{layer} has no item [{item}]; it returns {_described(output)}")

@@ -33,11 +33,7 @@ def split_item(layer: str) -> tuple[str, str | None]:
 
 
 def named_modules_of(model: nn.Module, layers: Sequence[str], key: str) -> list[nn.Module]:
-    """The modules that `layers` names, see `split_item`; `key` is its config key, for errors.
-
-    Raises:
-        ValueError: `layers` is no list of names, or the model has no module of such a name.
-    """
+    """The modules that `layers` names, see `split_item`; `key` is its config key, for errors."""
     check_names(layers, key)
     modules = dict(model.named_modules())
     names = [split_item(layer)[0] for layer in layers]
@@ -93,14 +89,7 @@ def default_layers(
     A stage that ends with its downsampling (MMPretrain's Swin) ends at its last block instead.
     If a timm model has none of these, its `feature_info` names the layers (DenseNet, VGG, DLA).
     The levels of a features-only model are the entries of its output, and those of HRNet its last
-    stage's branches.
-
-    Args:
-        model: a CNN or a transformer, or a module that contains one under a usual name.
-        whose, key: "teacher" or "student", and the config key of the layers, for error messages.
-
-    Raises:
-        ValueError: no such stages.
+    stage's branches. `whose` and `key` are for the error of a model without such stages.
 
     Example:
         >>> import timm

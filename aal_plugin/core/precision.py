@@ -14,14 +14,7 @@ from torch import Tensor
 
 
 def precise_matmul(a: Tensor, b: Tensor) -> Tensor:
-    """Product and gradients in float32's own precision, also where TF32 is on.
-
-    Args:
-        a: (B, I, K).
-        b: (B, K, J).
-
-    Returns:
-        (B, I, J).
+    """(B, I, K) times (B, K, J), and its gradients, in float32's own precision under TF32 too.
 
     Example:
         >>> precise_matmul(torch.ones(1, 2, 3), torch.ones(1, 3, 4)).shape

@@ -18,14 +18,7 @@ def check_number(
 ) -> None:
     """Raise ValueError unless value is a finite number from low to high, and more than `above`.
 
-    Args:
-        key: the config's name of the setting.
-        allowed: the allowed values in words, for the error.
-
-    Example:
-        >>> check_number("link_head.loss_weight", -1, "0 or more", low=0)
-        Traceback (most recent call last):
-        ValueError: link_head.loss_weight=-1; choose 0 or more
+    `allowed` says this in words, for the error.
     """
     number = isinstance(value, Real) and not isinstance(value, bool)
     if not number or not math.isfinite(value) or not low <= value <= high or value <= above:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from aal_plugin.core import FrozenTeacher, KeptTeacher, Unregistered, check_schedule, link_weight
 from aal_plugin.core.guidance import GuidanceSetting
 from aal_plugin.core.kept_views import kept_teacher
-from aal_plugin.core.losses.links import Links
+from aal_plugin.core.losses.link_ranges import Links
 from aal_plugin.core.losses.schedule import Gammas
 from aal_plugin.core.settings import check_number
 from aal_plugin.core.student.by_name import AttentionLayers

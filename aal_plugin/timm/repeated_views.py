@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
-from aal_plugin.core.kept_views import seeded
+from aal_plugin.core.random_draws import draws_restored, seed_draws
 from aal_plugin.core.settings import check_whole
 from aal_plugin.core.teacher.views import images_sum, view_number, words_of
 
@@ -82,7 +82,8 @@ class RepeatedViews(Dataset):
 
     def __getitem__(self, index: int) -> tuple:
         number = view_number(index, int(self._epoch), self.views, self.seed)
-        with seeded(self.seed, index, number % self.views):
+        with draws_restored():
+            seed_draws(self.seed, index, number % self.views)
             try:
                 image, label = self.dataset[index]
             except Exception as error:

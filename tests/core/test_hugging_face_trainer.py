@@ -33,7 +33,7 @@ def checkpoints(model):
     return any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
 
 
-def label_loss(names, smoothing=0.0):
+def label_loss(names, smoothing):
     """The mean over all images of -Σ q log p, with q the smoothed label."""
     dataset, student = names["dataset"], names["student"].eval()
     total = 0.0
@@ -51,10 +51,17 @@ def work_in(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize("smoothing", [0.0, 0.3])
-def test_evaluation_gives_the_labels_loss_alone_and_the_logits(smoothing):
-    names = ran(label_smoothing_factor=smoothing)
-    expected = label_loss(names, smoothing)
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """The model of an ordinary run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("plain"))
+        return ran()["model"]
+
+
+def test_evaluation_gives_the_labels_loss_alone_and_the_logits():
+    names = ran(label_smoothing_factor=0.3)
+    expected = label_loss(names, smoothing=0.3)
     assert names["trainer"].evaluate()["eval_loss"] == pytest.approx(expected, rel=1e-4)
     predicted = names["trainer"].predict(names["dataset"])
     assert predicted.predictions.shape == (8, 5) and len(predicted.label_ids) == 8
@@ -80,8 +87,8 @@ def test_evaluation_every_epoch_keeps_the_best_student_and_resumes():
     ],
     ids=["checkpoints", "accumulation"],
 )
-def test_saving_memory_changes_no_weight(settings):
-    plain, saving = ran()["model"], ran(**settings)["model"]
+def test_saving_memory_changes_no_weight(settings, plain):
+    saving = ran(**settings)["model"]
     assert not checkpoints(plain) and checkpoints(saving) == ("gradient_checkpointing" in settings)
     for (name, ours), other in zip(plain.named_parameters(), saving.parameters()):
         torch.testing.assert_close(ours, other, rtol=1e-4, atol=1e-6, msg=name)

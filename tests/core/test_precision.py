@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from aal_plugin.core import AttentionLinks
 from aal_plugin.core import precision as rounding
-from aal_plugin.core.losses.link_distance import augmented_gap
+from aal_plugin.core.losses.links import augmented_gap
 from aal_plugin.core.precision import precise_matmul
 
 PRODUCTS = {torch.ops.aten.mm.default: (0, 1), torch.ops.aten.bmm.default: (0, 1)}
@@ -84,8 +84,7 @@ def exact(maps, weight, activation, size):
 @pytest.mark.parametrize(
     ("share", "groups"),
     # Two groups end where float32's own augmented maps are off by as much.
-    [(share, 1) for share in (0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999)]
-    + [(share, 2) for share in (0.5, 0.9, 0.99, 0.999, 0.9999)],
+    [(share, 1) for share in (0.5, 0.99, 0.99999)] + [(share, 2) for share in (0.5, 0.99, 0.9999)],
 )
 @pytest.mark.parametrize("size", [(7, 7), (5, 5)])
 def test_loss_and_gradients_are_the_direct_forms_in_float64(monkeypatch, share, groups, tf32, size):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from aal_plugin.core.losses.links import Links
+from aal_plugin.core.losses.link_ranges import Links
 
 
 @dataclass

@@ -6,13 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from aal_plugin.core.precision import at_least_float32
-from aal_plugin.older_releases import plain_attention
 
 from .resize import resize_maps
 
@@ -27,15 +26,8 @@ _NORM_FLOOR = 1e-12
 
 
 def attention_map(features: Tensor, kind: str = "sum", power: float = 2) -> Tensor:
-    """Spatial attention of a CNN: Σ|A_i|^p or max|A_i|^p over channels (AT, section 3.1).
-
-    Args:
-        features: (B, C, h, w).
-        kind: 'sum' or 'max'.
-        power: p; 1 gives F_sum and F_max.
-
-    Returns:
-        (B, h, w), in float32 or wider.
+    """Spatial attention of features (B, C, h, w): Σ|A_i|^p, or max|A_i|^p if `kind` is 'max', over
+    channels (AT, section 3.1), (B, h, w) in float32 or wider.
 
     Example:
         >>> attention_map(torch.tensor([[[[1.0, -2.0]], [[3.0, 0.0]]]])).tolist()
@@ -61,17 +53,13 @@ def attention_transfer(student: Tensor, teacher: Tensor, reduction: str = "mean"
             mean of squares over batch and positions, as in the authors' code; their β = 10³
             belongs to it.
 
-    Returns:
-        A scalar.
-
     Example:
         >>> maps = torch.tensor([[[3.0, 4.0]]])
         >>> round(attention_transfer(maps, maps.flip(2)).item(), 4)
         0.04
     """
     teacher = resize_maps(teacher.unsqueeze(1), (student.shape[-2], student.shape[-1])).squeeze(1)
-    gap = _unit(student) - _unit(teacher)
-    return REDUCTIONS[reduction](gap)
+    return REDUCTIONS[reduction](_unit(student) - _unit(teacher))
 
 
 REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -90,9 +78,6 @@ def hint_distance(student: Tensor, teacher: Tensor) -> Tensor:
         student: (B, C, h, w), already projected to the teacher's channels.
         teacher: (B, C, h', w'); resized to the student's grid if the grids differ.
 
-    Returns:
-        A scalar.
-
     Example:
         >>> features = torch.ones(2, 3, 4, 4)
         >>> round(hint_distance(features, -features).item(), 4)
@@ -103,25 +88,17 @@ def hint_distance(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def input_gradient(loss: Tensor, images: Tensor, differentiable: bool = True) -> Tensor:
-    """J = ∂L/∂x (AT, Eq. 3).
+    """J = ∂L/∂x, (B, 3, H, W), in float32 or wider (AT, Eq. 3).
 
     Args:
         loss: scalar, a sum over the batch, so that each image's J is that of its own loss.
         images: (B, 3, H, W), the leaf from which the loss was computed.
         differentiable: keep the graph, for double back-propagation through J.
-
-    Returns:
-        (B, 3, H, W), in float32 or wider.
     """
     (gradient,) = torch.autograd.grad(
         loss * _GRADIENT_SCALE, images, create_graph=differentiable, retain_graph=differentiable
     )
     return at_least_float32(gradient) / _GRADIENT_SCALE
-
-
-def twice_differentiable_attention() -> AbstractContextManager[None]:
-    """Context in which attention uses plain operations: fused kernels have no second derivative."""
-    return plain_attention()
 
 
 def half_norm(gap: Tensor) -> Tensor:
@@ -143,6 +120,4 @@ def half_norm(gap: Tensor) -> Tensor:
 
 
 def _unit(maps: Tensor) -> Tensor:
-    maps = at_least_float32(maps).flatten(1)
-    norm: Tensor = torch.linalg.vector_norm(maps, dim=1, keepdim=True)
-    return maps / norm.clamp_min(_NORM_FLOOR)
+    return F.normalize(at_least_float32(maps).flatten(1), dim=1, eps=_NORM_FLOOR)

@@ -34,12 +34,6 @@ def soft_distillation(
             as in DeiT's published code: with 1000 classes the loss and its gradient are then a
             thousand times smaller. Choose it to compare with runs of DeiT's code.
 
-    Returns:
-        A scalar.
-
-    Raises:
-        ValueError: another reduction.
-
     Example:
         >>> import torch
         >>> logits = torch.tensor([[2.0, 0.0], [0.0, 1.0]])
@@ -63,15 +57,8 @@ def soft_distillation(
 def hard_distillation(
     logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0, reduction: str = "batch"
 ) -> Tensor:
-    """CE(ψ(Z_s), argmax Z_t), mean over the batch (DeiT, Eq. 3).
-
-    Args:
-        logits: the student's, (B, K).
-        teacher_logits: (B, K).
-        temperature, reduction: not used; they are those of `soft_distillation`.
-
-    Returns:
-        A scalar.
+    """CE(ψ(Z_s), argmax Z_t), mean over the batch (DeiT, Eq. 3); temperature and reduction are not
+    used.
     """
     return F.cross_entropy(at_least_float32(logits), teacher_logits.argmax(dim=-1))
 
@@ -94,11 +81,8 @@ def check_distillation(
 
     Args:
         key: the config's key of these settings, for the error, such as 'distill_head'.
-        kind: 'soft' or 'hard'.
         token: whether the distillation token learns from the teacher.
         loss_weight: λ, 0 to 1, or None for DeiT's: 0.1 for 'soft', 0.5 for 'hard'.
-        temperature: τ of 'soft', more than 0.
-        reduction: of 'soft', see `soft_distillation`.
 
     Raises:
         ValueError: a setting is out of range; the error names it.

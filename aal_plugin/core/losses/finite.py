@@ -25,11 +25,9 @@ class FiniteMarks:
         self._marked: tuple[Tensor, Tensor] | None = None
 
     def mark(self, values: dict[str, Tensor], step: int | None = None) -> None:
-        """Examine the losses of a step; no value is read from the device.
+        """Examine the losses of a step, which have the same names until `forget`.
 
-        Args:
-            values: the step's losses, under the same names in every step until `forget`.
-            step: its number, counted from 1; by default the number of calls.
+        No value is read from the device. Steps count from 1; by default they are the calls.
         """
         self._count += 1
         given = torch.stack([value.detach().float().mean() for value in values.values()])

@@ -1,31 +1,22 @@
-"""Attention links: 1×1 convolutions from a student's maps to a teacher's channels.
+"""Attention links, and the distance of augmented maps from the teacher's (AAL, Eq. 4 and 5).
 
-# B batch, M heads of a block, C channels of a teacher level, h w map grid (P×P in the paper)
+# B batch, M linked maps, C channels of a teacher level, N positions of the map grid (h, w)
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Integral
 from typing import Any, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from aal_plugin.core.precision import wide_dtype
+from aal_plugin.core.precision import at_least_float32, precise_matmul, wide_dtype
 
-from .link_distance import augmented_gap
 from .resize import resize_maps
 
-Range = tuple[int, int]
-Links = str | Sequence[Range]
-
-# AAL, Table 1: (first, last) student block, 1-based and inclusive, for each of the seven levels
-# of EfficientNet-B3, on a student of twelve blocks.
-TABLE_1 = {
-    "alpha": ((1, 3), (1, 5), (3, 5), (4, 6), (4, 6), (6, 11), (7, 12)),
-    "beta": ((1, 2), (1, 5), (3, 5), (4, 6), (4, 7), (6, 10), (7, 10)),
-}
+Range = tuple[int, int]  # (first, last) student block, 1-based and inclusive
 
 
 class AttentionLinks(nn.ModuleList):
@@ -116,88 +107,121 @@ class AttentionLinks(nn.ModuleList):
         return slice(sum(self.heads[: first - 1]), sum(self.heads[:last]))
 
 
-def link_ranges(links: Links, num_levels: int, num_blocks: int) -> list[Range]:
-    """(first, last) student block of every teacher level, 1-based and inclusive (AAL, Table 1).
-
-    Args:
-        links: 'full' links every block to every level. 'alpha' and 'beta' are the paper's
-            selective links, stretched over other depths: level l of L uses Table 1's level
-            round((l-1)/(L-1)·6)+1, and its range a–b becomes floor((a-1)·N/12)+1 – ceil(b·N/12).
-            Or one (first, last) pair per level.
-        num_levels: L.
-        num_blocks: N.
-
-    Raises:
-        ValueError: an unknown name, a pair outside 1–num_blocks, or not one pair per level.
-
-    Example:
-        >>> link_ranges("alpha", num_levels=4, num_blocks=12)
-        [(1, 3), (3, 5), (4, 6), (7, 12)]
-    """
-    if isinstance(links, str) and links == "full":
-        return [(1, num_blocks)] * num_levels
-    if isinstance(links, str) and links in TABLE_1:
-        top = num_levels - 1
-        levels = [round(level / top * 6) if top else 6 for level in range(num_levels)]
-        return [
-            ((first - 1) * num_blocks // 12 + 1, -(-last * num_blocks // 12))
-            for first, last in (TABLE_1[links][level] for level in levels)
-        ]
-    if isinstance(links, str) or not isinstance(links, Sequence):
-        raise ValueError(
-            f"link_head.links={links!r}; choose 'full', 'alpha', 'beta' or one (first, last) pair "
-            "per teacher level"
-        )
-    ranges: list[Any] = [as_pair(pair) for pair in links]
-    if None in ranges:
-        raise ValueError(
-            f"link_head.links: {links[ranges.index(None)]!r} is not a (first, last) pair of block "
-            "numbers, such as (1, 3); choose whole numbers"
-        )
-    if len(ranges) != num_levels:
-        raise ValueError(
-            f"link_head.links has {len(ranges)} (first, last) pairs, but the teacher has "
-            f"{num_levels} levels; give one pair per level"
-        )
-    for level, (first, last) in enumerate(ranges, start=1):
-        if not 1 <= first <= last <= num_blocks:
-            raise ValueError(
-                f"link_head.links: level {level} has ({first}, {last}); "
-                f"choose 1 <= first <= last <= {num_blocks}, the student's blocks"
-            )
-    return ranges
-
-
-def as_grid(size: int | Sequence[int] | None, key: str = "map_size") -> tuple[int, int] | None:
-    """The grid (h, w) of a setting: a side, (h, w) or None.
-
-    Raises:
-        ValueError: not a grid, or a grid of one position: a map of one number, divided by its
-            norm, is always 1 or -1.
-
-    Example:
-        >>> as_grid(14), as_grid((7, 14)), as_grid(None)
-        ((14, 14), (7, 14), None)
-    """
-    if size is None:
-        return None
-    grid = as_pair(size if isinstance(size, Sequence) else (size, size))
-    if grid is None or min(grid) < 1 or grid == (1, 1):
-        raise ValueError(
-            f"{key}={size!r}; choose a positive side, (h, w), or None; a grid needs at least two "
-            "positions"
-        )
-    return grid
-
-
 def map_grid(maps: Sequence[Tensor]) -> tuple[int, int]:
     """The grid that the maps of all blocks share, or 14×14, the paper's, if they have several."""
     grids = {(block.shape[-2], block.shape[-1]) for block in maps}
     return grids.pop() if len(grids) == 1 else (14, 14)
 
 
-def as_pair(value: Any) -> tuple[int, int] | None:
-    """A list or tuple of two whole numbers, or None for anything else."""
-    pair = list(value) if isinstance(value, Sequence) else []
-    whole = (isinstance(n, Integral) and not isinstance(n, bool) for n in pair)
-    return (int(pair[0]), int(pair[1])) if len(pair) == 2 and all(whole) else None
+# Smallest norm to divide by: a map of zeros (a dead channel) stays zero, with a finite gradient.
+_FLOOR = 1e-6
+
+
+def link_distance(augmented: Tensor, activation: Tensor) -> Tensor:
+    """Mean squared difference of l2-normalised maps (AAL, Eq. 5).
+
+    Each map of A⁺ and B, (B, C, h, w) each, is divided by its own l2 norm over the h*w positions;
+    the mean runs over batch, channels and positions. Computed in float32 or wider.
+
+    Example:
+        >>> maps = torch.ones(1, 1, 2, 2)
+        >>> link_distance(maps, 3 * maps).item(), link_distance(maps, -maps).item()
+        (0.0, 1.0)
+    """
+    # Sums of squares over- and underflow in float16.
+    own, theirs = (at_least_float32(maps.flatten(2)) for maps in (augmented, activation))
+    return F.mse_loss(F.normalize(own, dim=-1, eps=_FLOOR), F.normalize(theirs, dim=-1, eps=_FLOOR))
+
+
+def mean_link_distance(augmented: Sequence[Tensor], activations: Sequence[Tensor]) -> Tensor:
+    """L_att of maps (B, C, h, w) of every level: the mean of `link_distance` over all channels.
+
+    Example:
+        >>> levels = [torch.rand(1, 8, 14, 14), torch.rand(1, 16, 14, 14)]
+        >>> mean_link_distance(levels, levels).item()
+        0.0
+    """
+    channels = [level.shape[1] for level in activations]
+    distances = [
+        link_distance(a, b) * count for a, b, count in zip(augmented, activations, channels)
+    ]
+    return torch.stack(distances).sum() / sum(channels)
+
+
+def augmented_gap(weight: Tensor, bias: Tensor, maps: Tensor, activation: Tensor) -> Tensor:
+    """‖A⁺/‖A⁺‖ − B/‖B‖‖² of every augmented map A⁺ = Σ wA + b, without A⁺ (AAL, Eq. 4 and 5).
+
+    It needs only ‖A⁺‖² = wᵀ(AAᵀ)w and ⟨A⁺, B⟩ = wᵀ(AB), so neither A⁺ nor its gradient, C maps per
+    image, is created. Where heads are nearly alike and their weights cancel, these sums lose
+    digits. Therefore
+
+    - ‖A⁺‖², which loses twice as many digits as A⁺ itself, is summed in float64: AAᵀ is small;
+    - in ⟨A⁺, B⟩ the part r that all heads share is separated: wᵀ(AB) = wᵀ((A - r)B) + (Σw)⟨r, B⟩.
+
+    Args:
+        weight: (C, M).
+        bias: (C,).
+        maps: (B, M, N), N = h*w; in float64 if they were resized.
+        activation: (B, C, N).
+
+    Returns:
+        (B, C), in the activation's dtype, never negative.
+
+    Example:
+        >>> maps, weight = torch.rand(1, 2, 9), torch.eye(2)
+        >>> augmented_gap(weight, torch.zeros(2), maps, 5 * maps).round(decimals=5).tolist()
+        [[0.0, 0.0]]
+    """
+    dtype = activation.dtype
+    wide = wide_dtype(maps)
+    wide_weight, maps = weight.to(wide), maps.to(wide)
+    mean = maps.mean(dim=-1)
+    centred = maps - mean[..., None]
+    level = F.linear(mean, wide_weight, bias.to(wide))  # the mean of A⁺ over positions
+    # The sum is the same for every r, so r needs no gradient.
+    shared = centred.detach().mean(dim=1, keepdim=True)
+    parts = torch.cat((centred - shared, shared), dim=1).to(dtype)  # (B, M + 1, N)
+    factors = torch.cat((wide_weight.mT, wide_weight.sum(1)[None])).to(dtype)  # (M + 1, C)
+    energy = _Energy.apply(weight, centred, factors, parts) + maps.shape[-1] * level.square()
+    cross = precise_matmul(parts, activation.mT)
+    product = (cross * factors).sum(1) + level.to(dtype) * activation.sum(-1)
+    norm = energy.clamp_min(_FLOOR**2).sqrt()
+    own_norm = torch.linalg.vector_norm(activation, dim=-1)
+    own_floored = own_norm.clamp_min(_FLOOR)
+    cosine = product / (norm.to(dtype) * own_floored)
+    ratio = (energy / norm.square()).to(dtype)
+    gap: Tensor = ratio + (own_norm / own_floored).square() - 2 * cosine
+    return gap.clamp_min(0)
+
+
+class _Energy(torch.autograd.Function):
+    """wᵀ(AAᵀ)w, (B, C), summed in float64, with a backward pass in the weight's own dtype.
+
+    Once r is separated, the gradients lose no more digits than A⁺ itself: the gradient for A is
+    2w·A⁺ = 2w·(wᵀ(A - r) + (Σw)r), and the gradient for w is twice the product AAᵀw, which the
+    forward pass has computed.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, maps: Tensor, factors: Tensor, parts: Tensor) -> Tensor:
+        spread = _spread(weight, maps)
+        ctx.save_for_backward(weight, maps, factors, parts, spread.to(weight.dtype))
+        return (spread * weight.mT.to(spread.dtype)).sum(1)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        weight, maps, factors, parts, spread = ctx.saved_tensors
+        if torch.is_grad_enabled():  # double back-propagation
+            spread = _spread(weight, maps).to(weight.dtype)
+        grad = 2 * grad.to(weight.dtype)[:, None]  # (B, 1, C)
+        maps_grad = None
+        if ctx.needs_input_grad[1]:
+            across = factors.mT.expand(len(maps), -1, -1)
+            between = precise_matmul(grad * weight.mT, across)  # (B, M, M + 1)
+            maps_grad = precise_matmul(between, parts).to(maps.dtype)
+        return (grad * spread).sum(0).mT, maps_grad, None, None
+
+
+def _spread(weight: Tensor, maps: Tensor) -> Tensor:
+    """AAᵀw, (B, M, C); a sum over M then runs along the memory."""
+    return F.linear(maps @ maps.mT, weight.to(maps.dtype))

@@ -26,9 +26,6 @@ def resize_maps(maps: Tensor, size: tuple[int, int], antialias: bool = False) ->
         size: (h, w); maps that have this size already are returned unchanged.
         antialias: smooth before a map is made smaller.
 
-    Returns:
-        (B, C, h, w).
-
     Example:
         >>> resize_maps(torch.ones(1, 2, 7, 7), (14, 14)).shape
         torch.Size([1, 2, 14, 14])

@@ -10,16 +10,21 @@ from torch import nn
 
 from aal_plugin.core.layer_names import near_names
 
-from .readers import BlockReader, StudentReader, matrix_reader, projections_reader, qkv_reader
+from .readers import (
+    HEADS,
+    BlockReader,
+    StudentReader,
+    heads_of,
+    matrix_reader,
+    projections_reader,
+)
 from .reading_check import first_right
-from .recognise import is_a, own_scale
 from .recorder import Foreign, Source, output_grid
 
 AttentionLayers = str | Sequence[str] | dict[str, Any]
 
-# Names of separate query and key projections.
-SEPARATE = (("q", "k"), ("q_proj", "k_proj"), ("query", "key"), ("to_q", "to_k"))
-HEADS = ("num_heads", "num_attention_heads", "heads", "n_heads")
+# Names of one projection, or of separate query and key projections.
+PROJECTIONS = (("qkv",), ("q", "k"), ("q_proj", "k_proj"), ("query", "key"), ("to_q", "to_k"))
 
 
 def reader_by_name(student: nn.Module, layers: AttentionLayers) -> StudentReader:
@@ -80,30 +85,24 @@ def reader_by_name(student: nn.Module, layers: AttentionLayers) -> StudentReader
     candidates = [
         _candidates(name, modules[name], grid, num_prefix_tokens, class_token) for name in names
     ]
-    return StudentReader(first_right(student, names, candidates, class_token))
+    return StudentReader(first_right(student, names, candidates, grid, class_token))
 
 
 def _candidates(
     name: str, attn: Foreign, grid: Source, num_prefix_tokens: int, class_token: bool
 ) -> list[BlockReader]:
     """The readers that may fit an attention module, the cheapest first."""
-    num_heads: Any = next((getattr(attn, heads) for heads in HEADS if hasattr(attn, heads)), None)
+    settings = grid, num_prefix_tokens, class_token
     # Without its number of heads, no part of it can be read.
-    parts = {} if num_heads is None else {n: m for n, m in attn._modules.items() if m is not None}
-    norms: dict[str, Any] = dict(
-        query_norm=getattr(attn, "q_norm", None), key_norm=getattr(attn, "k_norm", None)
-    )
-    readers: list[BlockReader] = []
-    if "qkv" in parts:
-        scale = _scale(name, attn, attn.qkv, 3 * num_heads)
-        readers.append(qkv_reader(attn, grid, num_prefix_tokens, scale, class_token, **norms))
-    for query, key in SEPARATE:
-        if query in parts and key in parts:
-            settings = num_prefix_tokens, _scale(name, attn, parts[query], num_heads), class_token
-            both = parts[query], parts[key], num_heads
-            readers.append(projections_reader(attn, *both, grid, *settings, **norms))
+    own = {} if heads_of(attn) is None else attn._modules
+    parts = {part: module for part, module in own.items() if module is not None}
+    readers = [
+        projections_reader(attn, [parts[part] for part in kind], *settings)
+        for kind in PROJECTIONS
+        if parts.keys() >= set(kind)
+    ]
     if "attn_drop" in parts:
-        readers.append(matrix_reader(attn, grid, num_prefix_tokens, class_token))
+        readers.append(matrix_reader(attn, *settings))
     if readers:
         return readers
     raise ValueError(
@@ -112,23 +111,6 @@ def _candidates(
         "(B, T, 3·M·D); separate projections such as q and k, q_proj and k_proj, query and key; "
         "attn_drop, a module that receives the softmax weights (B, M, T, T)"
     )
-
-
-def _scale(name: str, attn: Foreign, projection: nn.Module, parts: int) -> float:
-    if is_a(attn, "mmpretrain.models.utils.attention.MultiheadAttention"):
-        return own_scale(attn)
-    for attribute in ("scale", "scaling"):
-        scale = getattr(attn, attribute, None)
-        if isinstance(scale, (int, float)):
-            return scale
-    width = getattr(projection, "out_features", None)  # of nn.Linear, LoRA and quantised layers
-    if not isinstance(width, int):
-        raise ValueError(
-            f"attention_layers: {name!r} ({type(attn).__name__}) needs an attribute `scale`, the "
-            f"factor on the product of queries and keys, since its projection is a "
-            f"{type(projection).__name__}, whose width AAL does not know"
-        )
-    return float((width // parts) ** -0.5)
 
 
 def _matching(patterns: Sequence[str], modules: dict[str, nn.Module]) -> list[str]:

@@ -5,22 +5,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, cast
 
-import torch
 from torch import Tensor, nn
 
-from aal_plugin.core.images import image_channels_of
+from aal_plugin.core.images import image_channels_of, trial
 from aal_plugin.core.layer_maps import as_map, item_of
 from aal_plugin.core.layer_names import default_layers, named_modules_of, nearest, split_item
 
 from .families import known_reader
-from .recorder import Recorder, Recorders, output_of
+from .readers import BlockReader, StudentReader
+from .recorder import Grid, MapRecorder, Source, output_of
 
 
-class FeatureRecorder:
+class FeatureRecorder(MapRecorder):
     """Records a student's features during its forward pass, level by level.
 
     The levels of a CNN are its stages (`default_layers`), those of a known transformer family are
@@ -47,80 +47,47 @@ class FeatureRecorder:
         [(1, 64, 10, 10), (1, 64, 10, 10)]
     """
 
+    _parts = "levels"
+
     def __init__(
         self, student: nn.Module, layers: Sequence[str] | None = None, key: str = "layers"
     ) -> None:
         reader = None if layers is not None else known_reader(student)
-        self._image_size = (1, 1)
-        # Of each level: the recorder of its output, that of its grid, and what makes a map of both;
-        # without a grid, of the output and the image's size.
-        self._levels: list[tuple[Recorder, Recorder | None, Callable[..., Tensor]]] = []
         # The tokens of a block whose order is not that of its grid cannot become a map.
         if reader is not None and all(block.block is not None for block in reader.blocks):
-            modules = [cast(nn.Module, block.block) for block in reader.blocks]
-            for module, block in zip(modules, reader.blocks):
-                read = partial(_on_grid, num_prefix_tokens=block.num_prefix_tokens)
-                self._levels.append((Recorder(module, output_of), Recorder(*block.grid), read))
-            modules += [block.grid.module for block in reader.blocks]
+            readers = [
+                BlockReader(
+                    (Source(cast(nn.Module, block.block), output_of),),
+                    block.grid,
+                    partial(_on_grid, num_prefix_tokens=block.num_prefix_tokens),
+                )
+                for block in reader.blocks
+            ]
         else:
             layers = default_layers(student, "student", key) if layers is None else layers
             modules = named_modules_of(student, layers, key)
+            readers = []
             for module, layer in zip(modules, layers):
                 name = f"{key}: {layer!r} of {type(student).__name__}"
                 fmt = str(nearest(student, layer, "output_fmt") or "NCHW")
                 read = partial(_as_map, item=split_item(layer)[1], fmt=fmt, name=name)
-                self._levels.append((Recorder(module, output_of), None, read))
-        recorders = [one for level in self._levels for one in level[:2] if one is not None]
-        self._recorders = Recorders(student, recorders, modules)
+                readers.append(BlockReader((Source(module, output_of),), None, read))
+        super().__init__(student, StudentReader(readers))
 
-    def start(self, image_size: tuple[int, int]) -> None:
-        """Start to record, before a forward pass on images of (H, W) pixels.
-
-        Raises:
-            ValueError: a module that AAL records was replaced since.
-        """
-        self._image_size = image_size
-        self._recorders.start()
-
-    def discard(self) -> None:
-        """Stop recording and forget what was recorded, after a forward pass that failed."""
-        self._recorders.stop()
-
-    def stop(self) -> list[Tensor]:
-        """Stop recording and return the features of every level, (B, C, h, w) each.
-
-        Raises:
-            ValueError: some levels did not run since `start`.
-        """
-        values = self._recorders.stop()
-        found = [values[recorder] for recorder, _, _ in self._levels]
-        missing = [number for number, value in enumerate(found, start=1) if value is None]
-        if missing:
-            raise ValueError(f"the student's levels {missing} did not run between start and stop")
-        return [
-            read(value, self._image_size if grid is None else values[grid])
-            for value, (_, grid, read) in zip(found, self._levels)
-        ]
-
-    @torch.no_grad()
-    def channels(self, student: nn.Module, image_size: tuple[int, int]) -> list[int]:
+    def channels(self, student: nn.Module, image_size: Grid) -> list[int]:
         """Channels of every level, from a pass in eval mode on an image of (H, W) pixels."""
-        modes = {module: module.training for module in student.modules()}
-        student.eval()
+        weights, colours = next(student.parameters()), image_channels_of(student)
         self.start(image_size)
         try:
-            weights, colours = next(student.parameters()), image_channels_of(student)
-            student(weights.new_zeros(1, colours, *image_size))
+            with trial(student):
+                student(weights.new_zeros(1, colours, *image_size))
         except BaseException:
             self.discard()
             raise
-        finally:
-            for module, mode in modes.items():
-                module.training = mode
         return [level.shape[1] for level in self.stop()]
 
 
-def _on_grid(tokens: Any, grid: tuple[int, int], num_prefix_tokens: int) -> Tensor:
+def _on_grid(tokens: Any, grid: Grid, num_prefix_tokens: int) -> Tensor:
     """(B, T, C) or (B, h, w, C) → (B, C, h, w), without prefix tokens."""
     tokens = tokens[0] if isinstance(tokens, tuple) else tokens  # Hugging Face's, before v5
     maps: Tensor
@@ -131,7 +98,5 @@ def _on_grid(tokens: Any, grid: tuple[int, int], num_prefix_tokens: int) -> Tens
     return maps
 
 
-def _as_map(
-    output: Any, image_size: tuple[int, int], item: str | None, fmt: str, name: str
-) -> Tensor:
-    return as_map(item_of(output, item, name), fmt, image_size, name)
+def _as_map(output: Any, grid: Grid, item: str | None, fmt: str, name: str) -> Tensor:
+    return as_map(item_of(output, item, name), fmt, grid, name)

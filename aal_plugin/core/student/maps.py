@@ -36,21 +36,14 @@ def class_token_attention(
         scale: the block's own factor on the product, 1/√D as in Eq. 2.
         bias: added to the scaled product, such as a position bias; (M, N) or (B, M, N).
 
-    Returns:
-        Maps that sum to one over their grid, (B, M, h, w), float32 or wider.
-
-    Raises:
-        ValueError: the number of keys is not h * w.
-
     Example:
         >>> query, key = torch.zeros(1, 2, 8), torch.rand(1, 6, 2, 8)
         >>> class_token_attention(query, key, grid=(2, 3), scale=8**-0.5)[0, 0]
         tensor([[0.1667, 0.1667, 0.1667],
                 [0.1667, 0.1667, 0.1667]])
     """
-    check_fills(key.shape[1], grid)
-    scores = torch.einsum("bmd,bnmd->bmn", query * scale, key)
-    return put_on_grid(patch_softmax(scores if bias is None else scores + bias), grid)
+    bias = None if bias is None else bias[..., None, :]
+    return attention_received(query[:, None], key, grid, scale, bias)
 
 
 def attention_received(
@@ -62,7 +55,8 @@ def attention_received(
 ) -> Tensor:
     """Attention that each patch receives: the mean over queries of their softmax over the patches.
 
-    It stands in for Eq. 3 where a student has no class token. All of QKᵀ is computed.
+    It stands in for Eq. 3 where a student has no class token; the class token as the only query
+    gives Eq. 3.
 
     Args:
         query, key: (B, Q, M, D), and of the patch tokens, row by row of the grid, (B, N, M, D).
@@ -79,33 +73,44 @@ def token_attention(
     query: Tensor,
     key: Tensor,
     grid: tuple[int, int],
-    scale: float,
     num_prefix_tokens: int,
     class_token: bool,
+    scale: float | None = None,
+    query_norm: Norm | None = None,
+    key_norm: Norm | None = None,
     rotate: Norm | None = None,
     bias: Tensor | None = None,
 ) -> Tensor:
     """Maps from the queries and keys of all tokens: Eq. 3, or the attention that patches receive.
 
-    Only what the map needs is rotated and multiplied: one query with a class token.
-
     Args:
-        query, key: (B, T, M, D), prefix tokens before patches, after the block's own norms.
+        query, key: (B, T, M, D), prefix tokens before patches; a query may be the class token's.
         class_token: whether the first token is a class token; its row is read then.
+        scale: the block's own factor on the product; None is 1/√D.
+        query_norm, key_norm: applied to the last axis of each head before the product.
         rotate: rotary position embedding of the patches, (B, N, M, D) to the same shape.
         bias: added to the scaled product, (M, T, T) or (B, M, T, T), queries before keys.
     """
+    # Only what the map needs is normed, rotated and multiplied: one query with a class token.
     patches = slice(num_prefix_tokens, None)
     rows = slice(0, 1) if class_token else patches
     query, key = query[:, rows], key[:, patches]
-    bias = None if bias is None else bias[..., rows, patches]
+    query = query if query_norm is None else query_norm(query)
+    key = key if key_norm is None else key_norm(key)
     if rotate is not None:
-        key = rotate(key)
-        query = query if class_token else rotate(query)
-    if class_token:
-        row = None if bias is None else bias[..., 0, :]
-        return class_token_attention(query[:, 0], key, grid, scale, row)
+        query, key = query if class_token else rotate(query), rotate(key)
+    bias = None if bias is None else bias[..., rows, patches]
+    scale = query.shape[-1] ** -0.5 if scale is None else scale
     return attention_received(query, key, grid, scale, bias)
+
+
+def projected_attention(
+    query: Tensor, key: Tensor, grid: tuple[int, int], num_heads: int, **settings: Any
+) -> Tensor:
+    """As `token_attention`, from projections (B, T, M·D), or (B, M·D) for the class token alone."""
+    query = query[:, None] if query.dim() == 2 else query
+    query, key = (heads.unflatten(-1, (num_heads, -1)) for heads in (query, key))
+    return token_attention(query, key, grid, **settings)
 
 
 def qkv_class_token_attention(
@@ -136,67 +141,51 @@ def qkv_class_token_attention(
         >>> qkv_class_token_attention(qkv, (2, 3), 2, num_prefix_tokens=1, scale=8**-0.5).shape
         torch.Size([1, 2, 2, 3])
     """
-    query, key = _QueryAndKeys.apply(qkv, num_prefix_tokens)
-    query = _normed(query.unflatten(-1, (num_heads, -1)), query_norm)
-    key = _normed(key.unflatten(-1, (num_heads, -1)), key_norm)
-    return class_token_attention(query, key, grid, scale)
+    norms = dict(query_norm=query_norm, key_norm=key_norm)
+    return qkv_attention(qkv, grid, num_heads, num_prefix_tokens, True, scale=scale, **norms)
+
+
+def qkv_attention(
+    qkv: Tensor,
+    grid: tuple[int, int],
+    num_heads: int,
+    num_prefix_tokens: int,
+    class_token: bool,
+    **settings: Any,
+) -> Tensor:
+    """As `token_attention`, from the output (B, T, 3·M·D) of one projection."""
+    query, key = _QueryAndKeys.apply(qkv, num_prefix_tokens, class_token)
+    settings.update(num_prefix_tokens=0, class_token=class_token)
+    return projected_attention(query, key, grid, num_heads, **settings)
 
 
 class _QueryAndKeys(torch.autograd.Function):
-    """The class token's query (B, M·D) and the patches' keys (B, N, M·D) out of qkv.
+    """The queries (B, Q, M·D) and the patches' keys (B, N, M·D) out of qkv.
 
     Slicing gives the same values, but the gradient of every slice is a tensor as large as qkv,
     mostly zeros: three of them a block, and their sum, cost more than all links do.
     """
 
     @staticmethod
-    def forward(ctx: Any, qkv: Tensor, num_prefix_tokens: int) -> tuple[Tensor, Tensor]:
-        ctx.shape, ctx.num_prefix_tokens = qkv.shape, num_prefix_tokens
-        width = qkv.shape[-1] // 3
-        return qkv[:, 0, :width], qkv[:, num_prefix_tokens:, width : 2 * width]
+    def forward(
+        ctx: Any, qkv: Tensor, num_prefix_tokens: int, class_token: bool
+    ) -> tuple[Tensor, Tensor]:
+        ctx.shape, ctx.given = qkv.shape, (num_prefix_tokens, class_token)
+        of_query, of_key = _parts_of_qkv(qkv.shape[-1], num_prefix_tokens, class_token)
+        return qkv[of_query], qkv[of_key]
 
     @staticmethod
-    def backward(ctx: Any, query_grad: Tensor, key_grad: Tensor) -> tuple[Tensor, None]:
-        width = ctx.shape[-1] // 3
+    def backward(ctx: Any, query_grad: Tensor, key_grad: Tensor) -> tuple[Tensor, None, None]:
         grad = key_grad.new_zeros(ctx.shape)
-        grad[:, 0, :width] = query_grad
-        grad[:, ctx.num_prefix_tokens :, width : 2 * width] = key_grad
-        return grad, None
+        of_query, of_key = _parts_of_qkv(ctx.shape[-1], *ctx.given)
+        grad[of_query], grad[of_key] = query_grad, key_grad
+        return grad, None, None
 
 
-def qkv_attention_received(
-    qkv: Tensor, grid: tuple[int, int], num_heads: int, num_prefix_tokens: int, **settings: Any
-) -> Tensor:
-    """As `qkv_class_token_attention`, but the attention that each patch receives from patches."""
-    query, key, _ = qkv.chunk(3, dim=-1)
-    return projected_attention(
-        query, key, grid, num_heads, num_prefix_tokens, class_token=False, **settings
-    )
-
-
-def projected_attention(
-    query: Tensor,
-    key: Tensor,
-    grid: tuple[int, int],
-    num_heads: int,
-    num_prefix_tokens: int,
-    scale: float,
-    class_token: bool,
-    query_norm: Norm | None = None,
-    key_norm: Norm | None = None,
-) -> Tensor:
-    """Maps from the outputs of separate query and key projections, as in `token_attention`.
-
-    Args:
-        query: (B, T, M·D), or (B, M·D) for the class token alone.
-        key: (B, T, M·D), prefix tokens before patches.
-        query_norm, key_norm: applied to the last axis of each head before the product.
-    """
-    query = query[:, None] if query.dim() == 2 else query
-    rows = slice(0, 1) if class_token else slice(num_prefix_tokens, None)
-    query = _normed(query[:, rows].unflatten(-1, (num_heads, -1)), query_norm)
-    key = _normed(key[:, num_prefix_tokens:].unflatten(-1, (num_heads, -1)), key_norm)
-    return token_attention(query, key, grid, scale, 0, class_token)
+def _parts_of_qkv(width: int, num_prefix_tokens: int, class_token: bool) -> tuple[Any, Any]:
+    patches, third = slice(num_prefix_tokens, None), width // 3
+    queries = slice(0, 1) if class_token else patches
+    return (..., queries, slice(third)), (..., patches, slice(third, 2 * third))
 
 
 def attention_from_weights(
@@ -219,7 +208,7 @@ def attention_from_weights(
 
 
 def check_fills(num_patches: int, grid: tuple[int, int]) -> None:
-    """Raise ValueError unless patch tokens fill a grid (h, w); it names the likely reason."""
+    """Raise ValueError unless patch tokens fill a grid; it names the likely reason."""
     over = num_patches - grid[0] * grid[1]
     if not over:
         return
@@ -243,7 +232,3 @@ def put_on_grid(flat: Tensor, grid: tuple[int, int]) -> Tensor:
     """(…, N) → (…, h, w), row by row."""
     maps: Tensor = flat.unflatten(-1, grid)
     return maps
-
-
-def _normed(heads: Tensor, norm: Norm | None) -> Tensor:
-    return heads if norm is None else norm(heads)

@@ -18,9 +18,6 @@ def rotate(heads: Tensor, sine: Tensor, cosine: Tensor, half: bool) -> Tensor:
         sine, cosine: of the angles, one for each channel; (N, D), (M, N, D) or (B, M, N, D).
         half: whether channel i is paired with channel i + D/2, rather than 2i with 2i + 1.
 
-    Returns:
-        As `heads`, in the same dtype.
-
     Example:
         >>> quarter_turn = torch.ones(1, 2), torch.zeros(1, 2)
         >>> rotate(torch.tensor([[[[1.0, 2.0]]]]), *quarter_turn, half=True)
@@ -45,16 +42,11 @@ def decomposed_bias(
     query_grid: tuple[int, int],
     key_grid: tuple[int, int],
 ) -> Tensor:
-    """Decomposed relative position bias: q · (R_row + R_column) (MViTv2, section 4.1; SAM).
+    """Decomposed relative position bias (B, M, Q, N): q · (R_row + R_column) (MViTv2, 4.1; SAM).
 
     Args:
         query: (B, Q, M, D), not scaled, row by row of its grid.
         rows, columns: embeddings of the distances between rows and between columns, (L, D) each.
-        query_grid: (h, w) of the queries, h * w = Q.
-        key_grid: (h, w) of the keys, h * w = N.
-
-    Returns:
-        (B, M, Q, N).
     """
     query = query.unflatten(1, query_grid)
     down = _by_distance(rows, query_grid[0], key_grid[0])

@@ -5,53 +5,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
-from .maps import (
-    attention_from_weights,
-    projected_attention,
-    qkv_attention_received,
-    qkv_class_token_attention,
-)
-from .recorder import Foreign, Source, first_input, output_of
-
-Read = Callable[..., Tensor]
+from .maps import attention_from_weights, projected_attention, qkv_attention
+from .recognise import is_a
+from .recorder import Foreign, Grid, Source, first_input, output_of
 
 
 class BlockReader(NamedTuple):
-    """How to read the attention of one block.
+    """How to read the maps of one block, or of a stage.
 
     Attributes:
-        attention: the module that holds the block's attention weights.
-        sources: the values to record, of this module or within it; the first one is trained.
-        grid: the source of (h, w).
-        num_heads: maps of the block, M.
+        sources: the values to record; the first one is trained.
+        grid: the source of (h, w); None: `read` gets the (H, W) of the images.
         read: `read(*values, grid=(h, w))` returns the maps (B, M, h, w). Modules that it uses are
             keywords of a `partial`: a deep copy of the student then has a reader of its own.
+        attention: the module with the block's attention weights, if the maps are its attention.
+        num_heads: maps of the block, M.
         block: returns the block's tokens (B, T, C), or (B, h, w, C); None if their order is not
             that of the grid.
         num_prefix_tokens: tokens before the patches.
     """
 
-    attention: nn.Module
     sources: tuple[Source, ...]
-    grid: Source
-    num_heads: int
-    read: Read
+    grid: Source | None
+    read: Callable[..., Tensor]
+    attention: Foreign = None
+    num_heads: int = 0
     block: nn.Module | None = None
     num_prefix_tokens: int = 0
-
-    @property
-    def modules(self) -> list[nn.Module]:
-        """The modules that are recorded, and those that `read` uses."""
-        used = getattr(self.read, "keywords", {}).values()  # of a partial
-        return [source.module for source in (*self.sources, self.grid)] + [
-            module for module in used if isinstance(module, nn.Module)
-        ]
 
 
 class StudentReader(NamedTuple):
@@ -64,69 +51,91 @@ class StudentReader(NamedTuple):
     """
 
     blocks: list[BlockReader]
-    image_size: tuple[int, int] | None = None
-    patch: tuple[int, int] | None = None
+    image_size: Grid | None = None
+    patch: Grid | None = None
 
 
-def qkv_reader(
-    attn: Foreign,
-    grid: Source,
-    num_prefix_tokens: int,
-    scale: float,
-    class_token: bool = True,
-    block: nn.Module | None = None,
-    query_norm: nn.Module | None = None,
-    key_norm: nn.Module | None = None,
-) -> BlockReader:
-    """Read attention from the output (B, T, 3·M·D) of a block's `qkv` projection.
+# Names under which attention modules hold their number of heads.
+HEADS = ("num_heads", "num_attention_heads", "heads", "n_heads")
 
-    Recording it costs nothing, fused attention stays on, and blocks under gradient checkpointing
-    recompute exactly what they would without it.
+
+def heads_of(attn: Foreign) -> int | None:
+    """The number of heads of an attention module, or None."""
+    return next((getattr(attn, name) for name in HEADS if hasattr(attn, name)), None)
+
+
+def scale_of(attn: Foreign) -> float | None:
+    """The factor that an attention module puts on the product of queries and keys; None: 1/√D."""
+    if is_a(attn, "mmpretrain.models.utils.attention.MultiheadAttention"):
+        return _measured_scale(attn)
+    scales = (getattr(attn, name, None) for name in ("scale", "scaling"))
+    return next((scale for scale in scales if isinstance(scale, (int, float))), None)
+
+
+@torch.no_grad()
+def _measured_scale(attn: Foreign) -> float:
+    """The factor that MMPretrain's attention module puts on the product of queries and keys.
+
+    It is measured, since the settings do not show it: MMPretrain's attention divides by its
+    `qk_scale` 1/√D, so T2T-ViT's blocks compute q·k·√D. One query and two keys of product 0 and
+    1/√D weigh their values 1 to exp(scale/√D).
     """
-    read = partial(
-        qkv_class_token_attention if class_token else qkv_attention_received,
-        num_heads=attn.num_heads,
-        num_prefix_tokens=num_prefix_tokens,
-        scale=scale,
-        query_norm=query_norm,
-        key_norm=key_norm,
-    )
-    sources = (Source(attn.qkv, output_of),)
-    return BlockReader(attn, sources, grid, attn.num_heads, read, block, num_prefix_tokens)
+    width = attn.head_dims
+    kind: dict[str, Any] = dict(dtype=torch.float64, device="cpu")
+    query, key = (torch.zeros(1, 1, tokens, width, **kind) for tokens in (1, 2))
+    query[..., 0], key[..., 1, 0] = 1.0, width**-0.5
+    values = torch.eye(2, **kind)[None, None]
+    weights = attn.scaled_dot_product_attention(query, key, values, dropout_p=0.0).flatten()
+    return float((weights[1] / weights[0]).log() * width**0.5)
+
+
+def block_reader(
+    attn: Foreign,
+    sources: Sequence[Source],
+    grid: Source,
+    read: Callable[..., Tensor],
+    block: nn.Module | None = None,
+    num_prefix_tokens: int | None = None,
+    /,
+    **settings: Any,
+) -> BlockReader:
+    """Read the attention of a module from such values, by `read` with these settings."""
+    if num_prefix_tokens is not None:
+        settings["num_prefix_tokens"] = num_prefix_tokens
+    heads, prefix, read = heads_of(attn) or 0, num_prefix_tokens or 0, partial(read, **settings)
+    return BlockReader(tuple(sources), grid, read, attn, heads, block, prefix)
 
 
 def projections_reader(
     attn: Foreign,
-    query: nn.Module,
-    key: nn.Module,
-    num_heads: int,
+    projections: Sequence[nn.Module],
     grid: Source,
     num_prefix_tokens: int,
-    scale: float,
-    class_token: bool = True,
+    class_token: bool,
     block: nn.Module | None = None,
-    query_norm: nn.Module | None = None,
-    key_norm: nn.Module | None = None,
 ) -> BlockReader:
-    """Read attention from a query projection (B, T, M·D), or (B, M·D) for the class token alone,
-    and a key projection (B, T, M·D).
+    """Read attention from the output of a `qkv` projection, or of a query and a key projection.
+
+    Recording it costs nothing, fused attention stays on, and blocks under gradient checkpointing
+    recompute exactly what they would without it. `q_norm` and `k_norm` are applied.
+
+    Args:
+        projections: one that returns (B, T, 3·M·D); or two, of which the first returns
+            (B, T, M·D), or (B, M·D) for the class token alone, and the second (B, T, M·D).
     """
-    read = partial(
-        projected_attention,
-        num_heads=num_heads,
-        num_prefix_tokens=num_prefix_tokens,
-        scale=scale,
+    return block_reader(
+        attn,
+        [Source(projection, output_of) for projection in projections],
+        grid,
+        qkv_attention if len(projections) == 1 else projected_attention,
+        block,
+        num_prefix_tokens,
+        num_heads=heads_of(attn),
         class_token=class_token,
-        query_norm=query_norm,
-        key_norm=key_norm,
+        scale=scale_of(attn),
+        query_norm=getattr(attn, "q_norm", None),
+        key_norm=getattr(attn, "k_norm", None),
     )
-    sources = (Source(query, output_of), Source(key, output_of))
-    return BlockReader(attn, sources, grid, num_heads, read, block, num_prefix_tokens)
-
-
-def normed_sources(attn: Foreign) -> tuple[Source, ...]:
-    """Queries and keys as timm's attention modules norm them, if only with `nn.Identity`."""
-    return Source(attn.q_norm, output_of), Source(attn.k_norm, output_of)
 
 
 def matrix_reader(
@@ -137,8 +146,6 @@ def matrix_reader(
     block: nn.Module | None = None,
 ) -> BlockReader:
     """Read attention from the softmax weights (B, M, T, T) that enter a block's `attn_drop`."""
-    read = partial(
-        attention_from_weights, num_prefix_tokens=num_prefix_tokens, class_token=class_token
-    )
-    sources = (Source(attn.attn_drop, first_input),)
-    return BlockReader(attn, sources, grid, attn.num_heads, read, block, num_prefix_tokens)
+    sources = [Source(attn.attn_drop, first_input)]
+    given = (attn, sources, grid, attention_from_weights, block, num_prefix_tokens)
+    return block_reader(*given, class_token=class_token)

@@ -25,7 +25,7 @@ from aal_plugin.older_releases import plain_attention
 
 from .maps import attention_from_weights
 from .readers import BlockReader
-from .recorder import Recorder
+from .recorder import Grid, Recorder, Source
 
 _IMAGES = 2
 # float32 on both sides; a reader that leaves something out is wrong by far more.
@@ -40,6 +40,7 @@ def first_right(
     student: nn.Module,
     names: Sequence[str],
     candidates: Sequence[list[BlockReader]],
+    grid: Source,
     class_token: bool,
 ) -> list[BlockReader]:
     """The first right reader of each attention module; `candidates` has the best first.
@@ -47,25 +48,26 @@ def first_right(
     Raises:
         ValueError: none is right; the parts of `names` that AAL cannot read are named.
     """
-    twin, of_twin = copy.deepcopy((student, candidates))  # the copy's readers read the copy
+    # The copy's readers read the copy.
+    twin, of_twin, twin_grid = copy.deepcopy((student, candidates, grid))
     _add_noise(twin)
     calls = [Recorder(readers[0].attention, _call) for readers in of_twin]
-    grid = Recorder(*of_twin[0][0].grid)
-    if not _runs(twin, [grid, *calls]):
+    size = Recorder(*twin_grid)
+    if not _runs(twin, [size, *calls]):
         warnings.warn(
             "attention_layers: the student does not run on images of any common size, so AAL could "
             f"not check that it reads the attention of {names[0]!r}",
             stacklevel=3,
         )
         return [readers[0] for readers in candidates]
-    size = grid.stop()
-    if size is None:
+    found = size.stop()
+    if found is None:
         raise ValueError(
             "attention_layers.patch_embed: the convolution that it names, or else the student's "
             "first one, does not run; name the one that makes the patches"
         )
     return [
-        readers[_first_right(name, twins, class_token, size, call.stop())]
+        readers[_first_right(name, twins, class_token, found, call.stop())]
         for name, readers, twins, call in zip(names, candidates, of_twin, calls)
     ]
 
@@ -123,13 +125,9 @@ class _Weights(TorchDispatchMode):
 
 
 def _first_right(
-    name: str,
-    readers: list[BlockReader],
-    class_token: bool,
-    grid: tuple[int, int],
-    call: tuple[tuple[Any, ...], dict[str, Any]] | None,
+    name: str, readers: list[BlockReader], class_token: bool, grid: Grid, call: Any
 ) -> int:
-    attn, num_heads = readers[0].attention, readers[0].num_heads
+    attn, prefix = readers[0].attention, readers[0].num_prefix_tokens
     who = f"attention_layers: {name!r} ({type(attn).__name__})"
     recorders = [[Recorder(*source) for source in reader.sources] for reader in readers]
     for recorder in (one for several in recorders for one in several):
@@ -145,25 +143,14 @@ def _first_right(
             stacklevel=4,
         )
         return 0
-    prefix = readers[0].num_prefix_tokens
-    tokens = grid[0] * grid[1] + prefix
-    # A class-attention block has the class token's row alone.
-    rows_allowed = (1, tokens) if class_token else (tokens,)
-    whole = [
-        weights
-        for weights in products.found
-        if weights.shape[-1] == tokens
-        and weights.shape[-2] in rows_allowed
-        and weights.numel() == _IMAGES * num_heads * weights.shape[-2] * weights.shape[-1]
-    ]
-    if not whole:
+    weights = _of_all_tokens(products.found, readers[0], class_token, grid)
+    if weights is None:
         sides = sorted({weights.shape[-1] for weights in products.found})
         raise ValueError(
-            f"{who} weighs {' or '.join(map(str, sides))} values at a time, not all {tokens} "
-            f"tokens (num_prefix_tokens={prefix} and the patches of the grid); AAL reads only "
-            "attention of every token to every token"
+            f"{who} weighs {' or '.join(map(str, sides))} values at a time, not all "
+            f"{grid[0] * grid[1] + prefix} tokens (num_prefix_tokens={prefix} and the patches of "
+            "the grid); AAL reads only attention of every token to every token"
         )
-    weights = whole[-1].reshape(_IMAGES, num_heads, -1, whole[-1].shape[-1])
     sums = weights.sum(-1)
     if weights.min() < -_TOLERANCE or (sums - 1).abs().max() > _TOLERANCE:
         raise ValueError(
@@ -189,6 +176,19 @@ def _first_right(
         f"{who} computes its attention in another way than the softmax of its queries times its "
         f"keys; {_unknown(attn)}{hint}"
     )
+
+
+def _of_all_tokens(
+    found: list[Tensor], reader: BlockReader, class_token: bool, grid: Grid
+) -> Tensor | None:
+    """The last weights that are (B, M, T, T), or (B, M, 1, T) of a class-attention block."""
+    tokens = grid[0] * grid[1] + reader.num_prefix_tokens
+    for weights in reversed(found):
+        queries, keys = weights.shape[-2:]
+        fits = keys == tokens and (queries == tokens or (class_token and queries == 1))
+        if fits and weights.numel() == _IMAGES * reader.num_heads * queries * keys:
+            return weights.reshape(_IMAGES, reader.num_heads, queries, keys)
+    return None
 
 
 def _unknown(attn: nn.Module) -> str:

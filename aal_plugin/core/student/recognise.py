@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING
 
-import torch
 from torch import nn
 
-from .readers import StudentReader
 from .recorder import Foreign
 
-Family = Callable[[Foreign], StudentReader]
+if TYPE_CHECKING:
+    from .readers import StudentReader
+
+Family = Callable[[Foreign], "StudentReader"]
 
 
 class OtherAttention(Exception):
@@ -27,13 +28,6 @@ def family(name: str, *class_paths: str) -> Callable[[Family], Family]:
     """Decorate the function that reads a family's modules: those of such classes or subclasses.
 
     The function raises `OtherAttention` for a module whose blocks compute theirs in another way.
-
-    Example:
-        >>> @family("my ViT", "lab.models.MyViT")
-        ... def my_vit(module):
-        ...     raise OtherAttention
-        >>> NAMES.remove("my ViT"), READERS.pop("lab.models.MyViT") is my_vit
-        (None, True)
     """
 
     def register(read: Family) -> Family:
@@ -62,41 +56,19 @@ def computes_as(module: Foreign, *class_paths: str) -> bool:
     return False
 
 
-def attentions_of(blocks: Iterable[nn.Module], *class_paths: str) -> list[Foreign]:
-    """The modules `attn` of the blocks.
+def attentions_of(blocks: Iterable[nn.Module], *class_paths: str) -> list[tuple[Foreign, Foreign]]:
+    """(attn, block) of each block with its module `attn`.
 
     Raises:
-        OtherAttention: one of them does not compute as such a class does.
+        OtherAttention: one of the modules does not compute as such a class does.
     """
-    attentions = [getattr(block, "attn", None) for block in blocks]
-    if not all(computes_as(attn, *class_paths) for attn in attentions):
+    pairs = [(getattr(block, "attn", None), block) for block in blocks]
+    if not all(computes_as(attn, *class_paths) for attn, _ in pairs):
         raise OtherAttention
-    return attentions
+    return pairs
 
 
 def patch_of(conv: nn.Conv2d) -> tuple[int, int] | None:
-    """The (h, w) in pixels of a convolution's patches; None if they overlap, as any size fits then.
-
-    Example:
-        >>> patch_of(nn.Conv2d(3, 8, 4, 4)), patch_of(nn.Conv2d(3, 8, 3, 2))
-        ((4, 4), None)
-    """
+    """The (h, w) in pixels of a convolution's patches; None if they overlap: any size fits then."""
     height, width = conv.kernel_size
     return (height, width) if conv.stride == conv.kernel_size else None
-
-
-@torch.no_grad()
-def own_scale(attn: Foreign) -> float:
-    """The factor that MMPretrain's attention module puts on the product of queries and keys.
-
-    It is measured, since the settings do not show it: MMPretrain's attention divides by its
-    `qk_scale` 1/√D, so T2T-ViT's blocks compute q·k·√D. One query and two keys of product 0 and
-    1/√D weigh their values 1 to exp(scale/√D).
-    """
-    width = attn.head_dims
-    kind: dict[str, Any] = dict(dtype=torch.float64, device="cpu")
-    query, key = (torch.zeros(1, 1, tokens, width, **kind) for tokens in (1, 2))
-    query[..., 0], key[..., 1, 0] = 1.0, width**-0.5
-    values = torch.eye(2, **kind)[None, None]
-    weights = attn.scaled_dot_product_attention(query, key, values, dropout_p=0.0).flatten()
-    return float((weights[1] / weights[0]).log() * width**0.5)

@@ -1,19 +1,22 @@
-"""What to record of a module's call, the hook that does it, and whether the module is still there.
+"""Records values of a student's forward pass, and makes maps of them.
 
-# B batch, C channels, h w grid
+# B batch, M maps of a block, C channels, h w grid
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from functools import partial
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from .readers import StudentReader
 
 # A module of a library that gives its attributes no types.
 Foreign = Any
+Grid = tuple[int, int]
 # Chooses a value of a call: `select(args, kwargs, output)`.
 Select = Callable[[tuple[Any, ...], dict[str, Any], Any], Any]
 
@@ -26,48 +29,38 @@ class Source(NamedTuple):
 
 
 def output_of(args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
-    """The output."""
     return output
 
 
 def first_input(args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
-    """The first positional argument."""
     return args[0]
 
 
 def second_input(args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
-    """The second positional argument."""
     return args[1]
 
 
-def keyword(name: str) -> Select:
-    """The keyword argument of this name."""
-    return partial(_keyword, name=name)
+def keyword(args: tuple[Any, ...], kwargs: dict[str, Any], output: Any, name: str) -> Any:
+    return kwargs.get(name)
 
 
-def constant(grid: tuple[int, int]) -> Select:
-    """A fixed grid (h, w), of a student that is built for one image size."""
-    return partial(_constant, grid=grid)
+def constant(args: Any, kwargs: Any, output: Any, grid: Grid) -> Grid:
+    """A fixed grid, of a student that is built for one image size."""
+    return grid
 
 
-def output_grid(args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> tuple[int, int]:
+def output_grid(args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Grid:
     """(h, w) of an output (B, C, h, w)."""
     return tuple(output.shape[-2:])
 
 
-def input_grid(args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> tuple[int, int]:
+def input_grid(args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Grid:
     """(h, w) of an input (B, h, w, C)."""
     return tuple(args[0].shape[1:3])
 
 
-def second_output_grid(
-    args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
-) -> tuple[int, int]:
-    """(h, w), the second of two outputs.
-
-    Raises:
-        ValueError: it is None: the images of the batch have grids of their own.
-    """
+def second_output_grid(args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Grid:
+    """(h, w), the second of two outputs."""
     if output[1] is None:
         raise ValueError(
             "the batch holds images with patch grids of their own (NaFlex mode); AAL needs one "
@@ -77,14 +70,6 @@ def second_output_grid(
     return height, width
 
 
-def _keyword(args: tuple[Any, ...], kwargs: dict[str, Any], output: Any, name: str) -> Any:
-    return kwargs.get(name)
-
-
-def _constant(args: Any, kwargs: Any, output: Any, grid: tuple[int, int]) -> tuple[int, int]:
-    return grid
-
-
 class Recorder:
     """Forward hook that stores `select(args, kwargs, output)` of a call between `start` and `stop`.
 
@@ -92,31 +77,14 @@ class Recorder:
     specialise on the index, and compile the blocks of a student one by one.
 
     Args:
-        module: gets the hook at once.
-        select: the value to store, from the arguments and the output of a call.
+        module, select: see `Source`.
         attention: the attention module that AAL trains through the value; it is an error if the
             value has no gradient while this module trains.
         block: the number of its block, for the error.
-
-    Raises:
-        ValueError: during the forward pass, if the value lacks the gradient that it needs.
-
-    Example:
-        >>> import torch
-        >>> layer = nn.Linear(2, 3)
-        >>> recorder = Recorder(layer, lambda args, kwargs, output: output.shape)
-        >>> recorder.start()
-        >>> _ = layer(torch.rand(4, 2))
-        >>> recorder.stop()
-        torch.Size([4, 3])
     """
 
     def __init__(
-        self,
-        module: nn.Module,
-        select: Select,
-        attention: nn.Module | None = None,
-        block: int = 0,
+        self, module: nn.Module, select: Select, attention: nn.Module | None = None, block: int = 0
     ) -> None:
         self._select = select
         self._attention = attention
@@ -126,7 +94,6 @@ class Recorder:
         module.register_forward_hook(self, with_kwargs=True)
 
     def start(self) -> None:
-        """Start to record, and forget the last value."""
         self._value = None
         self._recording = True
 
@@ -162,37 +129,100 @@ class Recorder:
 _WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 
 
-class Recorders:
-    """The recorders of a student's modules, which start and stop together.
+class MapRecorder:
+    """Records the maps of a student that a reader reads; see `AttentionRecorder` for its use."""
 
-    LoRA, quantisation, fusion and SyncBatchNorm put another module where one was. A hook stays on
-    the old module, which then computes something else, or is not called: `start` looks.
+    _parts = "blocks"  # what has maps, for errors
 
-    Args:
-        student: the model that contains the modules.
-        recorders: of its modules.
-        modules: further modules that have to stay where they are.
-    """
-
-    def __init__(
-        self, student: nn.Module, recorders: Iterable[Recorder], modules: Iterable[nn.Module]
-    ) -> None:
-        self._all = list(recorders)
-        names = {module: name for name, module in student.named_modules()}
+    def __init__(self, student: nn.Module, reader: StudentReader) -> None:
+        self.image_size, self._patch = reader.image_size, reader.patch
+        self._started: Grid | None = None  # the (H, W) of the images
+        if self.image_size is not None:
+            self._check_size(*self.image_size)
+        # Blocks share the source of their grid: it is recorded once.
+        recorders: dict[Source, Recorder] = {}
+        modules: list[nn.Module] = []
+        self._blocks = []
+        for number, block in enumerate(reader.blocks, start=1):
+            for place, source in enumerate((*block.sources, block.grid)):
+                if source is not None and source not in recorders:
+                    # The first value is trained; others may be tables that need no gradient.
+                    trained = () if place else (block.attention, number)
+                    recorders[source] = Recorder(*source, *trained)
+            values = [recorders[source] for source in block.sources]
+            self._blocks.append((block.read, values, block.grid and recorders[block.grid]))
+            used = getattr(block.read, "keywords", {}).values()  # of a partial
+            modules += [module for module in used if isinstance(module, nn.Module)]
+        self._recorders = list(recorders.values())
         # Every step of the path to such a module: its name, its owner, its own name, what is there.
         self._steps: dict[str, tuple[nn.Module, str, nn.Module]] = {}
-        for module in dict.fromkeys(modules):
+        names = {module: name for name, module in student.named_modules()}
+        for module in dict.fromkeys([*(source.module for source in recorders), *modules]):
             path, found = "", student
             for part in filter(None, names[module].split(".")):
                 path = f"{path}.{part}".lstrip(".")
                 owner, found = found, getattr(found, part)
                 self._steps[path] = (owner, part, found)
 
-    def start(self) -> None:
-        """Start to record.
+    def start(self, image_size: Sequence[int]) -> None:
+        """Start to record, before a forward pass on images of (H, W) pixels.
 
         Raises:
-            ValueError: a module was replaced; it is named.
+            ValueError: the student's patches do not divide this size; a module that AAL
+                records was replaced since (LoRA).
+        """
+        height, width = image_size
+        self._check_size(height, width)
+        self._check_modules()
+        self._started = height, width
+        for recorder in self._recorders:
+            recorder.start()
+
+    def discard(self) -> None:
+        """Stop recording and forget what was recorded, after a forward pass that failed."""
+        for recorder in self._recorders:
+            recorder.stop()
+
+    def stop(self) -> list[Tensor]:
+        """Stop recording and return the maps of every block, (B, M, h, w) each.
+
+        Raises:
+            ValueError: some blocks did not run since `start`.
+        """
+        found: dict[Recorder | None, Any] = {one: one.stop() for one in self._recorders}
+        found[None] = self._started
+        missing = [
+            number
+            for number, (_, values, grid) in enumerate(self._blocks, start=1)
+            if any(found[one] is None for one in (*values, grid))
+        ]
+        if missing:
+            raise ValueError(
+                f"the student's {self._parts} {missing} did not run between start and stop, so AAL "
+                "has no maps of them"
+            )
+        return [
+            read(*(found[one] for one in values), grid=found[grid])
+            for read, values, grid in self._blocks
+        ]
+
+    def _check_size(self, height: int, width: int) -> None:
+        if self._patch is None:
+            return
+        patch_h, patch_w = self._patch
+        if height % patch_h or width % patch_w:
+            near = [
+                max(1, round(n / patch)) * patch for n, patch in zip((height, width), self._patch)
+            ]
+            raise ValueError(
+                f"images of {height}×{width} pixels: the student's patch of {patch_h}×{patch_w} "
+                "does not divide them, so attention maps and activation maps would not line up; "
+                f"choose multiples, such as {near[0]}×{near[1]}"
+            )
+
+    def _check_modules(self) -> None:
+        """LoRA, quantisation, fusion and SyncBatchNorm put another module where one was. A hook
+        stays on the old module, which then computes something else, or is not called.
         """
         for path, (owner, part, module) in self._steps.items():
             found = owner._modules.get(part)
@@ -204,12 +234,6 @@ class Recorders:
                 "AAL records: link after LoRA. Replace modules first (LoRA, quantisation, fusion, "
                 "SyncBatchNorm), then create LinkedStudent, AttentionRecorder or FeatureRecorder"
             )
-        for recorder in self._all:
-            recorder.start()
-
-    def stop(self) -> dict[Recorder, Any]:
-        """Stop recording and return the last value of each recorder, or None."""
-        return {recorder: recorder.stop() for recorder in self._all}
 
 
 def _unwrapped(module: nn.Module | None) -> nn.Module | None:

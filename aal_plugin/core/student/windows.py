@@ -34,18 +34,12 @@ class Windows(NamedTuple):
     dilated: bool = False
 
 
-def window_attention_received(weights: Tensor, windows: Windows) -> Tensor:
-    """Attention that each position receives in its window, back on the stage's grid.
+def received_in_windows(weights: Tensor, windows: Windows) -> Tensor:
+    """Attention that each position receives in its window, back on the stage's grid (B, M, h, w).
 
-    The mean of the softmax weights over the queries of a window, with partition and cyclic shift
-    undone and padding cropped. It stands in for Eq. 3 of AAL, which needs a class token.
-
-    Args:
-        weights: (B·W, M, Q, S), queries before keys.
-        windows: how the block cuts its grid.
-
-    Returns:
-        (B, M, h, w), float32 or wider.
+    The mean of the softmax weights (B·W, M, Q, S) over the queries of a window, in float32 or
+    wider, with partition and cyclic shift undone and padding cropped. It stands in for Eq. 3 of
+    AAL, which needs a class token.
     """
     return windows_to_grid(at_least_float32(weights).mean(dim=-2), windows)
 

@@ -13,7 +13,7 @@ from mmengine.dataset import BaseDataset, force_full_init
 from mmengine.dist import get_world_size
 from mmpretrain.registry import DATASETS
 
-from aal_plugin.core.losses.links import as_grid
+from aal_plugin.core.losses.link_ranges import as_grid
 from aal_plugin.core.settings import check_whole
 from aal_plugin.core.teacher.kept_maps import KeptMaps
 from aal_plugin.core.teacher.packing import check_bits

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from aal_plugin.core import AttentionRecorder, FrozenTeacher, KeptTeacher, Unregistered
 from aal_plugin.core.guidance import GuidanceSetting
-from aal_plugin.core.losses.attention_transfer import twice_differentiable_attention
+from aal_plugin.older_releases import plain_attention
 
 from .compatibility import make_checkpoints_nonreentrant, make_drop_rates_compilable
 from .heads.guidance_head import GuidanceHead
@@ -50,7 +50,7 @@ class AALClassifier(ImageClassifier):
         link_head, distill_head: an `AttentionLinkHead`, a `DistillHead`.
         transfer_head: an `ActivationTransferHead`, `HintHead` or `GradientTransferHead`.
         guidance: locality guidance: its weight (the published one is 2.5), or a dict of weight,
-            blocks, levels and student_layers, see `aal_plugin.core.guidance.Guidance`.
+            blocks, levels and student_layers, see `aal_plugin.core.student_losses.Guidance`.
         images_rgb: whether the student's images are RGB; by default what
             `data_preprocessor.to_rgb` says. If that is False, the setting is required for a
             teacher of RGB images: CIFAR's images are RGB on disk, files loaded by mmcv are BGR.
@@ -158,7 +158,8 @@ class AALClassifier(ImageClassifier):
         step = Step(self, inputs, data_samples)
         if self.teacher is not None:
             self.teacher.images.check(inputs)
-        with twice_differentiable_attention() if INPUT_GRADIENT in needs else nullcontext():
+        # Fused kernels of attention have no second derivative.
+        with plain_attention() if INPUT_GRADIENT in needs else nullcontext():
             # The teacher first: its memory is free again before the student's activations,
             # which live until the backward pass, are created.
             if needs & _OF_TEACHER:

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch.utils.data import BatchSampler, DataLoader, get_worker_info
 
+from aal_plugin.core.random_draws import draws_restored, seed_draws
+
 Place = tuple[int, tuple[int, ...]]  # an image's index, and the numbers that seed its transforms
 
 
@@ -83,10 +85,7 @@ def _items(dataset: Any, places: Sequence[Place]) -> list[Any]:
 
 def seeded_item(dataset: Any, index: int, numbers: tuple[int, ...]) -> Any:
     """`dataset[index]` with random transforms that `numbers` seed; see `states_restored`."""
-    seed = int(np.random.SeedSequence(numbers).generate_state(1)[0])
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.default_generator.manual_seed(seed)
+    seed_draws(*numbers)
     return named_item(dataset, index)
 
 
@@ -117,10 +116,5 @@ def states_restored(always: bool = False) -> Iterator[None]:
     if get_worker_info() is not None and not always:
         yield
         return
-    python, numpy, state = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    try:
+    with draws_restored():
         yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
-        torch.set_rng_state(state)

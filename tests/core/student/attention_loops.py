@@ -33,15 +33,13 @@ class InterceptedWeights(TorchFunctionMode):
         return weights / weights.sum(-1, keepdim=True)
 
 
-def full_attention(query, key, scale, bias=None):
+def full_attention(query, key, scale):
     """Softmax weights (M, T, T) of one image, from (T, M, D) queries and keys."""
     tokens, heads, _ = query.shape
     weights = torch.zeros(heads, tokens, tokens, dtype=query.dtype)
     for m in range(heads):
         for t in range(tokens):
             scores = torch.stack([query[t, m] @ key[s, m] * scale for s in range(tokens)])
-            if bias is not None:
-                scores = scores + bias[m, t]
             weights[m, t] = scores.softmax(0)
     return weights
 

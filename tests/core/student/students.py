@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from aal_plugin.core import AttentionLinkLoss, AttentionRecorder, FeatureRecorder
-from aal_plugin.core.guidance import Guidance
 from aal_plugin.core.student.families import find_reader
+from aal_plugin.core.student_losses import Guidance
 
 from .attention_loops import InterceptedWeights, class_row, received
 
@@ -57,7 +57,6 @@ def check(student: Student) -> str:
     """Run all checks, and return the row."""
     maps = _maps_are_the_blocks_own(student)
     _a_step_trains_queries_and_keys(student)
-    _guidance_finds_its_widths(student)
     heads = _runs([block.shape[1] for block in maps])
     grids = _runs([f"{block.shape[-2]}×{block.shape[-1]}" for block in maps])
     return f"| {student.family} | {student.name} | {heads} | {grids} | {student.map} |"
@@ -89,40 +88,30 @@ def _maps_are_the_blocks_own(student: Student) -> list[Tensor]:
         assert (got.amax((-2, -1)) > 1.001 * got.mean((-2, -1))).all(), "uniform maps hide mistakes"
     for level, block in zip(levels, maps):
         assert level.shape[-2:] == block.shape[-2:]
+    # Guidance finds its widths by one image of a size that the student accepts.
+    if student.family != "MMPretrain XCiT":  # its stages have names of their own
+        guidance = Guidance(model, channels=[4])
+        assert [conv.out_channels for conv in guidance.regressors] == [4]
     return maps
 
 
 def _a_step_trains_queries_and_keys(student: Student) -> None:
-    """One AAL step in training mode: every block's projections get a gradient from L_att alone."""
+    """One AAL step in training mode: every block's projections get a gradient from L_att alone.
+
+    It is a step of a deep copy, such as an EMA, which has a recorder of its own.
+    """
     torch.manual_seed(0)
     model = student.make()
     model.train()
     for parameter in model.parameters():
         if parameter.dim() > 1:
             nn.init.normal_(parameter, std=student.std)
-    reader = find_reader(model)
-    link_loss = AttentionLinkLoss(model, channels=[4], map_size=4)
-    twin, twin_loss = copy.deepcopy(nn.ModuleList([model, link_loss]))
-    optimizer = torch.optim.SGD([*model.parameters(), *link_loss.parameters()], lr=0.1)
-    images = torch.randn(2, 3, *student.size)
+    twin, link_loss = copy.deepcopy((model, AttentionLinkLoss(model, channels=[4], map_size=4)))
     link_loss.start(student.size)
-    model(images)
+    twin(torch.randn(2, 3, *student.size))
     link_loss([torch.rand(2, 4, 8, 8)]).backward()
-    assert all(grad.abs().sum() > 0 for grad in _gradients(reader))
-    optimizer.step()
-    # A deep copy, such as an EMA, has a recorder of its own.
-    assert all(parameter.grad is None for parameter in twin.parameters())
-    twin_loss.start(student.size)
-    twin(images)
-    twin_loss([torch.rand(2, 4, 8, 8)]).backward()
     assert all(grad.abs().sum() > 0 for grad in _gradients(find_reader(twin)))
-
-
-def _guidance_finds_its_widths(student: Student) -> None:
-    """By one image of a size that the student accepts."""
-    if student.family != "MMPretrain XCiT":  # its stages have names of their own
-        guidance = Guidance(student.make(), channels=[4])
-        assert [conv.out_channels for conv in guidance.regressors] == [4]
+    assert all(parameter.grad is None for parameter in model.parameters())
 
 
 def _gradients(reader) -> list[Tensor]:

@@ -64,3 +64,24 @@ def test_a_name_in_place_of_a_list_is_an_error():
 def test_channels_of_levels_are_found_with_images_that_are_not_rgb(images):
     student = timm.create_model("test_vit", in_chans=images)
     assert FeatureRecorder(student).channels(student, (160, 160)) == [64] * 6
+
+
+def test_finding_channels_leaves_modes_and_running_statistics_as_they_were():
+    class Prepared(nn.BatchNorm2d):
+        """As LeViT: what evaluation needs is made by eval()."""
+
+        def train(self, mode=True):
+            self.ready = not mode
+            return super().train(mode)
+
+        def forward(self, maps):
+            assert self.ready
+            return super().forward(maps)
+
+    student = Branched().train()
+    student.stem = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), Prepared(4))
+    student.stage4.eval()  # frozen
+    modes = {module: module.training for module in student.modules()}
+    FeatureRecorder(student, ["stem"]).channels(student, (8, 8))
+    assert {module: module.training for module in student.modules()} == modes
+    assert student.stem[1].num_batches_tracked == 0

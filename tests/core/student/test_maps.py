@@ -29,23 +29,16 @@ def slow_class_attention(qkv, heads, prefix, grid, query_norm=None, key_norm=Non
     return maps
 
 
-@pytest.mark.parametrize("prefix", [1, 2, 5])
-def test_maps_equal_loop_reference_on_a_non_square_grid(prefix):
+@pytest.mark.parametrize(("prefix", "normed"), [(1, False), (2, True), (5, False)])
+def test_maps_equal_loop_reference_on_a_non_square_grid(prefix, normed):
     torch.manual_seed(0)
     qkv = torch.randn(2, prefix + 6, 3 * 2 * 4, dtype=torch.float64)
-    maps = qkv_class_token_attention(qkv, (2, 3), 2, prefix, scale=4**-0.5)
-    torch.testing.assert_close(maps, slow_class_attention(qkv, 2, prefix, (2, 3)))
-
-
-def test_query_and_key_norms_are_applied():
-    torch.manual_seed(0)
-    qkv = torch.randn(1, 5, 3 * 2 * 4, dtype=torch.float64)
-    norms = [torch.nn.LayerNorm(4).double() for _ in range(2)]
+    norms = [torch.nn.LayerNorm(4).double() for _ in range(2 * normed)]
     for norm in norms:
         torch.nn.init.normal_(norm.weight)
     with torch.no_grad():
-        maps = qkv_class_token_attention(qkv, (2, 2), 2, 1, 0.5, *norms)
-        torch.testing.assert_close(maps, slow_class_attention(qkv, 2, 1, (2, 2), *norms))
+        maps = qkv_class_token_attention(qkv, (2, 3), 2, prefix, 4**-0.5, *norms)
+        torch.testing.assert_close(maps, slow_class_attention(qkv, 2, prefix, (2, 3), *norms))
 
 
 def test_maps_of_half_precision_are_float32_and_sum_to_one():
@@ -63,35 +56,34 @@ def test_gradients_reach_query_and_key():
     )
 
 
-def test_missing_patches_are_an_error():
-    words = "3 patch tokens do not fill the patch grid 2×2.*patch dropout is on, or .* 1 too large"
+@pytest.mark.parametrize(
+    ("tokens", "words"),
+    [
+        (3, "3 patch tokens do not fill the .* 2×2.*patch dropout is on, or .* 1 too large"),
+        (6, "6 patch tokens do not fill the .* nothing else: num_prefix_tokens, .* is 2 too small"),
+    ],
+)
+def test_tokens_that_do_not_fill_the_grid_are_an_error(tokens, words):
     with pytest.raises(ValueError, match=words):
-        class_token_attention(torch.randn(1, 2, 4), torch.randn(1, 3, 2, 4), (2, 2), 0.5)
-
-
-def test_too_many_tokens_are_reported_as_a_wrong_prefix():
-    words = "6 patch tokens do not fill the patch grid 2×2.*num_prefix_tokens, .* is 2 too small"
-    with pytest.raises(ValueError, match=words) as raised:
-        qkv_class_token_attention(torch.randn(1, 7, 3 * 8), (2, 2), 2, 1, 0.5)
-    assert "dropout" not in str(raised.value)
+        class_token_attention(torch.randn(1, 2, 4), torch.randn(1, tokens, 2, 4), (2, 2), 0.5)
 
 
 def test_gradient_of_query_and_keys_is_that_of_slices():
     from aal_plugin.core.student.maps import _QueryAndKeys
 
-    def slices(qkv, prefix):
-        return qkv[:, 0, :4], qkv[:, prefix:, 4:8]
+    def slices(qkv, prefix, class_token):
+        return qkv[:, :1, :4] if class_token else qkv[:, prefix:, :4], qkv[:, prefix:, 4:8]
 
-    for prefix in (1, 3):
+    for prefix, class_token in ((1, True), (3, True), (1, False)):
         qkv = torch.randn(2, 6, 12, dtype=torch.float64, requires_grad=True)
         results = []
         for function in (_QueryAndKeys.apply, slices):
-            query, key = function(qkv, prefix)
-            value = (query.sin()[:, None] * key.cos()).sum()
+            query, key = function(qkv, prefix, class_token)
+            value = (query.sin() * key.cos()).sum()
             results.append([query, key, *torch.autograd.grad(value, qkv)])
         for got, expected in zip(*results):
             assert torch.equal(got, expected)
-        assert torch.autograd.gradgradcheck(_QueryAndKeys.apply, (qkv, prefix))
+        assert torch.autograd.gradgradcheck(_QueryAndKeys.apply, (qkv, prefix, class_token))
 
 
 def test_reading_attention_makes_one_gradient_of_the_size_of_qkv():

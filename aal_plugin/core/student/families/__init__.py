@@ -20,9 +20,8 @@ from aal_plugin.core.student.recognise import (
 
 # Importing a file registers its families.
 from . import (  # noqa: F401
-    class_attention,
+    both_libraries,
     hugging_face,
-    levit,
     mmpretrain,
     timm_positions,
     timm_vit,
@@ -54,11 +53,7 @@ def known_reader(student: nn.Module) -> StudentReader | None:
 
 
 def find_reader(student: nn.Module) -> StudentReader:
-    """As `known_reader`, but an unknown student is an error.
-
-    Raises:
-        ValueError: no family knows any of the student's modules.
-    """
+    """As `known_reader`, but an unknown student is an error."""
     reader = known_reader(student)
     if reader is None:
         for module in student.modules():

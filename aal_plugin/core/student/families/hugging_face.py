@@ -11,11 +11,10 @@ from typing import Any
 
 from torch import Tensor
 
-from aal_plugin.core.student.maps import projected_attention
 from aal_plugin.core.student.positions import rotate
 from aal_plugin.core.student.readers import BlockReader, StudentReader, projections_reader
 from aal_plugin.core.student.recognise import OtherAttention, computes_as, family, is_a, patch_of
-from aal_plugin.core.student.recorder import Foreign, Source, keyword, output_grid
+from aal_plugin.core.student.recorder import Foreign, Grid, Source, keyword, output_grid
 
 # Package and prefix of the classes: transformers.models.vit.modeling_vit.ViTModel.
 KINDS = {
@@ -62,31 +61,24 @@ def _prefix_tokens(embeddings: Foreign) -> int:
 
 
 def _block(attn: Foreign, layer: Foreign, grid: Source, num_prefix_tokens: int) -> BlockReader:
-    query, key = (attn.q_proj, attn.k_proj) if hasattr(attn, "q_proj") else (attn.query, attn.key)
-    heads = getattr(attn, "num_attention_heads", None) or attn.num_heads
-    scale = (getattr(attn, "head_dim", None) or attn.attention_head_size) ** -0.5
+    names = ("q_proj", "k_proj") if hasattr(attn, "q_proj") else ("query", "key")
     # BEiT's bias between class token and patches is one number for each head, which cancels in the
     # softmax of Eq. 3.
-    reader = projections_reader(
-        attn, query, key, heads, grid, num_prefix_tokens, scale, block=layer
-    )
+    projections = [getattr(attn, name) for name in names]
+    reader = projections_reader(attn, projections, grid, num_prefix_tokens, True, layer)
     if not is_a(attn, "transformers.models.dinov3_vit.modeling_dinov3_vit.DINOv3ViTAttention"):
         return reader
-    read = partial(_read_rotary, num_heads=heads, num_prefix_tokens=num_prefix_tokens, scale=scale)
-    sources = (*reader.sources, Source(attn, keyword("position_embeddings")))
-    return reader._replace(sources=sources, read=read)
+    tables = Source(attn, partial(keyword, name="position_embeddings"))
+    read = partial(_read_rotary, read=reader.read)
+    return reader._replace(sources=(*reader.sources, tables), read=read)
 
 
 def _read_rotary(
-    query: Tensor,
-    key: Tensor,
-    tables: tuple[Tensor, Tensor],
-    *,
-    grid: tuple[int, int],
-    **settings: Any,
+    query: Tensor, key: Tensor, tables: tuple[Tensor, Tensor], *, grid: Grid, read: Any
 ) -> Tensor:
     """Maps from projections, and the cosine and sine of each patch's angles."""
     cosine, sine = tables
     # The class token's query is not rotated, the patches' keys are.
     turn = partial(rotate, sine=sine, cosine=cosine, half=True)
-    return projected_attention(query, key, grid, class_token=True, key_norm=turn, **settings)
+    maps: Tensor = read(query, key, grid=grid, rotate=turn)
+    return maps

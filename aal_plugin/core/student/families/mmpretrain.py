@@ -12,10 +12,17 @@ from torch import Tensor
 
 from aal_plugin.core.student.maps import attention_received
 from aal_plugin.core.student.positions import decomposed_bias
-from aal_plugin.core.student.readers import BlockReader, StudentReader, matrix_reader, qkv_reader
-from aal_plugin.core.student.recognise import attentions_of, family, is_a, own_scale, patch_of
+from aal_plugin.core.student.readers import (
+    BlockReader,
+    StudentReader,
+    block_reader,
+    matrix_reader,
+    projections_reader,
+)
+from aal_plugin.core.student.recognise import attentions_of, family, is_a, patch_of
 from aal_plugin.core.student.recorder import (
     Foreign,
+    Grid,
     Source,
     first_input,
     input_grid,
@@ -24,7 +31,7 @@ from aal_plugin.core.student.recorder import (
     second_input,
     second_output_grid,
 )
-from aal_plugin.core.student.windows import Windows, window_attention_received
+from aal_plugin.core.student.windows import Windows, received_in_windows
 
 from .timm_windows import sam_attention
 
@@ -55,16 +62,14 @@ def mmpretrain_vit(module: Foreign) -> StudentReader:
 def mmpretrain_t2t(module: Foreign) -> StudentReader:
     """T2T-ViT: the blocks after its tokens-to-token module."""
     grid = Source(module.tokens_to_token, second_output_grid)
-    blocks = _qkv_readers(module, module.encoder, grid)
-    return StudentReader(blocks)
+    return StudentReader(_qkv_readers(module, module.encoder, grid))
 
 
 def _qkv_readers(owner: Foreign, layers: Any, grid: Source) -> list[BlockReader]:
-    attentions = attentions_of(layers, f"{ATTENTION}.MultiheadAttention")
-    prefix, has_class = owner.num_extra_tokens, owner.cls_token is not None
+    settings = (grid, owner.num_extra_tokens, owner.cls_token is not None)
     return [
-        qkv_reader(attn, grid, prefix, own_scale(attn), has_class, layer)
-        for attn, layer in zip(attentions, layers)
+        projections_reader(attn, [attn.qkv], *settings, layer)
+        for attn, layer in attentions_of(layers, f"{ATTENTION}.MultiheadAttention")
     ]
 
 
@@ -73,13 +78,10 @@ def _qkv_readers(owner: Foreign, layers: Any, grid: Source) -> list[BlockReader]
 def mmpretrain_beit(module: Foreign) -> StudentReader:
     """BEiT, BEiT v2 and EVA-02, whose softmax weights pass through attn_drop."""
     known = (f"{ATTENTION}.BEiTAttention", f"{BACKBONES}.vit_eva02.AttentionWithRoPE")
-    attentions = attentions_of(module.layers, *known)
     grid = Source(module.patch_embed.projection, output_grid)
-    prefix, has_class = module.num_extra_tokens, module.cls_token is not None
-    blocks = [
-        matrix_reader(attn, grid, prefix, has_class, layer)
-        for attn, layer in zip(attentions, module.layers)
-    ]
+    settings = (grid, module.num_extra_tokens, module.cls_token is not None)
+    pairs = attentions_of(module.layers, *known)
+    blocks = [matrix_reader(attn, *settings, layer) for attn, layer in pairs]
     return StudentReader(blocks, *_sizes_of(module))
 
 
@@ -87,18 +89,13 @@ def mmpretrain_beit(module: Foreign) -> StudentReader:
 def mmpretrain_hivit(module: Foreign) -> StudentReader:
     """HiViT: the blocks of its main stage; the stages before have no attention."""
     layers = [block for block in module.blocks if getattr(block, "attn", None) is not None]
-    attentions = attentions_of(layers, f"{BACKBONES}.hivit.Attention")
     grid = Source(module.patch_embed, partial(_cells, patch=module.patch_size))
-    blocks = [
-        matrix_reader(attn, grid, 0, class_token=False, block=layer)
-        for attn, layer in zip(attentions, layers)
-    ]
+    pairs = attentions_of(layers, f"{BACKBONES}.hivit.Attention")
+    blocks = [matrix_reader(attn, grid, 0, False, layer) for attn, layer in pairs]
     return StudentReader(blocks, tuple(module.patch_embed.img_size))
 
 
-def _cells(
-    args: tuple[Any, ...], kwargs: dict[str, Any], output: Any, patch: int
-) -> tuple[int, int]:
+def _cells(args: tuple[Any, ...], kwargs: dict[str, Any], output: Any, patch: int) -> Grid:
     """(h, w) of an image (B, 3, H, W), by the size of its patches."""
     height, width = args[0].shape[-2:]
     return height // patch, width // patch
@@ -114,38 +111,34 @@ SWIN = (f"{BACKBONES}.swin_transformer", f"{BACKBONES}.swin_transformer_v2")
 )
 def mmpretrain_swin(module: Foreign) -> StudentReader:
     """Swin Transformer v1 and v2, which themselves reject images smaller than their windows."""
-    layers = [block for stage in module.stages for block in stage.blocks]
-    shifted = attentions_of(layers, f"{ATTENTION}.ShiftWindowMSA")
+    layers = (block for stage in module.stages for block in stage.blocks)
     blocks = []
-    for attn, layer in zip(shifted, layers):
-        inner, grid = attn.w_msa, Source(attn, second_input)
-        sources, read = (Source(inner.attn_drop, first_input),), partial(_read_swin, attn=attn)
-        blocks.append(BlockReader(inner, sources, grid, inner.num_heads, read, layer))
+    for attn, layer in attentions_of(layers, f"{ATTENTION}.ShiftWindowMSA"):
+        sources, grid = [Source(attn.w_msa.attn_drop, first_input)], Source(attn, second_input)
+        blocks.append(block_reader(attn.w_msa, sources, grid, _read_swin, layer, attn=attn))
     patch_embed = module.patch_embed
     return StudentReader(blocks, patch_embed.init_input_size, patch_of(patch_embed.projection))
 
 
-def _read_swin(weights: Tensor, *, grid: tuple[int, int], attn: Foreign) -> Tensor:
+def _read_swin(weights: Tensor, *, grid: Grid, attn: Foreign) -> Tensor:
     side = attn.window_size
     # A grid of one window is not shifted, unless small grids are padded to it.
     shift = attn.shift_size if min(grid) > side or attn.pad_small_map else 0
     windows = Windows((grid[0], grid[1]), (side, side), (shift, shift), pads_first=True)
-    return window_attention_received(weights, windows)
+    return received_in_windows(weights, windows)
 
 
 @family("MMPretrain ViTSAM", f"{BACKBONES}.vit_sam.ViTSAM")
 def mmpretrain_sam(module: Foreign) -> StudentReader:
     """ViTSAM: no class token; windows in most blocks, the whole grid in the others."""
-    attentions = attentions_of(module.layers, f"{BACKBONES}.vit_sam.Attention")
     blocks = []
-    for attn, layer in zip(attentions, module.layers):
-        sources, grid = (Source(attn.qkv, output_of),), Source(layer, input_grid)
-        read = partial(_read_sam, block=layer)
-        blocks.append(BlockReader(attn, sources, grid, attn.num_heads, read, layer))
+    for attn, layer in attentions_of(module.layers, f"{BACKBONES}.vit_sam.Attention"):
+        sources, grid = [Source(attn.qkv, output_of)], Source(layer, input_grid)
+        blocks.append(block_reader(attn, sources, grid, _read_sam, layer, block=layer))
     return StudentReader(blocks, *_sizes_of(module))
 
 
-def _read_sam(qkv: Tensor, *, grid: tuple[int, int], block: Foreign) -> Tensor:
+def _read_sam(qkv: Tensor, *, grid: Grid, block: Foreign) -> Tensor:
     """Attention received, from qkv (B·W, h, w, 3·M·D)."""
     query, key, _ = qkv.flatten(1, 2).unflatten(-1, (3, block.attn.num_heads, -1)).unbind(2)
     return sam_attention(query, key, grid, block)
@@ -154,26 +147,17 @@ def _read_sam(qkv: Tensor, *, grid: tuple[int, int], block: Foreign) -> Tensor:
 @family("MMPretrain MViT", f"{BACKBONES}.mvit.MViT")
 def mmpretrain_mvit(module: Foreign) -> StudentReader:
     """MViT v2: attention received, on the pooled grid of the keys."""
-    attentions = attentions_of(module.blocks, f"{BACKBONES}.mvit.MultiScaleAttention")
     blocks = []
-    for attn in attentions:
-        pooled = Source(attn.norm_q, output_of), Source(attn.norm_k, output_of)
-        sources, grid = (
-            (*pooled, Source(attn.pool_q, output_grid)),
-            Source(attn.pool_k, output_grid),
-        )
-        read = partial(_read_mvit, attn=attn)
-        blocks.append(BlockReader(attn, sources, grid, attn.num_heads, read))
+    for attn, _ in attentions_of(module.blocks, f"{BACKBONES}.mvit.MultiScaleAttention"):
+        sources = [Source(attn.norm_q, output_of), Source(attn.norm_k, output_of)]
+        sources.append(Source(attn.pool_q, output_grid))
+        grid = Source(attn.pool_k, output_grid)
+        blocks.append(block_reader(attn, sources, grid, _read_mvit, attn=attn))
     return StudentReader(blocks)
 
 
 def _read_mvit(
-    query: Tensor,
-    key: Tensor,
-    query_grid: tuple[int, int],
-    *,
-    grid: tuple[int, int],
-    attn: Foreign,
+    query: Tensor, key: Tensor, query_grid: Grid, *, grid: Grid, attn: Foreign
 ) -> Tensor:
     """Attention received, from pooled queries and keys (B, M, h·w, D)."""
     query, key = query.transpose(1, 2), key.transpose(1, 2)
@@ -183,6 +167,6 @@ def _read_mvit(
     return attention_received(query, key, grid, attn.scale, bias)
 
 
-def _sizes_of(module: Foreign) -> tuple[tuple[int, int], tuple[int, int] | None]:
+def _sizes_of(module: Foreign) -> tuple[Grid, Grid | None]:
     """The image size of a backbone, and the patch that has to divide other sizes."""
     return tuple(module.img_size), patch_of(module.patch_embed.projection)

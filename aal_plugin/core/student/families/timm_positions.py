@@ -14,12 +14,11 @@ from aal_plugin.core.student.recorder import (
     Foreign,
     Source,
     keyword,
-    output_grid,
     output_of,
     second_output_grid,
 )
 
-from .timm_vit import PLAIN, heads_reader, plain_reader, sizes_of
+from .timm_vit import PLAIN, heads_reader, plain_grid, qkv_reader, sizes_of
 
 TIMM = "timm.models"
 ROTARY = (f"{TIMM}.eva.EvaAttention", "timm.layers.attention.AttentionRope")
@@ -29,31 +28,31 @@ RELPOS = f"{TIMM}.vision_transformer_relpos"
 @family("timm Eva (EVA-02, DINOv3)", f"{TIMM}.eva.Eva")
 def timm_eva(module: Foreign) -> StudentReader:
     """Eva: EVA, EVA-02, DINOv3 ViTs, Perception Encoders; with or without rotary positions."""
-    grid = Source(module.patch_embed.proj, output_grid)
-    blocks = _rotary_readers(module, grid, module.cls_token is not None)
-    return StudentReader(blocks, *sizes_of(module.patch_embed))
+    settings = (*plain_grid(module), module.cls_token is not None)
+    return StudentReader(_rotary_readers(module, *settings), *sizes_of(module.patch_embed))
 
 
 @family("timm NaFlexViT", f"{TIMM}.naflexvit.NaFlexVit")
 def timm_naflexvit(module: Foreign) -> StudentReader:
     """NaFlexViT, on batches of images of one size; each size has a grid of its own."""
     grid = Source(module.embeds, second_output_grid)
-    has_class = module.embeds.cls_token is not None
+    settings = (grid, module.num_prefix_tokens, module.embeds.cls_token is not None)
     if not all(computes_as(block.attn, *PLAIN) for block in module.blocks):
-        return StudentReader(_rotary_readers(module, grid, has_class))
-    prefix = module.num_prefix_tokens
-    return StudentReader(
-        [plain_reader(block.attn, grid, prefix, has_class, block) for block in module.blocks]
-    )
+        return StudentReader(_rotary_readers(module, *settings))
+    return StudentReader([qkv_reader(block.attn, *settings, block) for block in module.blocks])
 
 
-def _rotary_readers(module: Foreign, grid: Source, class_token: bool) -> list[BlockReader]:
-    prefix, readers = module.num_prefix_tokens, []
-    for attn, block in zip(attentions_of(module.blocks, *ROTARY), module.blocks):
+def _rotary_readers(
+    module: Foreign, grid: Source, num_prefix_tokens: int, class_token: bool
+) -> list[BlockReader]:
+    settings = grid, num_prefix_tokens, class_token
+    readers = []
+    for attn, block in attentions_of(module.blocks, *ROTARY):
         if not hasattr(attn, "q_norm"):  # of older timm
             raise OtherAttention
-        extras = () if module.rope is None else (Source(attn, keyword("rope")),)
-        readers.append(heads_reader(attn, grid, prefix, class_token, block, extras, _rotary))
+        rope = Source(attn, partial(keyword, name="rope"))
+        extras = (rope,) if module.rope is not None else ()
+        readers.append(heads_reader(attn, *settings, block, extras, _rotary))
     return readers
 
 
@@ -69,19 +68,17 @@ def _rotary(attn: Foreign, rope: Tensor | None = None) -> dict[str, Any]:
 @family("timm VisionTransformerRelPos", f"{RELPOS}.VisionTransformerRelPos")
 def timm_relpos(module: Foreign) -> StudentReader:
     """vit_relpos_* and vit_srelpos_*: a position bias for each block, or one that all share."""
-    grid, prefix = Source(module.patch_embed.proj, output_grid), module.num_prefix_tokens
+    grid = plain_grid(module)
     blocks = []
-    for attn, block in zip(
-        attentions_of(module.blocks, f"{RELPOS}.RelPosAttention"), module.blocks
-    ):
+    for attn, block in attentions_of(module.blocks, f"{RELPOS}.RelPosAttention"):
         if module.cls_token is not None:
             # The bias between class token and patches is one number for each head, which cancels
             # in the softmax of Eq. 3.
-            blocks.append(plain_reader(attn, grid, prefix, True, block))
+            blocks.append(qkv_reader(attn, *grid, True, block))
             continue
-        shared = (Source(attn, keyword("shared_rel_pos")),)
-        extras = shared if module.shared_rel_pos is not None else bias_sources(attn.rel_pos)
-        blocks.append(heads_reader(attn, grid, prefix, False, block, extras, _relative))
+        shared = Source(attn, partial(keyword, name="shared_rel_pos"))
+        extras = bias_sources(attn.rel_pos) if module.shared_rel_pos is None else (shared,)
+        blocks.append(heads_reader(attn, *grid, False, block, extras, _relative))
     return StudentReader(blocks, *sizes_of(module.patch_embed))
 
 

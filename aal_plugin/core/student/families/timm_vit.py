@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import torch
@@ -14,9 +13,9 @@ from aal_plugin.core.student.maps import check_fills, patch_softmax, put_on_grid
 from aal_plugin.core.student.readers import (
     BlockReader,
     StudentReader,
+    block_reader,
     matrix_reader,
-    normed_sources,
-    qkv_reader,
+    projections_reader,
 )
 from aal_plugin.core.student.recognise import (
     OtherAttention,
@@ -26,7 +25,14 @@ from aal_plugin.core.student.recognise import (
     is_a,
     patch_of,
 )
-from aal_plugin.core.student.recorder import Foreign, Source, first_input, output_grid
+from aal_plugin.core.student.recorder import (
+    Foreign,
+    Grid,
+    Source,
+    first_input,
+    output_grid,
+    output_of,
+)
 
 TIMM = "timm.models"
 VIT = f"{TIMM}.vision_transformer"
@@ -42,46 +48,39 @@ def timm_vit(module: Foreign) -> StudentReader:
     attention modules counts as several blocks. Differential attention subtracts two softmaxes for
     each head: both are maps, since links can subtract them as well.
     """
-    grid = Source(module.patch_embed.proj, output_grid)
-    settings = (grid, module.num_prefix_tokens, module.cls_token is not None)
+    settings = (*plain_grid(module), module.cls_token is not None)
     blocks: list[BlockReader] = []
     for block in module.blocks:
         if computes_as(block, f"{VIT}.ParallelThingsBlock"):
-            attentions = [branch.attn for branch in block.attns]
-            tokens = None
+            blocks += [qkv_reader(branch.attn, *settings) for branch in block.attns]
+            continue
+        # The attention of some parallel blocks is not a module of its own.
+        own = computes_as(block, f"{VIT}.ParallelScalingBlock", DIFFERENTIAL[0])
+        attn = block if own else getattr(block, "attn", None)
+        if computes_as(attn, *PLAIN):
+            blocks.append(qkv_reader(attn, *settings, block))
+        elif computes_as(attn, f"{VIT}.ParallelScalingBlock"):
+            blocks.append(heads_reader(attn, *settings, block, heads_first=False))
+        elif computes_as(attn, *DIFFERENTIAL):
+            reader = heads_reader(attn, *settings, block)
+            blocks.append(reader._replace(num_heads=2 * reader.num_heads))
         else:
-            # The attention of some parallel blocks is not a module of its own.
-            kinds = (f"{VIT}.ParallelScalingBlock", DIFFERENTIAL[0])
-            attentions = [block if computes_as(block, *kinds) else getattr(block, "attn", None)]
-            tokens = block
-        for attn in attentions:
-            if computes_as(attn, *PLAIN):
-                blocks.append(plain_reader(attn, *settings, tokens))
-            elif computes_as(attn, f"{VIT}.ParallelScalingBlock"):
-                blocks.append(heads_reader(attn, *settings, tokens, heads_first=False))
-            elif computes_as(attn, *DIFFERENTIAL):
-                reader = heads_reader(attn, *settings, tokens)
-                blocks.append(reader._replace(num_heads=2 * attn.num_heads))
-            else:
-                raise OtherAttention
+            raise OtherAttention
     return StudentReader(blocks, *sizes_of(module.patch_embed))
 
 
 @family("timm BEiT", f"{TIMM}.beit.Beit")
 def timm_beit(module: Foreign) -> StudentReader:
     """BEiT and BEiT v2, whose blocks use the weight of `qkv` without calling it."""
-    grid, prefix = Source(module.patch_embed.proj, output_grid), module.num_prefix_tokens
-    blocks = []
-    for attn, block in zip(attentions_of(module.blocks, f"{TIMM}.beit.Attention"), module.blocks):
-        read = partial(_read_beit, attn=attn, num_prefix_tokens=prefix)
-        sources = (Source(attn, first_input),)
-        blocks.append(BlockReader(attn, sources, grid, attn.num_heads, read, block, prefix))
+    grid, prefix = plain_grid(module)
+    blocks = [
+        block_reader(attn, [Source(attn, first_input)], grid, _read_beit, block, prefix, attn=attn)
+        for attn, block in attentions_of(module.blocks, f"{TIMM}.beit.Attention")
+    ]
     return StudentReader(blocks, *sizes_of(module.patch_embed))
 
 
-def _read_beit(
-    tokens: Tensor, grid: tuple[int, int], attn: Foreign, num_prefix_tokens: int
-) -> Tensor:
+def _read_beit(tokens: Tensor, grid: Grid, attn: Foreign, num_prefix_tokens: int) -> Tensor:
     """Class-token attention from the input of a BEiT attention module (AAL, Eq. 3).
 
     Such a module uses its `qkv` by the weight alone, with biases of its own, so no projection runs
@@ -108,40 +107,38 @@ def timm_pit(module: Foreign) -> StudentReader:
     blocks: list[BlockReader] = []
     for stage in module.transformers:
         conv = module.patch_embed.conv if stage.pool is None else stage.pool.conv
-        grid = Source(conv, output_grid)
-        blocks += [
-            plain_reader(attn, grid, module.num_tokens, True, block)
-            for attn, block in zip(attentions_of(stage.blocks, *PLAIN), stage.blocks)
-        ]
+        settings = (Source(conv, output_grid), module.num_tokens, True)
+        pairs = attentions_of(stage.blocks, *PLAIN)
+        blocks += [qkv_reader(attn, *settings, block) for attn, block in pairs]
     return StudentReader(blocks, tuple(module.patch_embed.img_size))
 
 
 @family("timm ConViT", f"{TIMM}.convit.ConVit")
 def timm_convit(module: Foreign) -> StudentReader:
     """ConViT: gated positional attention without a class token, then blocks with one."""
-    attentions = attentions_of(module.blocks, f"{TIMM}.convit.GPSA", f"{TIMM}.convit.MHSA")
+    pairs = attentions_of(module.blocks, f"{TIMM}.convit.GPSA", f"{TIMM}.convit.MHSA")
     if not is_a(module.patch_embed, "timm.layers.patch_embed.PatchEmbed"):
         raise OtherAttention
     grid = Source(module.patch_embed.proj, output_grid)
     blocks = [
-        matrix_reader(attn, grid, 0, class_token=False, block=block)
+        matrix_reader(attn, grid, 0, False, block)
         if is_a(attn, f"{TIMM}.convit.GPSA")
-        else qkv_reader(attn, grid, 1, attn.scale, block=block)
-        for attn, block in zip(attentions, module.blocks)
+        else qkv_reader(attn, grid, 1, True, block)
+        for attn, block in pairs
     ]
     return StudentReader(blocks, *sizes_of(module.patch_embed))
 
 
-def plain_reader(
-    attn: Foreign,
-    grid: Source,
-    num_prefix_tokens: int,
-    class_token: bool,
-    block: nn.Module | None,
+def plain_grid(module: Foreign) -> tuple[Source, int]:
+    """Where the grid of a plain ViT is recorded, and the tokens before its patches."""
+    return Source(module.patch_embed.proj, output_grid), module.num_prefix_tokens
+
+
+def qkv_reader(
+    attn: Foreign, grid: Source, num_prefix_tokens: int, class_token: bool, block: Any = None
 ) -> BlockReader:
-    """Read timm's common attention module, with its query and key norms."""
-    norms = attn.q_norm, attn.k_norm
-    return qkv_reader(attn, grid, num_prefix_tokens, attn.scale, class_token, block, *norms)
+    """Read timm's common attention module."""
+    return projections_reader(attn, [attn.qkv], grid, num_prefix_tokens, class_token, block)
 
 
 def heads_reader(
@@ -158,45 +155,41 @@ def heads_reader(
 
     Args:
         attn: has `q_norm`, `k_norm`, `num_heads` and `scale`.
-        grid, num_prefix_tokens, class_token, block: see `plain_reader`.
         extras: more values to record, such as the rotary embedding.
         terms: `terms(attn, *extras)` returns `rotate` or `bias` for `token_attention`.
         heads_first: whether queries and keys are (B, M, T, D), rather than (B, T, M, D).
     """
-    read = partial(
-        _read_heads,
-        attn=attn,
-        num_prefix_tokens=num_prefix_tokens,
-        class_token=class_token,
-        terms=terms,
-        heads_first=heads_first,
-    )
+    settings: Any = dict(class_token=class_token, terms=terms, heads_first=heads_first)
     sources = (*normed_sources(attn), *extras)
-    return BlockReader(attn, sources, grid, attn.num_heads, read, block, num_prefix_tokens)
+    return block_reader(
+        attn, sources, grid, _read_heads, block, num_prefix_tokens, attn=attn, **settings
+    )
+
+
+def normed_sources(attn: Foreign) -> tuple[Source, ...]:
+    """Queries and keys as timm's attention modules norm them, if only with `nn.Identity`."""
+    return Source(attn.q_norm, output_of), Source(attn.k_norm, output_of)
 
 
 def _read_heads(
     query: Tensor,
     key: Tensor,
     *extras: Any,
-    grid: tuple[int, int],
+    grid: Grid,
     attn: Foreign,
-    num_prefix_tokens: int,
-    class_token: bool,
     terms: Callable[..., dict[str, Any]] | None,
     heads_first: bool,
+    **settings: Any,
 ) -> Tensor:
     if heads_first:
         query, key = query.transpose(1, 2), key.transpose(1, 2)
     groups = getattr(attn, "num_kv_groups", 1)
     key = key if groups == 1 else key.repeat_interleave(groups, dim=2)  # shared by several heads
     added = {} if terms is None else terms(attn, *extras)
-    return token_attention(query, key, grid, attn.scale, num_prefix_tokens, class_token, **added)
+    return token_attention(query, key, grid, scale=attn.scale, **settings, **added)
 
 
-def sizes_of(
-    patch_embed: Foreign,
-) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
+def sizes_of(patch_embed: Foreign) -> tuple[Grid | None, Grid | None]:
     """The image size of a patch embedding, and the patch that has to divide other sizes."""
     if getattr(patch_embed, "dynamic_img_pad", False):  # it pads what patches do not cover
         return None, None

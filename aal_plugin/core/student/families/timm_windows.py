@@ -11,7 +11,7 @@ from torch import Tensor
 
 from aal_plugin.core.student.maps import attention_received, check_fills
 from aal_plugin.core.student.positions import decomposed_bias, rotate
-from aal_plugin.core.student.readers import BlockReader, StudentReader, normed_sources
+from aal_plugin.core.student.readers import BlockReader, StudentReader, block_reader
 from aal_plugin.core.student.recognise import (
     OtherAttention,
     attentions_of,
@@ -22,6 +22,7 @@ from aal_plugin.core.student.recognise import (
 )
 from aal_plugin.core.student.recorder import (
     Foreign,
+    Grid,
     Source,
     constant,
     first_input,
@@ -29,9 +30,10 @@ from aal_plugin.core.student.recorder import (
     output_grid,
     output_of,
 )
-from aal_plugin.core.student.windows import Windows, attention_within, window_attention_received
+from aal_plugin.core.student.windows import Windows, attention_within, received_in_windows
 
 from .timm_positions import bias_sources, position_bias
+from .timm_vit import normed_sources
 
 TIMM = "timm.models"
 SWIN = (f"{TIMM}.swin_transformer", f"{TIMM}.swin_transformer_v2")
@@ -50,39 +52,36 @@ HIERA = f"{TIMM}.hiera"
 def timm_swin(module: Foreign) -> StudentReader:
     """Swin Transformer v1 and v2, and v2 of Christoph Reich (`swinv2_cr_*`)."""
     stages = module.stages if hasattr(module, "stages") else module.layers
-    layers = [block for stage in stages for block in stage.blocks]
     known = (*(f"{path}.WindowAttention" for path in SWIN), f"{SWIN_CR}.WindowMultiHeadAttention")
-    attentions = attentions_of(layers, *known)
-    if any(getattr(attn, "fused_attn", False) for attn in attentions):
-        raise ValueError(
-            "timm's experimental fused window attention hides its softmax weights; unset the "
-            "environment variable TIMM_FUSED_ATTN=2 for a Swin student"
-        )
     blocks = []
-    for attn, layer in zip(attentions, layers):
-        sources, grid = (Source(attn.attn_drop, first_input),), Source(layer, input_grid)
-        read = partial(_read_swin, block=layer)
-        blocks.append(BlockReader(attn, sources, grid, attn.num_heads, read, layer))
+    for attn, block in attentions_of((block for stage in stages for block in stage.blocks), *known):
+        if getattr(attn, "fused_attn", False):
+            raise ValueError(
+                "timm's experimental fused window attention hides its softmax weights; unset the "
+                "environment variable TIMM_FUSED_ATTN=2 for a Swin student"
+            )
+        sources, grid = [Source(attn.attn_drop, first_input)], Source(block, input_grid)
+        blocks.append(block_reader(attn, sources, grid, _read_swin, block, block=block))
     return StudentReader(blocks, module.patch_embed.img_size, patch_of(module.patch_embed.proj))
 
 
-def _read_swin(weights: Tensor, *, grid: tuple[int, int], block: Foreign) -> Tensor:
+def _read_swin(weights: Tensor, *, grid: Grid, block: Foreign) -> Tensor:
     windows = Windows(grid, tuple(block.window_size), tuple(block.shift_size))
-    return window_attention_received(weights, windows)
+    return received_in_windows(weights, windows)
 
 
 @family("timm VisionTransformerSAM", f"{SAM}.VisionTransformerSAM")
 def timm_sam(module: Foreign) -> StudentReader:
     """samvit_*: no class token; windows in most blocks, the whole grid in the others."""
     blocks = []
-    for attn, block in zip(attentions_of(module.blocks, f"{SAM}.Attention"), module.blocks):
-        read, grid = partial(_read_sam, block=block), Source(block, input_grid)
-        blocks.append(BlockReader(attn, normed_sources(attn), grid, attn.num_heads, read, block))
+    for attn, block in attentions_of(module.blocks, f"{SAM}.Attention"):
+        sources, grid = normed_sources(attn), Source(block, input_grid)
+        blocks.append(block_reader(attn, sources, grid, _read_sam, block, block=block))
     rotary = any(block.attn.rope is not None for block in module.blocks)  # for one size
     return StudentReader(blocks, tuple(module.patch_embed.img_size) if rotary else None)
 
 
-def _read_sam(query: Tensor, key: Tensor, *, grid: tuple[int, int], block: Foreign) -> Tensor:
+def _read_sam(query: Tensor, key: Tensor, *, grid: Grid, block: Foreign) -> Tensor:
     """Attention received, from queries and keys (B·W·M, S, D); W = 1 without windows."""
     attn = block.attn
     query, key = (t.unflatten(0, (-1, attn.num_heads)).transpose(1, 2) for t in (query, key))
@@ -92,16 +91,13 @@ def _read_sam(query: Tensor, key: Tensor, *, grid: tuple[int, int], block: Forei
     return sam_attention(query, key, grid, block)
 
 
-def sam_attention(query: Tensor, key: Tensor, grid: tuple[int, int], block: Foreign) -> Tensor:
+def sam_attention(query: Tensor, key: Tensor, grid: Grid, block: Foreign) -> Tensor:
     """Attention received within windows, or on the whole grid if `block.window_size` is 0.
 
     Args:
         query, key: (B·W, S, M, D).
         grid: (h, w); it is padded below and on the right.
         block: SAM's, timm's or MMPretrain's.
-
-    Returns:
-        (B, M, h, w).
     """
     attn = block.attn
     side = (block.window_size, block.window_size) if block.window_size else grid
@@ -123,37 +119,31 @@ PARTITIONED = (
 def timm_maxxvit(module: Foreign) -> StudentReader:
     """MaxViT's and MaxxViT's windows and dilated grids; CoAtNet's attention over the whole grid."""
     blocks: list[BlockReader] = []
-    for block in module.modules():
-        if is_a(block, *PARTITIONED) and not computes_as(block, *PARTITIONED):
+    for block in (module for module in module.modules() if is_a(module, *PARTITIONED)):
+        if not computes_as(block, *PARTITIONED):
             raise OtherAttention
-        if is_a(block, f"{MAXXVIT}.PartitionAttentionCl"):
-            blocks.append(_maxxvit_reader(block, block.attn, Source(block, input_grid)))
-        elif is_a(block, f"{MAXXVIT}.PartitionAttention2d"):
-            blocks.append(_maxxvit_reader(block, block.attn, Source(block, output_grid)))
-        elif is_a(block, f"{MAXXVIT}.ParallelPartitionAttention"):
-            grid = Source(block, input_grid)
-            blocks.append(_maxxvit_reader(block, block.attn_block, grid))
-            blocks.append(_maxxvit_reader(block, block.attn_grid, grid, dilated=True))
-        elif is_a(block, f"{MAXXVIT}.TransformerBlock2d"):
+        dilated = not getattr(block, "partition_block", True)
+        if is_a(block, f"{MAXXVIT}.ParallelPartitionAttention"):
+            parts = [(block.attn_block, False), (block.attn_grid, True)]
+        else:
+            parts = [(block.attn, dilated)]
+        grid = Source(block, input_grid)
+        if is_a(block, f"{MAXXVIT}.PartitionAttention2d"):
+            grid = Source(block, output_grid)
+        elif is_a(block, f"{MAXXVIT}.TransformerBlock2d"):  # it may make the grid smaller
             grid = Source(block.attn.qkv, output_grid)
-            blocks.append(_maxxvit_reader(block, block.attn, grid))
+        for attn, dilated in parts:
+            sources = [Source(attn.qkv, output_of), *bias_sources(attn.rel_pos)]
+            settings = dict(attn=attn, block=block, dilated=dilated)
+            blocks.append(block_reader(attn, sources, grid, _read_maxxvit, **settings))
     return StudentReader(blocks)
-
-
-def _maxxvit_reader(
-    block: Foreign, attn: Foreign, grid: Source, dilated: bool = False
-) -> BlockReader:
-    dilated = dilated or not getattr(block, "partition_block", True)
-    read = partial(_read_maxxvit, attn=attn, block=block, dilated=dilated)
-    sources = (Source(attn.qkv, output_of), *bias_sources(attn.rel_pos))
-    return BlockReader(attn, sources, grid, attn.num_heads, read)
 
 
 def _read_maxxvit(
     qkv: Tensor,
     recorded: Tensor | None = None,
     *,
-    grid: tuple[int, int],
+    grid: Grid,
     attn: Foreign,
     block: Foreign,
     dilated: bool,
@@ -172,21 +162,18 @@ def _read_maxxvit(
 @family("timm Hiera", f"{HIERA}.Hiera")
 def timm_hiera(module: Foreign) -> StudentReader:
     """Hiera: attention received, on the grid of the keys, which pooling of queries leaves alone."""
-    attentions = attentions_of(module.blocks, f"{HIERA}.MaskUnitAttention")
     blocks = []
-    for number, attn in enumerate(attentions):
+    for number, (attn, _) in enumerate(attentions_of(module.blocks, f"{HIERA}.MaskUnitAttention")):
         order = max(number - 1, 0)  # a block's keys have the order of the block before
-        height, width = module.reroll.schedule[order][1]
-        read = partial(_read_hiera, attn=attn, reroll=module.reroll, order=order)
-        sources, grid = (Source(attn.qkv, output_of),), Source(attn, constant((height, width)))
-        blocks.append(BlockReader(attn, sources, grid, attn.heads, read))
+        grid = Source(attn, partial(constant, grid=tuple(module.reroll.schedule[order][1])))
+        settings = dict(attn=attn, reroll=module.reroll, order=order)
+        sources = [Source(attn.qkv, output_of)]
+        blocks.append(block_reader(attn, sources, grid, _read_hiera, **settings))
     height, width = (n * stride for n, stride in zip(module.unroll.size, module.patch_stride))
     return StudentReader(blocks, (height, width))
 
 
-def _read_hiera(
-    qkv: Tensor, *, grid: tuple[int, int], attn: Foreign, reroll: Foreign, order: int
-) -> Tensor:
+def _read_hiera(qkv: Tensor, *, grid: Grid, attn: Foreign, reroll: Foreign, order: int) -> Tensor:
     """Attention received, from qkv (B, N, 3·M·D) in the order of the mask units, as windows."""
     check_fills(qkv.shape[1], grid)
     pooled = attn.q_stride * attn.window_size

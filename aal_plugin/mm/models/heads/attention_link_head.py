@@ -9,7 +9,7 @@ from mmengine.logging import print_log
 from mmpretrain.registry import MODELS
 
 from aal_plugin.core import AttentionLinkLoss
-from aal_plugin.core.losses.links import Links, as_grid
+from aal_plugin.core.losses.link_ranges import Links, as_grid
 from aal_plugin.core.settings import check_flag
 from aal_plugin.core.student.by_name import AttentionLayers
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aal_plugin.core.guidance import Guidance, GuidanceSetting, guidance_settings
+from aal_plugin.core.guidance import GuidanceSetting, guidance_settings
+from aal_plugin.core.student_losses import Guidance
 
 from .teacher_head import ACTIVATIONS, TeacherHead, teacher_of
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class GuidanceHead(TeacherHead):
-    """Locality guidance, thin over `aal_plugin.core.guidance.Guidance`.
+    """Locality guidance, thin over `aal_plugin.core.student_losses.Guidance`.
 
     A checkpoint holds its 1×1 convolutions alone, `guidance.regressors.<pair>.weight|bias`.
 

@@ -9,7 +9,6 @@ import torch
 from mmpretrain.registry import MODELS
 from torch import Tensor
 
-from aal_plugin.core.guidance import Guidance
 from aal_plugin.core.losses.attention_transfer import (
     ATTENTION_MAPS,
     REDUCTIONS,
@@ -18,11 +17,12 @@ from aal_plugin.core.losses.attention_transfer import (
     half_norm,
     input_gradient,
 )
-from aal_plugin.core.losses.links import as_pair
+from aal_plugin.core.losses.link_ranges import as_pair
 from aal_plugin.core.precision import at_least_float32
 from aal_plugin.core.settings import check_choice, check_number
 from aal_plugin.core.student.families import image_size_of
 from aal_plugin.core.student.feature_recorder import FeatureRecorder
+from aal_plugin.core.student_losses import Guidance
 
 from .student_logits import predicted, student_logits
 from .teacher_head import (
@@ -94,7 +94,7 @@ class ActivationTransferHead(TeacherHead):
 class HintHead(TeacherHead):
     """FitNets hints: compares features, the student's after a 1×1 convolution (section 4.1.2).
 
-    It is `aal_plugin.core.guidance.Guidance` with pairs of one's own: features of unit norm, and no
+    It is `aal_plugin.core.student_losses.Guidance` with pairs of one's own: features of unit norm, and no
     convolution for a pair of equal width.
 
     Args:

@@ -1,18 +1,24 @@
-"""LeViT and TinyViT of timm and of MMPretrain: a learnt bias for each distance, no class token.
+"""Families of timm and of MMPretrain alike: CaiT and XCiT, LeViT and TinyViT.
 
 # B batch, W windows of an image, N tokens, M heads, K channels of a key, h w grid
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from aal_plugin.core.student.maps import attention_received
-from aal_plugin.core.student.readers import BlockReader, StudentReader
+from aal_plugin.core.student.readers import (
+    BlockReader,
+    StudentReader,
+    block_reader,
+    projections_reader,
+)
 from aal_plugin.core.student.recognise import (
     OtherAttention,
     attentions_of,
@@ -20,8 +26,19 @@ from aal_plugin.core.student.recognise import (
     family,
     is_a,
 )
-from aal_plugin.core.student.recorder import Foreign, Source, constant, input_grid, output_of
+from aal_plugin.core.student.recorder import (
+    Foreign,
+    Grid,
+    Source,
+    constant,
+    input_grid,
+    output_grid,
+    output_of,
+    second_output_grid,
+)
 from aal_plugin.core.student.windows import Windows, attention_within
+
+from .timm_vit import sizes_of
 
 TIMM = "timm.models"
 MMPRETRAIN = "mmpretrain.models"
@@ -30,7 +47,37 @@ DOWNSAMPLE = (
     f"{TIMM}.levit.AttentionDownsample",
     f"{MMPRETRAIN}.backbones.levit.AttentionSubsample",
 )
+CLASS_ATTENTION = (f"{TIMM}.cait.ClassAttn", f"{MMPRETRAIN}.backbones.xcit.ClassAttntion")
 TINYVIT = (f"{TIMM}.tiny_vit.Attention", f"{MMPRETRAIN}.utils.attention.LeAttention")
+
+
+# Only the class-attention blocks of these two are read. CaiT's other blocks mix their heads before
+# and after the softmax (talking heads), and XCiT's attend from channel to channel
+# (cross-covariance): neither has a softmax over the patches for a map.
+@family("timm CaiT", f"{TIMM}.cait.Cait")
+def cait(module: Foreign) -> StudentReader:
+    """CaiT: its class-attention blocks, `blocks_token_only`."""
+    grid = Source(module.patch_embed.proj, output_grid)
+    return StudentReader(
+        _class_attention(module.blocks_token_only, grid), *sizes_of(module.patch_embed)
+    )
+
+
+@family("timm and MMPretrain XCiT", f"{TIMM}.xcit.Xcit", f"{MMPRETRAIN}.backbones.xcit.XCiT")
+def xcit(module: Foreign) -> StudentReader:
+    """XCiT of timm and of MMPretrain: its class-attention blocks."""
+    layers = module.ca_layers if hasattr(module, "ca_layers") else module.cls_attn_blocks
+    grid = Source(module.patch_embed, second_output_grid)
+    return StudentReader(_class_attention(layers or [], grid))
+
+
+def _class_attention(layers: Iterable[nn.Module], grid: Source) -> list[BlockReader]:
+    """Readers of blocks where the class token alone is a query.
+
+    Such a block's output is the class token, so it has no features to put on a grid.
+    """
+    pairs = attentions_of(layers, *CLASS_ATTENTION)
+    return [projections_reader(attn, [attn.q, attn.k], grid, 1, True) for attn, _ in pairs]
 
 
 @family("timm and MMPretrain LeViT", f"{TIMM}.levit.Levit", f"{MMPRETRAIN}.backbones.levit.LeViT")
@@ -43,29 +90,22 @@ def levit(module: Foreign) -> StudentReader:
             continue
         if not computes_as(attn, *LEVIT, *DOWNSAMPLE):
             raise OtherAttention
-        if is_a(attn, *LEVIT):
-            blocks.append(_levit_reader(attn, attn.qkv))
-        else:
-            blocks.append(_levit_reader(attn, attn.q, attn.kv))
+        parts = [attn.qkv] if is_a(attn, *LEVIT) else [attn.q, attn.kv]
+        sources = [Source(part, output_of) for part in parts]
+        grid = Source(attn, partial(constant, grid=_grid_of(attn)))
+        blocks.append(block_reader(attn, sources, grid, _read_levit, attn=attn))
     height, width = _grid_of(blocks[0].attention)
     return StudentReader(blocks, (16 * height, 16 * width))  # the stem's four strides of 2
 
 
-def _grid_of(attn: Foreign) -> tuple[int, int]:
+def _grid_of(attn: Foreign) -> Grid:
     """For which it was built; MMPretrain's are square."""
     side = getattr(attn, "resolution", None) or round(attn.attention_bias_idxs.shape[-1] ** 0.5)
     height, width = (side, side) if isinstance(side, int) else side
     return height, width
 
 
-def _levit_reader(attn: Foreign, *projections: Foreign) -> BlockReader:
-    sources = tuple(Source(projection, output_of) for projection in projections)
-    read = partial(_read_levit, attn=attn)
-    grid = Source(attn, constant(_grid_of(attn)))
-    return BlockReader(attn, sources, grid, attn.num_heads, read)
-
-
-def _read_levit(*projected: Tensor, grid: tuple[int, int], attn: Foreign) -> Tensor:
+def _read_levit(*projected: Tensor, grid: Grid, attn: Foreign) -> Tensor:
     """Attention received, from qkv, or from q and kv."""
     heads = [_heads(tensor, attn.num_heads) for tensor in projected]
     width = attn.key_dim
@@ -121,17 +161,17 @@ def distance_bias(attn: Foreign) -> Tensor:
 def tinyvit(module: Foreign) -> StudentReader:
     """TinyViT: the blocks of its attention stages; the first stage is convolutional."""
     known = (f"{TIMM}.tiny_vit.TinyVitBlock", f"{MMPRETRAIN}.backbones.tinyvit.TinyViTBlock")
-    layers = [block for block in module.modules() if is_a(block, *known)]
+    layers = (block for block in module.modules() if is_a(block, *known))
     blocks = []
-    for attn, block in zip(attentions_of(layers, *TINYVIT), layers):
+    for attn, block in attentions_of(layers, *TINYVIT):
         size = getattr(block, "img_size", None)  # MMPretrain's, whose tokens have no grid
-        grid = Source(block, input_grid) if size is None else Source(block, constant(tuple(size)))
-        read, sources = partial(_read_tinyvit, block=block), (Source(attn.qkv, output_of),)
-        blocks.append(BlockReader(attn, sources, grid, attn.num_heads, read, block))
+        select = input_grid if size is None else partial(constant, grid=tuple(size))
+        given = (attn, [Source(attn.qkv, output_of)], Source(block, select), _read_tinyvit)
+        blocks.append(block_reader(*given, block, block=block))
     return StudentReader(blocks)
 
 
-def _read_tinyvit(qkv: Tensor, *, grid: tuple[int, int], block: Foreign) -> Tensor:
+def _read_tinyvit(qkv: Tensor, *, grid: Grid, block: Foreign) -> Tensor:
     """Attention received within windows, from qkv (B·W, N, M·(2K + V))."""
     attn, side = block.attn, block.window_size
     heads, width = _heads(qkv, attn.num_heads), attn.key_dim
