@@ -94,8 +94,8 @@ class ActivationTransferHead(TeacherHead):
 class HintHead(TeacherHead):
     """FitNets hints: compares features, the student's after a 1×1 convolution (section 4.1.2).
 
-    It is `aal_plugin.core.student_losses.Guidance` with pairs of one's own: features of unit norm, and no
-    convolution for a pair of equal width.
+    It is `aal_plugin.core.student_losses.Guidance` with pairs of one's own: features of unit norm,
+    and no convolution for a pair of equal width.
 
     Args:
         pairs, student_layers: see `ActivationTransferHead`.
