@@ -12,7 +12,6 @@ import torch
 import yaml
 
 from aal_plugin.core import link_weight
-from aal_plugin.timm import launched_task
 from aal_plugin.timm import options as options_module
 from aal_plugin.timm.launched_task import build_teacher, task_settings
 from aal_plugin.timm.options import add_options
@@ -227,15 +226,6 @@ def test_a_damaged_file_that_the_script_finds_itself_is_refused(trained, tmp_pat
         run(tmp_path, *AAL, "--resume", "auto", script=script)
 
 
-def test_the_teachers_channels_are_passed_on(tmp_path, monkeypatch):
-    given = {}
-    monkeypatch.setattr(launched_task, "TimmTeacher", lambda **settings: given.update(settings))
-    parser = argparse.ArgumentParser()
-    add_options(parser)
-    build_teacher(parser.parse_args([*AAL[:3], "--aal-teacher-image-channels", "3", "2", "1"]))
-    assert given["image_channels"] == [3, 2, 1]
-
-
 def test_metrics_of_every_epoch_have_the_parts_of_the_loss(tmp_path, capsys):
     """Columns of train.py's summary.csv: the same ones in every epoch, also while λ is 0."""
     options = ["--aal-distill", "soft", "--aal-teacher-num-classes", "5", "--aal-loss-weight", "3"]
@@ -259,7 +249,7 @@ def test_options_become_settings_of_the_task():
         " --aal-distill-loss-weight 0.2 --aal-distill-temperature 4 --aal-teacher-num-classes 3"
     )
     given += " --aal-distill-reduction elements --aal-teacher-layers layer2 layer4"
-    given += " --aal-teacher-image-size 96"
+    given += " --aal-teacher-image-size 96 --aal-teacher-image-channels 3 2 1"
     given += " --aal-attention-layers body.*.attn num_prefix_tokens=0 class_token=False"
     args = parser.parse_args([*AAL[:3], *given.split()])
     settings = task_settings(args)
@@ -272,7 +262,7 @@ def test_options_become_settings_of_the_task():
     assert (distill.kind, distill.loss_weight, distill.temperature) == ("soft", 0.2, 4.0)
     assert distill.reduction == "elements"
     one, other = build_teacher(args), build_teacher(args)
-    assert one.images.image_size == (96, 96)
+    assert one.images.image_size == (96, 96) and [2, 1, 0] in one.images.key()
     assert one.layers == ["layer2", "layer4"] and one.model.num_classes == 3
     torch.testing.assert_close(one.state_dict(), other.state_dict(), rtol=0, atol=0)
 

@@ -129,7 +129,7 @@ class FrozenTeacher(nn.Module):
         """Set how the student's images are normalised, in pixel values; None: not at all.
 
         One number or one per channel, in the order of `rgb`. The teacher re-normalises the images
-        to its own mean, std and channel order. The next batch is held against this.
+        to its own mean, std and channel order. The next batch is compared with this.
         """
         self.images.match(mean, std, rgb, next(self.model.parameters()).device, **advice)
 

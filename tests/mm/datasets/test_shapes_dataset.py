@@ -1,9 +1,5 @@
-import copy
-import pickle
-
 import numpy as np
 import pytest
-import torch
 from mmpretrain.registry import DATASETS
 
 from aal_plugin.data import CLASSES, draw_shapes, split_seed
@@ -36,22 +32,6 @@ def test_sample_holds_image_label_and_box():
         assert sample["sample_idx"] == i
 
 
-def test_usual_transforms_run_without_a_loading_step():
-    dataset = build(
-        pipeline=[
-            dict(type="RandomCrop", crop_size=32, padding=4, padding_mode="reflect"),
-            dict(type="RandomFlip", prob=0.5),
-            dict(type="Resize", scale=(40, 40)),
-            dict(type="RandomErasing", erase_prob=1.0),
-            dict(type="PackInputs"),
-        ]
-    )
-    sample = dataset[3]
-    assert sample["inputs"].shape == (3, 40, 40) and sample["inputs"].dtype == torch.uint8
-    assert sample["data_samples"].gt_label.tolist() == [dataset.get_gt_labels()[3]]
-    assert sample["data_samples"].img_shape == (40, 40)
-
-
 def test_flip_and_resize_move_the_box_with_the_image():
     plain = build()
     turned = build(
@@ -60,17 +40,6 @@ def test_flip_and_resize_move_the_box_with_the_image():
     for i in range(10):
         x1, y1, x2, y2 = plain[i]["gt_bboxes"][0]
         assert turned[i]["gt_bboxes"][0].tolist() == [64 - 2 * x2, 2 * y1, 64 - 2 * x1, 2 * y2]
-
-
-def test_subsets_copies_and_pickles_keep_their_samples():
-    dataset = build()
-    subset = dataset.get_subset([5, 1, 20])
-    assert len(subset) == 3 and np.array_equal(subset[2]["img"], dataset[20]["img"])
-    assert len(build(indices=4)) == 4
-    for copied in (copy.deepcopy(dataset), pickle.loads(pickle.dumps(dataset))):
-        assert np.array_equal(copied[7]["img"], dataset[7]["img"])
-    serialized = build(serialize_data=True)
-    assert np.array_equal(serialized[7]["img"], dataset[7]["img"])
 
 
 @pytest.mark.parametrize(
