@@ -227,6 +227,30 @@ class SignalOneRank(Hook):
         assert torch.equal(value, ends[1][key]), key
 
 
+@pytest.mark.slow
+def test_two_ranks_resume_with_the_gradients_that_they_had_accumulated(tmp_path):
+    for name in ("unbroken", "resumed", "lost"):
+        config = training(tmp_path / name, epochs=2)
+        config.train_dataloader.batch_size = 5  # four steps an epoch, three to the optimizer's
+        sgd = dict(optimizer=dict(type="SGD", lr=0.01), accumulative_counts=3)
+        config.optim_wrapper = sgd
+        if name != "unbroken":
+            saved = load(tmp_path / "unbroken" / "epoch_1.pth")
+            if name == "lost":
+                del saved["accumulated_gradients"]
+            (tmp_path / name).mkdir()
+            torch.save(saved, tmp_path / name / "epoch_1.pth")
+        resume = [] if name == "unbroken" else ["--resume"]
+        launch("tools/dist_train.sh", dump(config, tmp_path / f"{name}.py"), 2, *resume)
+    whole, resumed, lost = (
+        load(tmp_path / name / "epoch_2.pth")["state_dict"]
+        for name in ("unbroken", "resumed", "lost")
+    )
+    torch.testing.assert_close(resumed, whole, rtol=1e-5, atol=1e-7)
+    with pytest.raises(AssertionError):
+        torch.testing.assert_close(lost, whole, rtol=1e-5, atol=1e-7)
+
+
 STAND_INS = {
     # sbatch keeps its options, and runs the script that it reads until it is not requeued.
     "sbatch": """#!/usr/bin/env bash

@@ -6,13 +6,14 @@ from tests.mm.small import AAL, training
 
 
 def small_run() -> Config:
-    """Four epochs of four steps, save_best, two workers."""
+    """Four epochs of four steps, three steps to one of the optimizer, save_best, two workers."""
     model = dict(
         AAL,
         backbone=dict(AAL["backbone"], drop_path_rate=0.3),
         train_cfg=dict(augments=[dict(type="Mixup", alpha=0.8)]),
     )
-    config = training("nowhere", model, epochs=4)
+    wrapper = dict(optimizer=dict(type="AdamW", lr=1e-3), accumulative_counts=3)
+    config = training("nowhere", model, epochs=4, optim_wrapper=wrapper)
     config.train_dataloader.update(num_workers=2, persistent_workers=True)
     config.train_dataloader.dataset.pipeline = [
         dict(type="RandomCrop", crop_size=24, padding=4),

@@ -8,18 +8,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.config import Config
-from mmengine.dist import all_gather_object, get_rank, get_world_size
+from mmengine.dist import all_gather_object, all_reduce_dict, get_rank, get_world_size
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from aal_plugin.checkpoint_file import check_checkpoint
-from aal_plugin.mm.hooks.bare_model import note_links
+from aal_plugin.mm.hooks.bare_model import bare_model, note_links
 
 from .as_data import load_as_data
-from .fit import check_resumed, optimizer_name
+from .fit import check_resumed, is_sharded, optimizer_name
 from .loops import ResumableEpochLoop
 from .random_states import random_state, set_random_state
 
@@ -95,6 +96,7 @@ class ExactResumeHook(Hook):
       between two training steps, such as a validation or the start of workers, does not change
       them.
     - The batches of the epoch that were trained on, and whether the validation was done.
+    - Accumulated gradients, if the optimizer has not used them yet: their mean over the ranks.
 
     Raises:
         ValueError: on `--resume`, if the checkpoint has other links, weights or another optimizer.
@@ -105,12 +107,14 @@ class ExactResumeHook(Hook):
     def __init__(self) -> None:
         self._held: dict[str, Any] | None = None
         self._of_all: list[dict[str, Any]] | None = None
+        self._gradients: dict[str, torch.Tensor] = {}
 
     def hold(self, runner: Runner) -> None:
-        """Store the random states until the next step. All ranks must call this."""
+        """Store the random states and gradients until the next step. All ranks must call this."""
         if self._held is None:
             self._held = random_state()
             self._of_all = all_gather_object(self._held)
+            self._gradients = _accumulated(runner)
 
     def after_train_epoch(self, runner: Runner) -> None:
         self.hold(runner)
@@ -134,6 +138,8 @@ class ExactResumeHook(Hook):
         checkpoint["random_states"] = dict(ranks=states, batches=len(loop.dataloader))
         if isinstance(loop, ResumableEpochLoop):
             checkpoint["random_states"]["batches_done"] = loop.batches_done
+        if self._held is not None and self._gradients:
+            checkpoint["accumulated_gradients"] = self._gradients
         note_links(runner, checkpoint)
         meta["validated"] = getattr(loop, "validated_at", 0) == meta["iter"]
         meta["optimizer"] = optimizer_name(runner)
@@ -145,6 +151,10 @@ class ExactResumeHook(Hook):
         meta = checkpoint["meta"]
         if meta.get("validated"):
             runner.train_loop.validated_at = meta["iter"]
+        for name, parameter in bare_model(runner.model).named_parameters():
+            gradient = checkpoint.get("accumulated_gradients", {}).get(name)
+            if gradient is not None:
+                parameter.grad = gradient.to(parameter.device, parameter.dtype)
         saved = checkpoint.get("random_states")
         if saved is None:
             runner.logger.info(
@@ -155,6 +165,7 @@ class ExactResumeHook(Hook):
         if get_world_size() == len(saved["ranks"]):
             self._held = saved["ranks"][get_rank()]
             self._of_all = saved["ranks"]
+            self._gradients = checkpoint.get("accumulated_gradients", {})
         else:
             _warn_of(f"{len(saved['ranks'])} ranks, but this run has {get_world_size()}")
         done, batches = saved.get("batches_done", 0), len(runner.train_loop.dataloader)
@@ -163,6 +174,19 @@ class ExactResumeHook(Hook):
             runner.logger.info(f"training continues after batch {done} of its epoch")
         elif done:
             _warn_of(f"{saved['batches']} batches an epoch, but this run has {batches}")
+
+
+def _accumulated(runner: Runner) -> dict[str, torch.Tensor]:
+    if getattr(runner.optim_wrapper, "_accumulative_counts", 1) == 1 or is_sharded(runner):
+        return {}
+    gradients = {
+        name: parameter.grad.detach().clone()
+        for name, parameter in bare_model(runner.model).named_parameters()
+        if parameter.grad is not None  # the optimizer's step removes them
+    }
+    if gradients:
+        all_reduce_dict(gradients, "mean")  # as DDP would at the optimizer's step
+    return {name: gradient.cpu() for name, gradient in gradients.items()}
 
 
 def _warn_of(difference: str) -> None:

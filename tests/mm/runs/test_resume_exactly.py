@@ -201,20 +201,30 @@ def test_a_labs_own_loop_and_hooks_are_left_alone():
     assert cfg.train_cfg.type == "LabsLoop" and "stop_signal" not in cfg.default_hooks
 
 
-def test_a_signal_waits_for_the_optimizers_step(tmp_path):
-    """Three batches to a step of the optimizer, four to an epoch: no gradient is lost."""
+@pytest.mark.parametrize("stopped", [False, True], ids=["at an epoch's end", "by a signal"])
+def test_accumulated_gradients_are_kept(tmp_path, stopped):
+    """Three batches to a step of the optimizer, four to an epoch."""
 
     def accumulating(name):
         wrapper = dict(optimizer=dict(type="AdamW", lr=1e-3), accumulative_counts=3)
         return config(tmp_path / name, 0, optim_wrapper=wrapper, seed=0)
 
     train(accumulating("unbroken"))
-    stopped = accumulating("broken")
-    stopped.default_hooks.stop = dict(type="SignalAtStep", step=6)
-    with pytest.raises(SystemExit):
-        train(stopped)
-    STOP.__init__()
-    assert load(tmp_path / "broken" / "interrupted.pth")["meta"]["iter"] == 9
+    kept = [
+        bool(load(tmp_path / "unbroken" / f"epoch_{e}.pth").get("accumulated_gradients"))
+        for e in (1, 2, 3, 4)
+    ]
+    assert kept == [True, True, False, False]  # after 4, 8, 12 and all 16 batches
+    (tmp_path / "broken").mkdir()
+    if stopped:
+        config_of_it = accumulating("broken")
+        config_of_it.default_hooks.stop = dict(type="SignalAtStep", step=6)
+        with pytest.raises(SystemExit):
+            train(config_of_it)
+        STOP.__init__()
+        assert load(tmp_path / "broken" / "interrupted.pth")["meta"]["iter"] == 9
+    else:
+        os.link(tmp_path / "unbroken" / "epoch_1.pth", tmp_path / "broken" / "epoch_1.pth")
     train(accumulating("broken"), resume=True)
     ends = [weights(tmp_path / name / "epoch_4.pth") for name in ("broken", "unbroken")]
     assert_same(*ends)
