@@ -26,6 +26,9 @@ def protected(cfg: Config) -> Config:
     """
     resume_from_whole_checkpoint(cfg)
     take_seed_of_checkpoint(cfg)
+    for _, hook in hooks_of(cfg):
+        if type_name(hook) == "EarlyStoppingHook":  # else it counts after the checkpoint is saved
+            hook.setdefault("priority", "LOW")
     hooks = dict(cfg.get("default_hooks") or {})
     checkpoint = hooks.get("checkpoint", dict(type="CheckpointHook", interval=1))
     if type_name(checkpoint) == "CheckpointHook":

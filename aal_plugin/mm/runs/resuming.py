@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.dist import all_gather_object, all_reduce_dict, get_rank, get_world_size
-from mmengine.hooks import Hook
+from mmengine.hooks import EarlyStoppingHook, Hook
 from mmengine.logging import print_log
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
@@ -96,6 +96,7 @@ class ExactResumeHook(Hook):
       between two training steps, such as a validation or the start of workers, does not change
       them.
     - The batches of the epoch that were trained on, and whether the validation was done.
+    - What each EarlyStoppingHook has counted.
     - Accumulated gradients, if the optimizer has not used them yet: their mean over the ranks.
 
     Raises:
@@ -141,6 +142,8 @@ class ExactResumeHook(Hook):
         if self._held is not None and self._gradients:
             checkpoint["accumulated_gradients"] = self._gradients
         note_links(runner, checkpoint)
+        stopping = [(hook.best_score, hook.wait_count) for hook in _early_stopping(runner)]
+        meta["early_stopping"] = stopping
         meta["validated"] = getattr(loop, "validated_at", 0) == meta["iter"]
         meta["optimizer"] = optimizer_name(runner)
 
@@ -151,6 +154,8 @@ class ExactResumeHook(Hook):
         meta = checkpoint["meta"]
         if meta.get("validated"):
             runner.train_loop.validated_at = meta["iter"]
+        for hook, state in zip(_early_stopping(runner), meta.get("early_stopping", ())):
+            hook.best_score, hook.wait_count = state
         for name, parameter in bare_model(runner.model).named_parameters():
             gradient = checkpoint.get("accumulated_gradients", {}).get(name)
             if gradient is not None:
@@ -174,6 +179,10 @@ class ExactResumeHook(Hook):
             runner.logger.info(f"training continues after batch {done} of its epoch")
         elif done:
             _warn_of(f"{saved['batches']} batches an epoch, but this run has {batches}")
+
+
+def _early_stopping(runner: Runner) -> list[EarlyStoppingHook]:
+    return [hook for hook in runner.hooks if isinstance(hook, EarlyStoppingHook)]
 
 
 def _accumulated(runner: Runner) -> dict[str, torch.Tensor]:

@@ -1,5 +1,6 @@
 """A run that was stopped anywhere ends with the weights of one that was not."""
 
+import contextlib
 import copy
 import os
 import signal
@@ -193,6 +194,20 @@ def test_a_seed_that_is_not_the_checkpoints_is_told(unbroken, tmp_path, monkeypa
     assert f"seed {saved} of its checkpoint, not with randomness.seed=7" in words[0]
 
 
+@pytest.mark.parametrize("killed", [None, ("after it", 2), ("before it", 4)])
+def test_early_stopping_counts_on(tmp_path, killed):
+    """The best epoch is the second, whose validation saves it; patience 2 ends the run after 4."""
+    watch = dict(zip(("moment", "at"), killed or ()))
+    for resume in (False, True) if killed else (False,):
+        cfg = validated(tmp_path, True, **({} if resume else watch))
+        cfg.train_cfg.max_epochs = 6
+        stop = dict(monitor="scripted/top1", rule="greater", patience=2)
+        cfg.default_hooks.stopping = dict(type="EarlyStoppingHook", **stop)
+        with contextlib.suppress(KeyboardInterrupt):
+            runner = train(cfg, resume)
+    assert runner.epoch == 4
+
+
 def test_a_labs_own_loop_and_hooks_are_left_alone():
     cfg = training("nowhere")
     cfg.train_cfg.type = "LabsLoop"
@@ -255,6 +270,9 @@ class Watch(Hook):
             self.kill("before its best file", self.at)
         elif best == SCRIPT.get(self.at):
             self.kill("between its best file and the checkpoint", self.at)
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        self.kill("after it", Watch.now)
 
     def kill(self, moment, now):
         if moment == self.moment and now == self.at:
