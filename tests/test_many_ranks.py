@@ -68,6 +68,15 @@ def test_two_machines_end_as_one(tmp_path, one_rank):
     assert_same(tmp_path / "run", one_rank)
 
 
+def test_ranks_with_other_numbers_of_batches_are_told_before_the_first_step(tmp_path):
+    cfg = config(tmp_path / "run", 10, images=41)
+    cfg.train_dataloader.sampler.round_up = False  # 21 and 20 images: three batches and two
+    text = launch("tools/dist_train.sh", dump(cfg, tmp_path / "c.py"), 2, ok=False)
+    assert "different numbers of batches, [3, 2]" in text and "sampler.round_up=True" in text
+    assert "Traceback" not in text and text.count("different numbers") == 1
+    assert text.splitlines()[-1].startswith("train.py: error (rank ")
+
+
 def test_a_bad_image_is_named_with_its_rank_and_ends_the_others(tmp_path):
     for number in range(20):
         folder = tmp_path / "images" / f"class{number % 10}"

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from mmengine.dataset import InfiniteSampler
-from mmengine.dist import get_world_size
+from mmengine.dist import all_gather_object, get_world_size
 from mmengine.hooks import Hook
 from mmengine.model import BaseTTAModel
 from mmengine.registry import HOOKS
@@ -35,7 +35,7 @@ class FitCheckHook(Hook):
     """Stops a run whose labels or weights do not fit its model; names images that fail to load.
 
     It rejects more classes or other labels than the head has, a `load_from` checkpoint of another
-    model or with NaN, and loaders without a batch.
+    model or with NaN, loaders without a batch, and ranks with different numbers of batches.
 
     Raises:
         ValueError: before the first step; names the key and both values.
@@ -49,6 +49,7 @@ class FitCheckHook(Hook):
     def before_train(self, runner: Runner) -> None:
         match_images(_classifier(runner), runner.cfg)
         self._check("train_dataloader", runner.train_dataloader, runner)
+        check_ranks(runner.train_dataloader)
         if runner.val_loop is not None:
             self._check("val_dataloader", runner.val_dataloader, runner)
 
@@ -141,6 +142,21 @@ def check_labels(key: str, dataset: Any, model: nn.Module) -> None:
                     f"model.head.num_classes={classes} allows labels from 0 to {classes - 1}; "
                     "correct the labels, or set model.head.num_classes"
                 )
+
+
+def check_ranks(loader: Any) -> None:
+    """Raise ValueError if ranks have different numbers of batches: training would hang.
+
+    MMEngine's `DefaultSampler(round_up=False)` gives one more image to the first ranks.
+    """
+    if get_world_size() == 1 or isinstance(getattr(loader, "sampler", None), InfiniteSampler):
+        return
+    counts = all_gather_object(len(loader))
+    if len(set(counts)) > 1:
+        raise ValueError(
+            f"train_dataloader: the ranks have different numbers of batches, {counts}, so training "
+            "would hang; set sampler.round_up=True or drop_last=True"
+        )
 
 
 def _annotated(dataset: Any) -> bool:
