@@ -216,6 +216,17 @@ SETTINGS: list[tuple[str, object, tuple[str, ...]]] = [
     ("train_cfg.max_epochs", 0, ("train_cfg.max_epochs=0", "1 or more")),
     ("train_cfg.val_interval", 0, ("val_interval=0", "1 or more")),
     ("default_hooks.aal.start_epoch", 9, ("start_epoch=9", "ends after 1 epochs")),
+    (
+        "default_hooks.checkpoint",
+        dict(type="CheckpointHook", save_best="acc"),
+        ("save_best='acc'", "'accuracy/top1'"),
+    ),
+    (
+        "default_hooks.stop",
+        dict(type="EarlyStoppingHook", monitor="acc"),
+        ("monitor='acc'", "'accuracy/top1'"),
+    ),
+    ("val_evaluator.topk", (1, 11), ("val_evaluator", "Top-11")),
     ("train_dataloader.dataset", "{outsideclasses}", ("label 17", "num_classes=10", "from 0 to 9")),
     ("train_dataloader.dataset", "{severallabels}", ("ClassBalancedSubset", "labels [0, 1]")),
     (

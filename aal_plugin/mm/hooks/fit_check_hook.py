@@ -23,6 +23,7 @@ from aal_plugin.mm.runs.fit import is_sharded
 from aal_plugin.mm.runs.random_states import named_item
 
 from .bare_model import bare_model
+from .validation_check import check_validation
 
 # MMPretrain resizes position embeddings and biases of these names when it loads a checkpoint.
 _RESIZED = ("pos_embed", "position", "pos_bias")
@@ -35,7 +36,8 @@ class FitCheckHook(Hook):
     """Stops a run whose labels or weights do not fit its model; names images that fail to load.
 
     It rejects more classes or other labels than the head has, a `load_from` checkpoint of another
-    model or with NaN, loaders without a batch, and ranks with different numbers of batches.
+    model or with NaN, loaders without a batch, ranks with different numbers of batches, and values
+    to watch that validation does not measure.
 
     Raises:
         ValueError: before the first step; names the key and both values.
@@ -52,6 +54,7 @@ class FitCheckHook(Hook):
         check_ranks(runner.train_dataloader)
         if runner.val_loop is not None:
             self._check("val_dataloader", runner.val_dataloader, runner)
+        check_validation(runner, _classifier(runner))
 
     def before_val(self, runner: Runner) -> None:
         self._check("val_dataloader", runner.val_dataloader, runner)

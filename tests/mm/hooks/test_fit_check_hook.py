@@ -112,6 +112,15 @@ def test_a_subset_of_multi_label_data_says_so_before_training(tmp_path):
         (dict(train_dataloader=dict(batch_size=64, drop_last=True)), "choose a batch_size of 40"),
         (dict(val_dataloader=dict(batch_size=64, drop_last=True)), "val_dataloader has no batch"),
         (
+            dict(default_hooks=dict(checkpoint=dict(type="CheckpointHook", save_best="acc"))),
+            r"save_best='acc': .* choose one of \['accuracy/top1', 'auto'\]",
+        ),
+        (
+            dict(default_hooks=dict(stop=dict(type="EarlyStoppingHook", monitor="accuracy/top5"))),
+            "EarlyStoppingHook.monitor='accuracy/top5': val_evaluator does not measure it",
+        ),
+        (dict(val_evaluator=dict(topk=(1, 11))), "Top-11 accuracy is unavailable"),
+        (
             dict(default_hooks=dict(aal=dict(type="LambdaDecayHook", gammas=1.0, start_epoch=3))),
             "start_epoch=3: .* the run ends after 3 epochs",
         ),
@@ -122,6 +131,66 @@ def test_settings_that_would_fail_later_or_do_nothing(tmp_path, changes, words):
     config.default_hooks.fit = dict(type="FitCheckHook")
     config.merge_from_dict(changes)
     told(config, words, tmp_path)
+
+
+def test_save_best_without_validation_is_told(tmp_path):
+    config = training(tmp_path, val_dataloader=None, val_cfg=None, val_evaluator=None)
+    best = dict(type="CheckpointHook", save_best="auto")
+    config.default_hooks.update(fit=dict(type="FitCheckHook"), checkpoint=best)
+    told(config, "save_best='auto' needs validation, and the run has none", tmp_path)
+
+
+class Counted:
+    """A lab's metric: it needs the batch, and only it knows its name."""
+
+    def __init__(self, prefix):
+        from mmengine.evaluator import BaseMetric
+
+        class Metric(BaseMetric):
+            def process(self, data_batch, data_samples):
+                self.results += [len(data_batch["inputs"])]
+
+            def compute_metrics(self, results):
+                return dict(seen=sum(results))
+
+        self.metric = Metric(prefix=prefix)
+
+
+@pytest.mark.parametrize(
+    ("name", "metric"),
+    [
+        ("accuracy/top1", dict(type="Accuracy", topk=(1,))),
+        ("accuracy/top2_thr-0.50", dict(type="Accuracy", topk=(1, 2), thrs=(0.5, 0.7))),
+        ("single-label/f1-score", dict(type="SingleLabelMetric")),
+        ("lab/seen", Counted("lab").metric),
+        ("seen", Counted(None).metric),
+    ],
+)
+def test_every_name_that_validation_measures_is_allowed(tmp_path, name, metric):
+    config = training(tmp_path, epochs=1)
+    best = dict(type="CheckpointHook", save_best=name, rule="greater")
+    config.default_hooks.update(fit=dict(type="FitCheckHook"), checkpoint=best)
+    config.val_evaluator = metric if isinstance(metric, dict) else None
+    runner = Runner.from_cfg(config) if isinstance(metric, dict) else with_metric(config, metric)
+    runner.train()
+    assert list(tmp_path.glob("best_*.pth"))
+
+
+def with_metric(config, metric):
+    from mmengine.evaluator import Evaluator
+
+    config.val_evaluator = dict(type="Accuracy")
+    runner = Runner.from_cfg(config)
+    runner._val_evaluator = Evaluator(metric)
+    return runner
+
+
+def test_a_lab_metrics_prefix_is_known_where_its_names_are_not(tmp_path):
+    config = training(tmp_path, epochs=1)
+    best = dict(type="CheckpointHook", save_best="acc", rule="greater")
+    config.default_hooks.update(fit=dict(type="FitCheckHook"), checkpoint=best)
+    with pytest.raises(ValueError, match="save_best='acc': val_evaluator does not measure it"):
+        with_metric(config, Counted("lab").metric).train()
 
 
 def test_weights_of_another_model_are_refused_and_a_head_for_other_classes_is_not():
