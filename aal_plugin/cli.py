@@ -41,7 +41,7 @@ TOOLS = {  # command: its file in tools/, and what it does
 }
 OWN = {
     "configs": "list the configs; --path prints their folder",
-    "copy": "write a config of yours that inherits one of ours",
+    "copy": "copy a config into a folder of yours",
 }
 USAGE = """usage: aal COMMAND [arguments]
 
@@ -119,7 +119,9 @@ def list_configs(words: Sequence[str]) -> None:
 
 def copy_config(words: Sequence[str]) -> None:
     """`aal copy NAME DEST`."""
-    parser = argparse.ArgumentParser(prog="aal copy", description=OWN["copy"])
+    parser = argparse.ArgumentParser(
+        prog="aal copy", description=f"{OWN['copy']}; it inherits from this package's configs"
+    )
     parser.add_argument("name", help="a name that `aal configs` prints")
     parser.add_argument("dest", type=Path, help="a folder, or the file to write")
     args = parser.parse_args(words)
@@ -132,7 +134,7 @@ def copy_config(words: Sequence[str]) -> None:
     if dest.exists():
         raise FileExistsError(f"{dest} exists already; choose another name, or remove it")
     dest.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(dest, inheriting(source, dest))
+    write_whole(dest, portable(source, dest))
     print(f"wrote {dest}\ntrain it with: aal train {dest}")
 
 
@@ -156,11 +158,18 @@ def description(config: Path) -> str:
     return re.split(r"\.(?: |$)", words, maxsplit=1)[0]
 
 
-def inheriting(source: Path, dest: Path) -> str:
-    """The text of a config that inherits one of ours, from any folder."""
+def portable(source: Path, dest: Path) -> str:
+    """A config's text, with its relative paths made to work from anywhere."""
     folder = configs_folder()
     # MMEngine reads the default up to the first space, as a regular expression.
     plain = re.fullmatch(r"[\w./-]+", str(folder))
     anchor = f"{{{{$AAL_CONFIGS:{folder}}}}}" if plain else str(folder)
-    base = source.relative_to(folder).as_posix()
-    return f'# aal train {dest}\n# {description(source)}\n_base_ = "{anchor}/{base}"\n'
+
+    def placed(path: re.Match) -> str:
+        target = (source.parent / path[1]).resolve()
+        return f'"{anchor}/{target.relative_to(folder).as_posix()}"'
+
+    text = re.sub(r'"(\.{1,2}/[\w./-]+\.py)"', placed, source.read_text(encoding="utf-8"))
+    here = (Path(anchor) / source.parent.relative_to(folder)).as_posix()
+    first, _, rest = text.replace("{{fileDirname}}", here).partition("\n")
+    return f"# aal train {dest}\n" + (rest if first.startswith("# tools/") else f"{first}\n{rest}")

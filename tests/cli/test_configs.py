@@ -1,7 +1,10 @@
+import os
+import re
+
 import pytest
 from mmengine.config import Config
 
-from aal_plugin.cli import description, find, inheriting
+from aal_plugin.cli import description, find, portable
 from aal_plugin.files import configs_folder
 
 
@@ -19,20 +22,44 @@ def test_a_pattern_is_a_part_of_a_name_or_a_glob():
     assert "_base_/aal_in1k.py" in find("_base_")
 
 
-@pytest.mark.parametrize("name", ["folder/aal_deit-s_folder.py", "shapes/quickstart_aal.py"])
+# One for each way in which a config names others: beside it, above it, a teacher's config.
+KINDS = ["aal_deit-s_cub.py", "folder/aal_deit-s_folder.py", "shapes/quickstart_aal.py"]
+
+
+@pytest.mark.parametrize("name", [*KINDS, "_base_/aal_in1k.py"])
 def test_a_copy_elsewhere_is_the_config(tmp_path, monkeypatch, name):
     monkeypatch.delenv("AAL_CONFIGS", raising=False)
     source = configs_folder() / name
     copy = tmp_path / "mine.py"
-    copy.write_text(inheriting(source, copy))
-    assert Config.fromfile(copy).to_dict() == Config.fromfile(source).to_dict()
+    copy.write_text(portable(source, copy))
+    ours, theirs = Config.fromfile(source), Config.fromfile(copy)
+    settings = [_paths_resolved(config.to_dict()) for config in (ours, theirs)]
+    assert settings[0] == settings[1]
     assert copy.read_text().startswith(f"# aal train {copy}\n# ")
+
+
+def test_copies_of_all_configs_name_files_that_exist(tmp_path):
+    for name, source in {**find(), **find("_base_/*")}.items():
+        text = portable(source, tmp_path / "mine.py")
+        assert not re.search(r'"\.{1,2}/|fileDirname', text), name
+        for file in re.findall(r'"\{\{\$AAL_CONFIGS:[^}]+\}\}/([^"]+)"', text):
+            assert (configs_folder() / file).exists(), (name, file)
+
+
+def _paths_resolved(part):
+    if isinstance(part, dict):
+        return {key: _paths_resolved(value) for key, value in part.items()}
+    if isinstance(part, (list, tuple)):
+        return [_paths_resolved(value) for value in part]
+    if isinstance(part, str) and part.startswith("/"):
+        return os.path.normpath(part)
+    return part
 
 
 def test_a_copy_follows_the_configs_to_another_folder(tmp_path, monkeypatch):
     """A virtual environment that moved: AAL_CONFIGS names the new place."""
     copy = tmp_path / "mine.py"
-    copy.write_text(inheriting(configs_folder() / "shapes/quickstart_aal.py", copy))
+    copy.write_text(portable(configs_folder() / "shapes/quickstart_aal.py", copy))
     moved = tmp_path / "moved"
     moved.symlink_to(configs_folder())
     monkeypatch.setenv("AAL_CONFIGS", str(moved))

@@ -87,6 +87,19 @@ def test_a_dry_run_describes_it(written, tmp_path):
     )
 
 
+def test_mistakes_are_reported(written, tmp_path):
+    config = whole(tmp_path / "work")
+    config.model.link_head.lossweight = -1.0
+    config.model.teacher.layes = ["layer1"]
+    config.custom_hooks[0].gamas = 0.5
+    with pytest.raises(ValueError) as error:
+        check_config(written(config))
+    lines = str(error.value).splitlines()
+    assert lines[0] == "3 mistakes"
+    for words in ("did you mean 'loss_weight'?", "model.teacher.layes: ", "did you mean 'gammas'?"):
+        assert sum(words in line for line in lines) == 1
+
+
 def test_missing_data_are_reported(written, tmp_path):
     config = whole(tmp_path / "work")
     inner = dict(

@@ -9,17 +9,24 @@ from aal_plugin.mm.configs.types import hooks_of, parts_of, type_name
 from tests.mm.small import AAL, PLAIN, build, training
 
 
-def test_all_mistakes_are_told_at_once_and_one_alone_as_it_is():
+def test_nothing_is_held_against_parts_of_others():
+    hook = dict(type="mmengine.EMAHook", momentum=0.1)
+    check_config(training("x", custom_hooks=[hook, dict(type="a.lab.of.its.own.LambdaDecay")]))
+
+
+def test_all_misspelled_names_are_told_at_once_and_one_alone_as_it_is():
     cfg = training("x")
-    cfg.optim_wraper = dict(optimizer=dict(lr=1.0))
-    with pytest.raises(ValueError, match="^optim_wraper is a key .* did you mean 'optim_wrapper'"):
+    cfg.model.link_head.lossweight = -1.0
+    with pytest.raises(ValueError, match="^model.link_head.lossweight: .* did you mean 'loss_wei"):
         check_config(cfg)
-    cfg.default_hooks.aal = None
+    cfg.model.teacher.checkpont = "a.pth"
+    cfg.custom_hooks[0].gamas = 1.0
+    cfg.optim_wraper = dict(optimizer=dict(lr=1.0))
     with pytest.raises(ValueError) as error:
         check_config(cfg, lambda: (_ for _ in ()).throw(OSError("no data")))
     lines = str(error.value).splitlines()
-    assert lines[0] == "3 mistakes"
-    for words in ("mean 'optim_wrapper'", "default_hooks.aal=None", "no data"):
+    assert lines[0] == "5 mistakes"
+    for words in ("'loss_weight'", "'checkpoint'", "'gammas'", "mean 'optim_wrapper'", "no data"):
         assert sum(words in line for line in lines) == 1
 
 
@@ -121,3 +128,12 @@ def test_a_teacher_of_cifar_is_known_to_have_seen_rgb(tmp_path):
     maps = [build(student, images_rgb=told).teacher(images)[0][0] for told in (None, True, False)]
     torch.testing.assert_close(maps[0], maps[1])
     assert not torch.allclose(maps[0], maps[2])
+
+
+def test_a_misspelt_type_is_told_with_a_scope_too():
+    cfg = training("x")
+    cfg.custom_hooks[0].type = "aal_plugin.mm.LambdaDecayHok"
+    with pytest.raises(
+        ValueError, match="'aal_plugin.mm.LambdaDecayHok' is not registered; did you"
+    ):
+        check_config(cfg)
