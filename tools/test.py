@@ -10,6 +10,7 @@ the config and the hooks too, which are in the log file.
 
 import sys
 
+from aal_plugin.mmpretrain_options import check_options
 from aal_plugin.process import hide_known_warnings, leaving_in_order, plain_errors
 
 
@@ -18,6 +19,8 @@ def main() -> None:
     sys.argv[:] = [word for word in sys.argv if word not in own]
     if "--verbose" not in own:
         hide_known_warnings()
+    check_options("test")
+    # After the options: these imports take seconds.
     from aal_plugin.mm.configs.check import check_config, check_numbers
     from aal_plugin.mm.configs.files import check_data, check_trained
     from aal_plugin.mm.datasets.own_folder import fill_in_own_folder

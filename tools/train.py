@@ -28,11 +28,15 @@ if __name__ == "__main__":
 import sys
 from argparse import ArgumentParser, Namespace
 
+from aal_plugin.mmpretrain_options import check_options
+
 
 def main() -> None:
     own = own_options()
     if not own.verbose:
         hide_known_warnings()
+    check_options("train")
+    # After the options: these imports take seconds.
     from mmengine.registry import RUNNERS
     from mmengine.runner import Runner
 
