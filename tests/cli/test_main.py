@@ -8,6 +8,8 @@ import pytest
 from aal_plugin import cli
 from aal_plugin.cli import TOOLS
 from aal_plugin.files import configs_folder, tools_folder
+from aal_plugin.mm.launch import mmpretrain_script
+from aal_plugin.mmpretrain_options import check_options
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -47,10 +49,8 @@ def test_help_and_mistakes_load_nothing_that_takes_seconds():
 import runpy, sys
 from aal_plugin.cli import TOOLS, main
 sys.path.insert(0, {str(ROOT)!r})
-late = ("train", "test")  # MMPretrain's own options need MMPretrain
-quick = [name for name in TOOLS if TOOLS[name][0].endswith(".py") and name not in late]
-for words in ["--help", "configs", "configs --path", "copy -h", "export", "trian",
-              *(f"{{name}} --help" for name in quick)]:
+for words in ["--help", "configs", "configs --path", "copy -h", "train", "test", "export", "trian",
+              *(f"{{name}} --help" for name in TOOLS if not TOOLS[name][0].endswith(".sh"))]:
     sys.argv = ["aal", *words.split()]
     try: main()
     except SystemExit: pass
@@ -73,6 +73,22 @@ def test_help_of_a_command_is_its_tools(aal, name):
     assert status == 0 and text.startswith(f"aal {name}: {TOOLS[name][1]}\n")
     assert "usage" in text or "tools/" in text
     assert "Traceback" not in text
+
+
+@pytest.mark.parametrize("name", ["train", "test"])
+def test_options_are_those_that_mmpretrains_own_script_has(name, monkeypatch, capsys):
+    """Read from its source, beside its own parser after all imports."""
+    script = mmpretrain_script(name)
+    said = []
+    for answer in (lambda: check_options(name), script.parse_args):
+        for words in (["--help"], ["a.py", "--no-such-option"], ["a.py", "b", "--out-item", "x"]):
+            monkeypatch.setattr(sys, "argv", [f"{name}.py", *words])
+            with pytest.raises(SystemExit) as stop:
+                answer()
+            said.append((stop.value.code, *capsys.readouterr()))
+    assert said[:3] == said[3:] and "--cfg-options" in said[0][1]
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", "a.py", "b.pth"][: 2 + (name == "test")])
+    assert check_options(name) is None
 
 
 def test_a_mistyped_command_gets_a_suggestion(aal):
