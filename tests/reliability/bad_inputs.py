@@ -80,7 +80,7 @@ SETTINGS: list[tuple[str, object, tuple[str, ...]]] = [
     (
         "model.backbone.arch",
         "deit-x",
-        ("Arch deit-x is not in default archs", "deit-tiny"),
+        ("model.backbone.arch='deit-x'", "did you mean 'deit-", "deit-tiny"),
     ),
     (
         "model.link_head.attention_layers",

@@ -117,6 +117,11 @@ def _wrong_names(
 ) -> Iterator[str]:
     """Misspelled types, unknown arguments of our classes, and missing ones."""
     name = type_name(part)
+    if isinstance(arch := part.get("arch"), str):
+        archs = getattr(known.get(name), "arch_zoo", None) or {arch: None}
+        if not {arch, arch.lower()} & set(archs):
+            near = difflib.get_close_matches(arch, archs, n=1, cutoff=0)
+            yield f"{key}.arch={arch!r}; did you mean {near[0]!r}? {name} has {', '.join(archs)}"
     if name not in own:
         scope = part["type"].rpartition(".")[0] if isinstance(part["type"], str) else "a class"
         if scope in _SCOPES and name not in known:
