@@ -43,8 +43,8 @@ def _named(value, classes):
     """The value with a bare name for each type, and the classes of those names."""
     if isinstance(value, dict):
         named = {key: _named(part, classes) for key, part in value.items()}
-        if isinstance(value.get("type"), str):
-            kind = dict(registered())[value["type"]]
+        kind = dict(registered()).get(value.get("type"))
+        if isinstance(kind, type):  # torchvision's transforms are registered as functions
             classes[kind.__name__] = kind
             named["type"] = _Name(kind.__name__)
         return named

@@ -239,7 +239,7 @@ def test_links_without_a_hook_warn_once(tmp_path, hooks, warnings):
         (dict(milestones=(2,), final=0.1), r"final=0.1 and milestones=\(2,\) exclude"),
         (dict(final=0), "LambdaDecayHook.final=0; choose a number above 0 and at most 1"),
         (dict(final=0.1, warmup_epochs=-1), "LambdaDecayHook.warmup_epochs=-1; choose a whole"),
-        (dict(gammas=0.9, stop_epoch=1.5), "LambdaDecayHook.stop_epoch=1.5; give an epoch"),
+        (dict(gammas=0.9, stop_epoch=1.5), "LambdaDecayHook.stop_epoch=1.5; choose a whole number"),
     ],
 )
 def test_hook_settings_that_do_not_fit_are_named(settings, words):
