@@ -14,7 +14,7 @@ from torch import nn
 
 
 def check_validation(runner: Runner, model: nn.Module) -> None:
-    """Raise ValueError for a value that a hook needs and nothing measures, or nothing can measure."""
+    """Raise ValueError for a value that a hook needs and nothing measures or can measure."""
     wanted = {}
     for hook in runner.hooks:
         if isinstance(hook, CheckpointHook):
