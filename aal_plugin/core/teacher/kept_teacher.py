@@ -17,7 +17,7 @@ from torch import Tensor
 from aal_plugin.core.losses.resize import resize_maps
 
 from .frozen_teacher import FrozenTeacher
-from .kept_maps import KeptMaps
+from .kept_maps import KeptMaps, read_key
 
 Grid = tuple[int, int]
 
@@ -91,7 +91,7 @@ class KeptTeacher:
 
 
 def keep_maps(
-    teacher: FrozenTeacher,
+    teacher: Any,
     image: Tensor,
     folder: str | Path,
     views: int,
@@ -99,20 +99,26 @@ def keep_maps(
     grid: Grid | None = None,
     antialias: bool = False,
     bits: int = 8,
+    known: Mapping[str, Any] | None = None,
 ) -> KeptTeacher:
     """A teacher whose maps of V views are kept in a folder, under a key of all they depend on.
 
     Args:
+        teacher: a `FrozenTeacher`; with `known`, what builds it when it is called.
         image: (1, 3, H, W), any of the size of the student's images.
         shown: what the views depend on: images, transform, seed.
         grid, antialias: how maps are made smaller before they are kept; None: not at all.
+        known: `teacher_key` of a teacher that is not built, of which the folder holds maps.
     """
-    unchecked = teacher.images.unchecked
-    maps, _ = teacher(image)
-    teacher.images.unchecked = unchecked  # this image is not the first batch
     key = dict(shown, grid=grid, antialias=antialias, pixels=list(image.shape[1:]))
-    key.update(teacher_key(teacher))
-    kept = KeptMaps(folder, views, kept_shapes(maps, grid), key, bits)
+    if known is not None:  # shapes follow from the key
+        shapes = (read_key(Path(folder)) or {})["shapes"]
+    else:
+        unchecked = teacher.images.unchecked
+        shapes = kept_shapes(teacher(image)[0], grid)
+        teacher.images.unchecked = unchecked  # this image is not the first batch
+    key.update(teacher_key(teacher) if known is None else known)
+    kept = KeptMaps(folder, views, shapes, key, bits)
     return KeptTeacher(teacher, kept, antialias)
 
 

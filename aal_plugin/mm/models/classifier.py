@@ -131,6 +131,11 @@ class AALClassifier(ImageClassifier):
             late = self._teacher.module
             late.match(mean, std, late.said["rgb"] if self._rgb_given or rgb is None else rgb)
 
+    def expect_kept_maps(self, folder: str) -> None:
+        """Build the teacher when a map is missing, if the folder's maps are its own."""
+        if self._teacher is not None:
+            self._teacher.module.expect(folder)
+
     @property
     def teacher(self) -> FrozenTeacher | None:
         """The frozen teacher with its weights, or None if no loss needs one."""
@@ -156,8 +161,10 @@ class AALClassifier(ImageClassifier):
         if INPUT_GRADIENT in needs:
             inputs = inputs.detach().requires_grad_()
         step = Step(self, inputs, data_samples)
-        if self.teacher is not None:
-            self.teacher.images.check(inputs)
+        if self._teacher is not None:
+            late = self._teacher.module
+            pixels = late.pixels if late.waits else (late.built or late.get()).images
+            pixels.check(inputs)
         # Fused kernels of attention have no second derivative.
         with plain_attention() if INPUT_GRADIENT in needs else nullcontext():
             # The teacher first: its memory is free again before the student's activations,
@@ -198,7 +205,7 @@ class AALClassifier(ImageClassifier):
     def train(self, mode: bool = True) -> AALClassifier:
         super().train(mode)
         make_checkpoints_nonreentrant(self)
-        if mode:
+        if mode and not (self._teacher is not None and self._teacher.module.waits):
             _ = self.teacher  # built before a step is compiled
         return self
 

@@ -49,15 +49,22 @@ def maps_of_views(
 
 
 def _kept_teacher(model: AALClassifier, image: Tensor, view: Any) -> KeptTeacher:
-    assert model.teacher is not None
+    assert model._teacher is not None
+    late = model._teacher.module
+    known = late.key(view.folder)
     grid, antialias = grid_of(model, image)
     pixels = model.data_preprocessor.named_buffers()
     shown = {f"pixels' {name}": values.flatten().tolist() for name, values in pixels}
     shown.update(view.images)
     size = view.size or grid
+    given = late if known else late.get()
     teacher = keep_maps(
-        model.teacher, image, view.folder, view.count, shown, size, antialias, view.bits
+        given, image, view.folder, view.count, shown, size, antialias, view.bits, known
     )
+    if known:
+        print_log("kept maps: the teacher is not built unless one is missing", logger="current")
+    elif late.source is not None:
+        late.source.write(teacher.kept.folder, teacher.kept.key)
     gigabytes = f"{teacher.kept.size / 1e9:.2f} GB in all"
     print_log(f"kept maps: {view.count} views in {view.folder}, {gigabytes}", logger="current")
     return teacher

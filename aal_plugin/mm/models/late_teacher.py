@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.logging import print_log
 from mmpretrain.registry import MODELS
-from torch import nn
+from torch import Tensor, nn
 
 from aal_plugin.core import FrozenTeacher
 from aal_plugin.core.images import image_channels_of
+from aal_plugin.core.teacher.kept_maps import read_key
 from aal_plugin.core.teacher.teacher_images import pixel_values
 from aal_plugin.core.teacher.weights import check_weights
+
+from .teacher_source import TeacherSource
 
 _ADVICE = (
     "normalise images once, in data_preprocessor or in the pipeline, or set model.images_mean and "
@@ -28,6 +33,7 @@ class LateTeacher(nn.Module):
 
     Attributes:
         built: the teacher, or None until it is needed.
+        waits: whether it is needed no sooner than one of its kept maps is missing.
 
     Raises:
         ValueError: the config names no weights, or two sources of them.
@@ -36,6 +42,9 @@ class LateTeacher(nn.Module):
     def __init__(self, given: dict | FrozenTeacher) -> None:
         super().__init__()
         self._config: dict | None = None
+        self.source: TeacherSource | None = None
+        self.pixels: Any = None  # what it does to images, while it is not built
+        self.waits = False
         self.said: dict[str, Any] = {}  # of the student's images
         # Its device and dtype become the teacher's, as if the teacher had been here from the start.
         self.register_buffer("_like", torch.zeros(()))
@@ -56,22 +65,49 @@ class LateTeacher(nn.Module):
     def get(self) -> FrozenTeacher:
         """The teacher with its weights."""
         if self.built is None:
+            self.waits = False
             with torch.random.fork_rng(devices=[]):
                 teacher = MODELS.build(copy.deepcopy(self._config))
             teacher.match_input(**self.said)
             self.built = teacher.to(self._like)
         return self.built
 
+    def forward(self, images: Tensor) -> tuple[list[Tensor], Tensor | None]:
+        """See `FrozenTeacher`; builds it if need be."""
+        if self.waits:
+            print_log("kept maps: one is missing, so the teacher is built", logger="current")
+        maps, logits = self.get()(images)
+        return maps, logits
+
+    def expect(self, folder: str | Path) -> None:
+        """Wait for a missing map if the folder holds maps of this teacher."""
+        if self.built is None and self.source is not None and not self.waits:
+            self.waits = self.source.made(folder)
+
+    def key(self, folder: str | Path) -> dict[str, Any] | None:
+        """The `teacher_key` of a teacher that waits for a missing map of the folder, or None."""
+        key = read_key(Path(folder)) if self.waits else None
+        if key is None:
+            return None
+        own = {name: key[name] for name in ("teacher", "teacher weights", "layers")}
+        return dict(own, normalisation=self.pixels.key())
+
     def match(self, mean: Any, std: Any, rgb: bool) -> None:
         """See `FrozenTeacher.match_input`."""
         self.said = dict(mean=mean, std=std, rgb=rgb, advice=_ADVICE)
         if self.built is not None:
             self.built.match_input(**self.said)
+        else:
+            self.pixels.match(**self.said, device=self._like.device)
 
     def forget(self) -> None:
         """Drop the architecture with random weights; `get` builds the teacher."""
         if self._config is not None:
-            self.built = None
+            self.source = TeacherSource(self._config, self.built)
+            self.pixels, self.built = self.built.images, None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> LateTeacher:
+        return self
 
 
 def architecture_of(teacher: dict) -> dict:

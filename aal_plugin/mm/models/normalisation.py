@@ -71,6 +71,9 @@ def match_images(model: Any, cfg: Config) -> None:
     """
     if not hasattr(model, "match_images") or not cfg.get("train_dataloader"):
         return
+    for _, part in parts_of(cfg.train_dataloader.get("dataset")):
+        if part.get("kept_maps"):
+            model.expect_kept_maps(part["kept_maps"])
     if not _of_loader(cfg, "train_dataloader").does_nothing:
         model.match_images(*images_normalisation(cfg, model.data_preprocessor))
 

@@ -1,6 +1,7 @@
 """AALClassifier with kept maps: the losses of a teacher that always runs, up to the rounding."""
 
 import pytest
+import timm
 import torch
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
@@ -169,6 +170,114 @@ def test_maps_of_other_views_or_teachers_are_never_read(first, change, words):
     change(cfg)
     with pytest.raises(ValueError, match=f"(?s)holds maps of {words}"):
         trained(cfg)
+
+
+@pytest.fixture
+def weights(tmp_path):
+    """A config of a teacher with a file of weights, as a run names it, and the file."""
+    file = tmp_path / "teacher.pth"
+    save_weights(file, seed=5)
+    teacher = dict(type="TimmTeacher", model_name="test_resnet", num_classes=10)
+    return dict(AAL, teacher=dict(teacher, checkpoint=str(file))), file
+
+
+def save_weights(file, seed):
+    torch.manual_seed(seed)
+    torch.save(timm.create_model("test_resnet", num_classes=10).state_dict(), file)
+
+
+@pytest.mark.parametrize("normalised", ["data_preprocessor", "pipeline"])
+def test_once_all_maps_are_kept_the_teacher_is_not_built_and_its_file_not_needed(
+    tmp_path, weights, normalised
+):
+    model, file = weights
+
+    def run(name):
+        cfg = config(tmp_path / name, model=model, log_level="INFO")
+        if normalised == "pipeline":
+            pixels = cfg.model.data_preprocessor
+            step = dict(type="Normalize", mean=pixels.pop("mean"), std=pixels.pop("std"))
+            cfg.train_dataloader.dataset.dataset.pipeline.insert(2, dict(step, to_rgb=False))
+        return trained(cfg)
+
+    first = run("first")
+    assert first.model._kept.passes == 4
+    for name in ("with", "without"):
+        runner = run(name)
+        assert runner.model._kept.passes == 0
+        assert runner.model._teacher.module.built is None
+        log = next((tmp_path / name).glob("*/*.log")).read_text()
+        assert log.count("the teacher is not built unless one is missing") == 1
+        assert losses(tmp_path / "first") == losses(tmp_path / name)
+        for one, other in zip(first.model.parameters(), runner.model.parameters()):
+            assert torch.equal(one, other)
+        file.unlink(missing_ok=True)
+    with open(tmp_path / "maps" / "maps.bin", "r+b") as maps:
+        maps.truncate(runner.model._kept.kept.size - 1)
+    with pytest.raises(FileNotFoundError, match="teacher.checkpoint='.*teacher.pth': no such file"):
+        run("damaged")
+    save_weights(file, seed=5)
+    runner = run("repaired")
+    assert runner.model._kept.passes == 1 and runner.model._kept.kept.complete()
+    for one, other in zip(first.model.parameters(), runner.model.parameters()):
+        assert torch.equal(one, other)
+
+
+def other_file(cfg, file):
+    save_weights(file, seed=6)
+
+
+def other_name(cfg, file):
+    cfg.model.teacher.model_name = "test_efficientnet"
+    torch.save(timm.create_model("test_efficientnet", num_classes=10).state_dict(), file)
+
+
+def other_layers(cfg, file):
+    cfg.model.teacher.layers = ["layer2", "layer3"]
+
+
+def other_precision(cfg, file):
+    cfg.model.teacher.dtype = "bfloat16"
+
+
+def other_pixels(cfg, file):
+    cfg.model.update(images_mean=[120.0] * 3, images_std=[64.0] * 3)
+    file.unlink()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (other_file, "teacher weights: "),
+        (other_name, "layers: .*teacher, teacher weights.* differ too"),
+        (other_layers, "layers: "),
+        (other_precision, "teacher weights: "),
+        (other_pixels, "normalisation: "),
+        (lambda cfg, file: (other_seed(cfg), file.unlink()), "seed: 0, this run has 1"),
+        (lambda cfg, file: (other_pipeline(cfg), file.unlink()), "pipeline: "),
+        (lambda cfg, file: (other_grid(cfg), file.unlink()), "grid: "),
+    ],
+)
+def test_a_teacher_that_is_not_built_is_told_from_another(tmp_path, weights, change, words):
+    model, file = weights
+    trained(config(tmp_path / "first", epochs=1, model=model))
+    cfg = config(tmp_path / "second", epochs=1, model=model)
+    change(cfg, file)
+    with pytest.raises(ValueError, match=f"(?s)holds maps of another {words}"):
+        trained(cfg)
+
+
+def test_a_folder_that_says_nothing_of_the_file_needs_the_teacher(tmp_path, weights):
+    model, file = weights
+    trained(config(tmp_path / "first", model=model))
+    says = tmp_path / "maps" / "teacher.json"
+    says.unlink()
+    assert trained(config(tmp_path / "second", model=model)).model._teacher.module.built
+    assert says.is_file()
+    (tmp_path / "maps" / "key.json").write_text("{}")  # of another run, with a key of its own
+    file.unlink()
+    with pytest.raises(FileNotFoundError, match="teacher.pth': no such file"):
+        trained(config(tmp_path / "third", model=model))
 
 
 def resumable(work_dir, maps, by_epoch=True):
