@@ -15,6 +15,7 @@ TIMM = tuple(map(int, timm.__version__.split(".")[:3]))
 # Of each part of a test's id: what torch before 2.6 or timm before 1.0.27 lacks.
 OF_TORCH = {
     "compiled": "torch.compile needs torch 2.6",
+    "test_it_compiles_whole": "torch.compile needs torch 2.6",
     "float16": "torch computes no float16 on CPUs",
     "test_distance_is_the_papers_and_the_output_is_the_students": "no generator in nn.init",
     "test_importing_the_plugin_changes_nothing": "torch has no allow-list to compare",
@@ -29,6 +30,10 @@ OF_TIMM = {
     "convit": "timm's ConViT is float32",
     "test_swin_v2_maps": "timm's Swin v2 takes no map that needs padding",
     "swinv2_cr": "timm's Swin v2 takes no map that needs padding",
+    "papers_link_counts": "timm builds no model without memory",
+    "maxvit": "timm's model does not say its image size",
+    "maxxvit": "timm's model does not say its image size",
+    "coatnet": "timm's model does not say its image size",
     "eva": "timm's EVA has no norms of queries and keys",
     "as_timm_extracts_them": "timm extracts fewer models",
     "channels_last_are_those_of_timms_own_extraction": "timm extracts fewer models",
