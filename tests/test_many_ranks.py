@@ -1,5 +1,6 @@
 """Ranks as a lab has them: eight, of two machines, one with a bad image, sharded."""
 
+import json
 import subprocess
 
 import numpy as np
@@ -7,9 +8,11 @@ import pytest
 import torch
 from mmengine.runner import Runner
 from PIL import Image
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
 from aal_plugin.mm.configs.check import check_config
 from aal_plugin.mm.runs.protection import protected
+from tools.torchrun import end
 
 from .mm.small import training
 from .test_launch import ROOT, dump, environment, launch, load
@@ -95,6 +98,20 @@ def test_a_bad_image_is_named_with_its_rank_and_ends_the_others(tmp_path):
     last = text.splitlines()[-1]
     assert last.startswith(f"train.py: error (rank 1): image {bad} failed to load"), text[-3000:]
     assert not list((tmp_path / "run").glob("*.pth"))
+
+
+def test_a_rank_that_failed_in_words_is_the_cause_of_one_that_crashed_before_it(tmp_path, capsys):
+    """The other rank loses its connection within the same second, and may be noticed first."""
+    told = dict(message="train.py: error (rank 1): a bad image", extraInfo=dict(timestamp=2**33))
+    (tmp_path / "1.json").write_text(json.dumps(dict(message=told)))
+    failures = {
+        rank: ProcessFailure(rank, 100 + rank, exitcode, str(tmp_path / f"{rank}.json"))
+        for rank, exitcode in ((0, 1), (1, 2))
+    }
+    with pytest.raises(SystemExit) as stop:
+        end(ChildFailedError("train.py", failures))
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == "train.py: error (rank 1): a bad image\n"
 
 
 @pytest.mark.parametrize("ranks", [pytest.param(1, marks=pytest.mark.slow), 2])

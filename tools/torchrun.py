@@ -41,8 +41,11 @@ def end(error: ChildFailedError | SignalException) -> NoReturn:
     if isinstance(error, SignalException):
         print(error, file=sys.stderr)
         sys.exit(STOPPED if error.sigval == signal.SIGTERM else 1)
-    failure = error.get_first_failure()[1]
-    told: Any = failure.message  # a dict if the rank reported an error in words
+    # A rank's message is a dict if it reported an error in words. Others may then fail within the
+    # same second, for it left them alone.
+    words = [failure for failure in error.failures.values() if isinstance(failure.message, dict)]
+    failure = min(words, key=lambda one: one.timestamp, default=error.get_first_failure()[1])
+    told: Any = failure.message
     print(told["message"] if isinstance(told, dict) else error, file=sys.stderr)
     sys.exit(failure.exitcode if failure.exitcode in (STATUS, STOPPED) else 1)
 

@@ -1,4 +1,4 @@
-"""What a teacher is built from: whether a folder's kept maps are its own is told without it."""
+"""What a teacher is built from: whether a folder's kept maps are its own is known without it."""
 
 from __future__ import annotations
 
