@@ -84,7 +84,6 @@ class AttentionLinkTask(ClassificationTask):
             distill.check(model, teacher, getattr(self, "multi_label", False))
         if callable(select := getattr(model, "set_distilled_training", None)):
             select(distill is not None and distill.token)
-
         linked = TimmLinkedStudent(
             model, teacher.channels, links, map_size, antialias, attention_layers, guidance
         )

@@ -46,8 +46,11 @@ class TeacherSource:
         path, key = Path(folder) / "teacher.json", read_key(Path(folder))
         if not self._told or key is None or not path.is_file():
             return False
-        theirs = json.loads(path.read_text(encoding="utf-8"))
-        file = self._file_sum() or theirs.get("file")
+        try:
+            theirs = json.loads(path.read_text(encoding="utf-8"))
+            file = self._file_sum() or theirs.get("file")
+        except (ValueError, AttributeError):  # a damaged file: the teacher is built, as without it
+            return False
         return bool(theirs == dict(self._source, file=file, weights=key.get(_WEIGHTS)))
 
     def write(self, folder: Path, key: dict[str, Any]) -> None:

@@ -267,13 +267,15 @@ def test_a_teacher_that_is_not_built_is_told_from_another(tmp_path, weights, cha
         trained(cfg)
 
 
-def test_a_folder_that_says_nothing_of_the_file_needs_the_teacher(tmp_path, weights):
+@pytest.mark.parametrize("left", [None, '{"file"', "[1]"])
+def test_a_folder_that_says_nothing_of_the_file_needs_the_teacher(tmp_path, weights, left):
     model, file = weights
     trained(config(tmp_path / "first", model=model))
     says = tmp_path / "maps" / "teacher.json"
-    says.unlink()
+    written = says.read_text()
+    says.unlink() if left is None else says.write_text(left)
     assert trained(config(tmp_path / "second", model=model)).model._teacher.module.built
-    assert says.is_file()
+    assert says.read_text() == written
     (tmp_path / "maps" / "key.json").write_text("{}")  # of another run, with a key of its own
     file.unlink()
     with pytest.raises(FileNotFoundError, match="teacher.pth': no such file"):
